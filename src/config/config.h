@@ -1,0 +1,79 @@
+/*
+ * config: the YAML file, the environment (HOLDFAST_...) and the flags, in that rising order, into
+ * one checked structure that remembers where each value came from. Used by the command line and
+ * the supervisor alone; every other process gets its part as a frame.
+ */
+#ifndef HF_CONFIG_H
+#define HF_CONFIG_H
+
+#include "base/base.h"
+#include "eth/eth.h"
+#include "ipc/ipc.h"
+
+typedef struct hf_config {
+    char data_dir[HF_PATH_LEN]; /* absolute after loading */
+    hf_network network;
+    bool has_network; /* false only where the command does not need one */
+
+    char listen_address[64];
+    uint16_t listen_port;
+    uint32_t request_timeout_ms;
+    uint32_t max_connections;
+    uint32_t max_body_bytes;
+    uint32_t fronts;                 /* server.fronts: front processes, default 2 */
+    uint32_t sign_threads;           /* server.sign_threads: 0 for one a core */
+    uint32_t max_in_flight;          /* server.max_in_flight */
+    uint32_t idle_timeout_seconds;   /* server.idle_timeout_seconds, default 120, at least 75 */
+    uint32_t max_keys;
+    char tls_cert[HF_PATH_LEN];
+    char tls_key[HF_PATH_LEN];
+    char tls_client_ca[HF_PATH_LEN];
+    char tls_known_clients[HF_PATH_LEN];
+    uint32_t tls_reload_interval_seconds;
+
+    bool metrics_enabled;
+    char metrics_address[64];
+    uint16_t metrics_port;
+
+    hf_key_source key_sources[HF_KEY_SOURCES_MAX];
+    uint32_t key_source_count;
+    bool require_all_keys;
+    bool key_manager_enabled;        /* key_manager.enabled, default true */
+    char key_manager_token_file[HF_PATH_LEN]; /* default DATA_DIR/key-manager-token */
+
+    char store_path[HF_PATH_LEN]; /* absolute */
+    uint64_t keep_epochs;
+    hf_hardening_config hardening;
+    hf_log_config log;
+} hf_config;
+
+/* What the command line says; NULL where it says nothing. Flags of `serve` and of most commands. */
+typedef struct hf_config_flags {
+    const char *file; /* -c */
+    const char *keystore_dir;
+    const char *password_file;
+    const char *data_dir;
+    const char *listen;         /* ADDR:PORT */
+    const char *metrics_listen; /* ADDR:PORT */
+    const char *network;
+    const char *log_format;
+    const char *genesis_validators_root; /* makes an unnamed network where none is configured */
+} hf_config_flags;
+
+/*
+ * Loads and checks. Everything wrong is an error that names file, line, key and remedy (USAGE); an
+ * unknown key is wrong, so is a world-readable secret and a listener beyond loopback without
+ * client certificates. getenv is read once, here.
+ */
+hf_status hf_config_load(const hf_config_flags *flags, hf_config *ret_config,
+                         hf_error *err) HF_MUST_CHECK;
+
+/* `holdfast check --show`: every key, its value, and where that came from; secrets hidden. */
+hf_status hf_config_show(const hf_config_flags *flags, hf_buf *out, hf_error *err) HF_MUST_CHECK;
+
+/* A network by name (eth.h), or from a YAML file in either Holdfast's or a consensus client's
+ * spelling (GENESIS_FORK_VERSION, DENEB_FORK_EPOCH, ...). */
+hf_status hf_config_network(const char *name_or_path, hf_network *ret_network,
+                            hf_error *err) HF_MUST_CHECK;
+
+#endif

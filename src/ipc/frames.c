@@ -1,0 +1,229 @@
+/* The schema: which frame has which size and may travel where; sending and receiving. */
+#include "ipc/ipc.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* Channels as bits of a mask. */
+#define ON(channel) (1U << (channel))
+#define ON_FRONT ON(HF_CHANNEL_FRONT)
+#define ON_CONTROL ON(HF_CHANNEL_CONTROL)
+#define ON_ADMIN ON(HF_CHANNEL_ADMIN)
+#define ON_LOADER ON(HF_CHANNEL_LOADER)
+#define ON_IMPORT ON(HF_CHANNEL_IMPORT)
+
+typedef struct frame_rule {
+    const char *name;
+    size_t size;
+    uint8_t to_keeper;   /* channels on which the keeper accepts it */
+    uint8_t from_keeper; /* channels on which the keeper's peer (or a child) accepts it */
+} frame_rule;
+
+#define RULE(type, shape, to, from) [HF_MSG_##type] = {#type, sizeof(shape), (to), (from)}
+
+static const frame_rule rules[HF_MSG_COUNT_TYPES] = {
+    RULE(KEEPER_CONFIG, hf_msg_keeper_config, ON_CONTROL, 0),
+    RULE(FRONT_CONFIG, hf_msg_front_config, 0, ON_CONTROL),
+    RULE(LOADER_CONFIG, hf_msg_loader_config, 0, ON_CONTROL),
+    RULE(NEW_CHANNEL, hf_msg_new_channel, ON_CONTROL, 0),
+    RULE(SHUTDOWN, hf_msg_plain, ON_CONTROL, ON_CONTROL),
+    RULE(READY, hf_msg_plain, 0, ON_CONTROL),
+    RULE(LOAD_WANTED, hf_msg_plain, 0, ON_CONTROL),
+    RULE(IMPORT_WANTED, hf_msg_plain, 0, ON_CONTROL),
+    RULE(SIGN, hf_msg_sign, ON_FRONT, 0),
+    RULE(SIGN_REPLY, hf_msg_sign_reply, 0, ON_FRONT),
+    RULE(COUNT, hf_msg_count, ON_FRONT, 0),
+    RULE(METRICS, hf_msg_plain, ON_FRONT, 0),
+    RULE(METRICS_REPLY, hf_msg_metrics_reply, 0, ON_FRONT),
+    RULE(AUTHORIZE, hf_msg_token, ON_FRONT, 0),
+    RULE(KEY_IMPORT, hf_msg_token, ON_FRONT, 0),
+    RULE(KEY_DELETE, hf_msg_pubkey, ON_FRONT, 0),
+    RULE(RESULT, hf_msg_result, 0, ON_FRONT | ON_ADMIN | ON_IMPORT),
+    RULE(KEYS, hf_msg_keys, ON_FRONT | ON_ADMIN, 0),
+    RULE(KEYS_REPLY, hf_msg_keys_reply, 0, ON_FRONT | ON_ADMIN),
+    RULE(STATUS, hf_msg_plain, ON_FRONT | ON_ADMIN, 0),
+    RULE(STATUS_REPLY, hf_msg_status_reply, 0, ON_FRONT | ON_ADMIN),
+    RULE(RELOAD, hf_msg_plain, ON_FRONT | ON_ADMIN, 0),
+    RULE(EXPORT_OPEN, hf_msg_pubkey, ON_FRONT | ON_ADMIN, 0),
+    RULE(EXPORT_READ, hf_msg_export_read, ON_FRONT | ON_ADMIN, 0),
+    RULE(EXPORT_PAGE, hf_msg_export_page, 0, ON_FRONT | ON_ADMIN),
+    RULE(IMPORT_BEGIN, hf_msg_token, ON_FRONT | ON_ADMIN, 0),
+    RULE(IMPORT_ADD, hf_msg_import_add, ON_FRONT | ON_ADMIN, 0),
+    RULE(IMPORT_COMMIT, hf_msg_plain, ON_FRONT | ON_ADMIN, 0),
+    RULE(IMPORT_ABORT, hf_msg_plain, ON_FRONT | ON_ADMIN, 0),
+    RULE(IMPORT_REPORT, hf_msg_import_report, 0, ON_FRONT | ON_ADMIN),
+    RULE(PRUNE, hf_msg_prune, ON_ADMIN, 0),
+    RULE(STORE_STATUS, hf_msg_plain, ON_ADMIN, 0),
+    RULE(STORE_STATUS_REPLY, hf_msg_store_status_reply, 0, ON_ADMIN),
+    RULE(RAISE_FLOORS, hf_msg_watermark, ON_ADMIN, 0),
+    RULE(SET_HIGH, hf_msg_watermark, ON_ADMIN, 0),
+    RULE(LOAD_BEGIN, hf_msg_load_count, ON_LOADER, 0),
+    RULE(SOURCE, hf_msg_source, ON_LOADER, 0),
+    RULE(SOURCE_REPLY, hf_msg_source_reply, 0, ON_LOADER),
+    RULE(KEY, hf_msg_key, ON_LOADER | ON_IMPORT, 0),
+    RULE(KEY_FAILED, hf_msg_key_failed, ON_LOADER | ON_IMPORT, 0),
+    RULE(KEY_PERSISTED, hf_msg_plain, ON_IMPORT, 0),
+    RULE(LOAD_DONE, hf_msg_load_count, ON_LOADER, 0),
+};
+
+#define NO_PADDING(shape, bytes) _Static_assert(sizeof(shape) == (bytes), #shape " has padding")
+
+NO_PADDING(hf_frame_header, 16);
+NO_PADDING(hf_fork_info, 4 + 4 + 8 + 32);
+NO_PADDING(hf_attestation_data, 8 + 8 + 32 + 40 + 40);
+NO_PADDING(hf_block_header, 8 + 8 + 32 + 32 + 32);
+NO_PADDING(hf_eth_request, 8 + 48 + 32 + sizeof(hf_fork_info) + sizeof(hf_eth_fields));
+NO_PADDING(hf_message, 4 + 48 + 4 + 24 + 32);
+NO_PADDING(hf_msg_sign, 16 + 16 + sizeof(hf_eth_request));
+NO_PADDING(hf_msg_sign_reply, 16 + 8 + 96 + 160);
+NO_PADDING(hf_msg_result, 16 + 8 + 8 + 160);
+NO_PADDING(hf_msg_export_page, 16 + 16 + HF_EXPORT_PAGE * sizeof(hf_message));
+_Static_assert(sizeof(hf_msg_loader_config) <= HF_IPC_MAX_BYTES, "a frame fits the buffer");
+
+void hf_frame_init(void *frame, hf_msg_type type, uint64_t request_id)
+{
+    hf_frame_header header = {HF_IPC_MAGIC, HF_IPC_VERSION, (uint16_t)type, request_id};
+    memcpy(frame, &header, sizeof header);
+}
+
+size_t hf_frame_size(uint16_t type)
+{
+    return type < HF_MSG_COUNT_TYPES ? rules[type].size : 0;
+}
+
+const char *hf_frame_name(uint16_t type)
+{
+    return hf_frame_size(type) != 0 ? rules[type].name : "UNKNOWN";
+}
+
+bool hf_frame_is_acceptable(const void *frame, size_t len, hf_channel channel, bool to_keeper)
+{
+    hf_frame_header header;
+    if (len < sizeof header || channel >= HF_CHANNEL_COUNT) {
+        return false;
+    }
+    memcpy(&header, frame, sizeof header);
+    if (header.magic != HF_IPC_MAGIC || header.version != HF_IPC_VERSION ||
+        hf_frame_size(header.type) != len) {
+        return false;
+    }
+    const frame_rule *rule = &rules[header.type];
+    return ((to_keeper ? rule->to_keeper : rule->from_keeper) & ON(channel)) != 0;
+}
+
+hf_status hf_channel_pair(bool nonblocking, int ret_fds[2])
+{
+    int type = SOCK_SEQPACKET | SOCK_CLOEXEC | (nonblocking ? SOCK_NONBLOCK : 0);
+    if (socketpair(AF_UNIX, type, 0, ret_fds) != 0) {
+        return (hf_status){HF_IO};
+    }
+    return hf_ok();
+}
+
+static hf_status send_message(int fd, const struct msghdr *message)
+{
+    for (;;) {
+        if (sendmsg(fd, message, MSG_NOSIGNAL) >= 0) {
+            return hf_ok();
+        }
+        if (errno == EAGAIN || errno == ENOBUFS) {
+            return (hf_status){HF_UNAVAILABLE};
+        }
+        if (errno == EPIPE || errno == ECONNRESET) {
+            return (hf_status){HF_NOT_FOUND};
+        }
+        if (errno != EINTR) {
+            return (hf_status){HF_IO};
+        }
+    }
+}
+
+hf_status hf_frame_send(int fd, const void *frame)
+{
+    hf_frame_header header;
+    memcpy(&header, frame, sizeof header);
+    size_t len = hf_frame_size(header.type);
+    HF_ASSERT(len != 0);
+    struct iovec part = {.iov_base = (void *)(uintptr_t)frame, .iov_len = len};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    return send_message(fd, &message);
+}
+
+hf_status hf_frame_send_fd(int fd, const void *frame, int passed_fd)
+{
+    hf_frame_header header;
+    memcpy(&header, frame, sizeof header);
+    size_t len = hf_frame_size(header.type);
+    HF_ASSERT(len != 0);
+    struct iovec part = {.iov_base = (void *)(uintptr_t)frame, .iov_len = len};
+    _Alignas(struct cmsghdr) char space[CMSG_SPACE(sizeof(int))] = {0};
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = space,
+                             .msg_controllen = sizeof space};
+    struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
+    rights->cmsg_level = SOL_SOCKET;
+    rights->cmsg_type = SCM_RIGHTS;
+    rights->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(rights), &passed_fd, sizeof passed_fd);
+    return send_message(fd, &message);
+}
+
+/* Takes the first descriptor out of the message (-1: none) and closes any beyond it. */
+static int take_descriptor(struct msghdr *message)
+{
+    int taken = -1;
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c != NULL; c = CMSG_NXTHDR(message, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) {
+            continue;
+        }
+        size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (size_t i = 0; i < count; i++) {
+            int fd;
+            memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof fd);
+            if (taken < 0) {
+                taken = fd;
+            } else {
+                (void)close(fd);
+            }
+        }
+    }
+    return taken;
+}
+
+hf_status hf_frame_recv(int fd, void *buf, size_t *ret_len, int *ret_fd)
+{
+    struct iovec part = {.iov_base = buf, .iov_len = HF_IPC_MAX_BYTES};
+    _Alignas(struct cmsghdr) char space[CMSG_SPACE(4 * sizeof(int))];
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = space,
+                             .msg_controllen = sizeof space};
+    ssize_t n;
+    do {
+        n = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0) {
+        if (errno == EAGAIN) {
+            return (hf_status){HF_UNAVAILABLE};
+        }
+        return (hf_status){errno == ECONNRESET ? HF_NOT_FOUND : HF_IO};
+    }
+    int passed = take_descriptor(&message);
+    if (passed >= 0 && ret_fd == NULL) {
+        (void)close(passed);
+        passed = -1;
+    }
+    if (n == 0 && passed < 0) {
+        *ret_len = 0;
+        return (hf_status){HF_NOT_FOUND};
+    }
+    /* A truncated frame is longer than any type: report a length that none has. */
+    *ret_len = (message.msg_flags & MSG_TRUNC) != 0 ? HF_IPC_MAX_BYTES + 1U : (size_t)n;
+    if (ret_fd != NULL) {
+        *ret_fd = passed;
+    }
+    return hf_ok();
+}

@@ -1,0 +1,565 @@
+/*
+ * ipc: the frames between Holdfast's processes. One schema, versioned, fixed size per type.
+ *
+ * A channel is an AF_UNIX SOCK_SEQPACKET socketpair: one send is one frame. Frames are plain C
+ * structures of one machine and one build, without padding (checked when compiled). A receiver
+ * accepts a frame only when magic, version, type and exact size agree and the type may travel on
+ * that channel in that direction (frames.c has the table); everything inside is then still the
+ * word of whoever wrote it, and each handler checks it as if an attacker had.
+ *
+ * Start contract of a child: descriptor 3 is its control channel to the supervisor, whose first
+ * frame is its configuration; further descriptors are listed with that frame below.
+ */
+#ifndef HF_IPC_H
+#define HF_IPC_H
+
+#include "base/base.h"
+#include "eth/eth.h"
+#include "protect/protect.h"
+
+#define HF_IPC_MAGIC 0x48464951U /* "HFIQ" */
+#define HF_IPC_VERSION 1
+#define HF_IPC_MAX_BYTES 65536
+
+#define HF_FD_CONTROL 3
+#define HF_FD_KEEPER 4  /* front and loader: channel to the keeper */
+#define HF_FD_API 5     /* front: listening socket of the API */
+#define HF_FD_METRICS 6 /* front: listening socket of the metrics */
+#define HF_FD_IMPORT 5  /* loader in import mode: the keystore and its password, see below */
+
+#define HF_PATH_LEN 1024
+#define HF_DETAIL_LEN 160
+#define HF_TOKEN_LEN 80 /* NUL-terminated */
+#define HF_SOURCE_ID_LEN 16
+
+/* ---- reasons ------------------------------------------------------------------------------ */
+
+/* Why a request got the answer it got. reason.c maps each to code, HTTP status and log level. */
+typedef enum hf_reason {
+    HF_REASON_OK = 0,
+    /* 412 */
+    HF_REASON_DOUBLE_BLOCK,
+    HF_REASON_DOUBLE_VOTE,
+    HF_REASON_SURROUNDING_VOTE,
+    HF_REASON_SURROUNDED_VOTE,
+    HF_REASON_BELOW_WATERMARK,
+    HF_REASON_ABOVE_HIGH_WATERMARK,
+    /* 400 */
+    HF_REASON_SOURCE_AFTER_TARGET,
+    HF_REASON_SIGNING_ROOT_MISMATCH,
+    HF_REASON_MALFORMED,
+    HF_REASON_OUT_OF_RANGE,
+    /* 401, 403 */
+    HF_REASON_UNAUTHORIZED,
+    HF_REASON_FORBIDDEN,
+    HF_REASON_WRONG_NETWORK,
+    HF_REASON_CROSS_ORIGIN,
+    /* 404, 405, 409, 413, 415, 431 */
+    HF_REASON_UNKNOWN_KEY,
+    HF_REASON_NOT_FOUND,
+    HF_REASON_METHOD_NOT_ALLOWED,
+    HF_REASON_BUSY,
+    HF_REASON_TOO_LARGE,
+    HF_REASON_UNSUPPORTED_MEDIA_TYPE,
+    /* 503 */
+    HF_REASON_STORE_UNAVAILABLE,
+    HF_REASON_OVERLOADED,
+    HF_REASON_TIMEOUT,
+    HF_REASON_SHUTTING_DOWN,
+    HF_REASON_KEEPER_UNAVAILABLE,
+    /* 500 */
+    HF_REASON_INTERNAL,
+    HF_REASON_COUNT
+} hf_reason;
+
+typedef struct hf_reason_info {
+    const char *code; /* "DOUBLE_VOTE": the code member of error bodies and the metric label */
+    const char *sentence;
+    unsigned http_status;
+    hf_log_level log_level;
+} hf_reason_info;
+
+/* Never NULL: a value out of range gives INTERNAL. */
+const hf_reason_info *hf_reason_describe(hf_reason reason);
+hf_reason hf_reason_from_verdict(hf_verdict verdict); /* ALLOW and REPEAT give OK */
+
+/* ---- frames ------------------------------------------------------------------------------- */
+
+typedef enum hf_msg_type {
+    /* supervisor -> child: the first frame */
+    HF_MSG_KEEPER_CONFIG = 1,
+    HF_MSG_FRONT_CONFIG,
+    HF_MSG_LOADER_CONFIG,
+    /* supervisor -> keeper, with one descriptor: a new channel */
+    HF_MSG_NEW_CHANNEL,
+    /* supervisor -> child */
+    HF_MSG_SHUTDOWN, /* keeper: finish what is under way, exit 0; front: drain, exit 0 */
+    /* keeper -> supervisor */
+    HF_MSG_READY,         /* also front -> supervisor */
+    HF_MSG_LOAD_WANTED,   /* spawn a loader over the configured sources */
+    HF_MSG_IMPORT_WANTED, /* with one descriptor: spawn a loader on it */
+
+    /* front -> keeper and back */
+    HF_MSG_SIGN,
+    HF_MSG_SIGN_REPLY,
+    HF_MSG_COUNT, /* no reply */
+    HF_MSG_METRICS,
+    HF_MSG_METRICS_REPLY,
+    HF_MSG_AUTHORIZE,
+    HF_MSG_KEY_IMPORT, /* with one descriptor: keystore and password */
+    HF_MSG_KEY_DELETE,
+
+    /* front or admin -> keeper and back */
+    HF_MSG_RESULT, /* the reply where a type has none of its own */
+    HF_MSG_KEYS,
+    HF_MSG_KEYS_REPLY,
+    HF_MSG_STATUS,
+    HF_MSG_STATUS_REPLY,
+    HF_MSG_RELOAD,
+    HF_MSG_EXPORT_OPEN,
+    HF_MSG_EXPORT_READ,
+    HF_MSG_EXPORT_PAGE,
+    HF_MSG_IMPORT_BEGIN,
+    HF_MSG_IMPORT_ADD,
+    HF_MSG_IMPORT_COMMIT,
+    HF_MSG_IMPORT_ABORT,
+    HF_MSG_IMPORT_REPORT,
+
+    /* admin -> keeper and back */
+    HF_MSG_PRUNE,
+    HF_MSG_STORE_STATUS,
+    HF_MSG_STORE_STATUS_REPLY,
+    HF_MSG_RAISE_FLOORS,
+    HF_MSG_SET_HIGH,
+
+    /* loader -> keeper and back */
+    HF_MSG_LOAD_BEGIN,
+    HF_MSG_SOURCE,
+    HF_MSG_SOURCE_REPLY,
+    HF_MSG_KEY,
+    HF_MSG_KEY_FAILED,
+    HF_MSG_KEY_PERSISTED,
+    HF_MSG_LOAD_DONE,
+    HF_MSG_COUNT_TYPES
+} hf_msg_type;
+
+typedef enum hf_channel {
+    HF_CHANNEL_CONTROL = 0, /* supervisor and keeper, or supervisor and front */
+    HF_CHANNEL_FRONT,
+    HF_CHANNEL_ADMIN,
+    HF_CHANNEL_LOADER, /* a load over the configured sources */
+    HF_CHANNEL_IMPORT, /* a loader on one imported keystore */
+    HF_CHANNEL_COUNT
+} hf_channel;
+
+typedef struct hf_frame_header {
+    uint32_t magic;
+    uint16_t version;
+    uint16_t type;       /* hf_msg_type */
+    uint64_t request_id; /* chosen by the asker, returned by the answerer */
+} hf_frame_header;
+
+/* -- configuration of the children -- */
+
+typedef enum hf_requirement {
+    HF_PROTECT_OFF = 0,
+    HF_PROTECT_PREFER,
+    HF_PROTECT_REQUIRE
+} hf_requirement;
+
+typedef struct hf_hardening_config {
+    uint8_t seccomp; /* hf_requirement each */
+    uint8_t landlock;
+    uint8_t mlock;
+    uint8_t no_dump;
+    uint8_t reserved[4];
+} hf_hardening_config;
+
+typedef struct hf_log_config {
+    uint8_t format; /* hf_log_format */
+    uint8_t least;  /* hf_log_level */
+    uint8_t reserved[6];
+} hf_log_config;
+
+/* No further descriptors. The keeper answers READY when it may be given channels. */
+typedef struct hf_msg_keeper_config {
+    hf_frame_header header;
+    hf_network network;
+    hf_hardening_config hardening;
+    hf_log_config log;
+    char data_dir[HF_PATH_LEN];        /* absolute */
+    char store_path[HF_PATH_LEN];      /* absolute; inside data_dir unless configured elsewhere */
+    char key_manager_token_path[HF_PATH_LEN]; /* made when absent, mode 0600 */
+    uint64_t keep_epochs;              /* 0 keeps all */
+    uint32_t sign_threads;             /* 0: one a core */
+    uint32_t max_keys;
+    uint32_t max_in_flight;            /* requests under way, all fronts together */
+    uint8_t require_all_keys;          /* 1: a failed key at the first load ends the keeper */
+    uint8_t reserved[3];
+} hf_msg_keeper_config;
+
+typedef struct hf_msg_front_config {
+    hf_frame_header header;
+    hf_network network;
+    hf_hardening_config hardening;
+    hf_log_config log;
+    uint32_t request_timeout_ms;
+    uint32_t max_connections; /* of this front */
+    uint32_t max_body_bytes;
+    uint32_t max_in_flight; /* of this front */
+    uint32_t idle_timeout_seconds;
+    uint8_t key_manager_enabled; /* 0 or 1 */
+    uint8_t has_metrics_listener;
+    uint8_t reserved[2];
+    /* TLS: empty strings when off; the files are read before the sandbox closes */
+    char tls_cert[HF_PATH_LEN];
+    char tls_key[HF_PATH_LEN];
+    char tls_client_ca[HF_PATH_LEN];
+    char tls_known_clients[HF_PATH_LEN];
+} hf_msg_front_config;
+
+typedef enum hf_key_backend {
+    HF_BACKEND_LOCAL_KEYSTORE = 0,
+    HF_BACKEND_WEB3SIGNER,
+    HF_BACKEND_IMPORTED, /* through the key manager API: the only removable ones */
+    HF_BACKEND_COUNT
+} hf_key_backend;
+
+/* "local-keystore" and so on, as in the configuration; never NULL. */
+const char *hf_key_backend_name(hf_key_backend backend);
+
+typedef struct hf_key_source {
+    uint32_t backend; /* hf_key_backend */
+    uint32_t reserved;
+    char dir[HF_PATH_LEN];
+    char password_file[HF_PATH_LEN]; /* one of the two, or neither for WEB3SIGNER */
+    char password_dir[HF_PATH_LEN];
+} hf_key_source;
+
+#define HF_KEY_SOURCES_MAX 16
+
+typedef struct hf_msg_loader_config {
+    hf_frame_header header;
+    hf_hardening_config hardening;
+    hf_log_config log;
+    uint8_t is_import; /* 1: HF_FD_IMPORT holds one keystore to be decrypted and kept */
+    uint8_t reserved[3];
+    uint32_t workers;                /* 0: one a core, fewer when memory is short */
+    uint64_t kdf_memory_bytes;       /* 0: half of MemAvailable; shared by all workers */
+    char imported_dir[HF_PATH_LEN];  /* DATA_DIR/imported: keystores kept by the key manager API */
+    uint32_t source_count;
+    uint32_t reserved2;
+    hf_key_source sources[HF_KEY_SOURCES_MAX];
+} hf_msg_loader_config;
+
+typedef struct hf_msg_new_channel {
+    hf_frame_header header; /* request_id: for IMPORT, that of IMPORT_WANTED */
+    uint32_t channel;       /* hf_channel */
+    uint32_t reserved;
+} hf_msg_new_channel;
+
+/* LOAD_WANTED, IMPORT_WANTED, READY, SHUTDOWN, METRICS, STATUS, RELOAD, IMPORT_COMMIT, ... */
+typedef struct hf_msg_plain {
+    hf_frame_header header;
+} hf_msg_plain;
+
+/* -- signing -- */
+
+typedef struct hf_msg_sign {
+    hf_frame_header header;
+    uint64_t received_ns; /* CLOCK_MONOTONIC when the front had the whole request */
+    uint64_t decoded_ns;  /* and when it was decoded: for histograms only */
+    hf_eth_request request;
+} hf_msg_sign;
+
+typedef struct hf_msg_sign_reply {
+    hf_frame_header header;
+    uint32_t reason; /* hf_reason */
+    uint32_t reserved;
+    uint8_t signature[HF_BLS_SIGNATURE_BYTES];
+    char detail[HF_DETAIL_LEN]; /* a sentence for the client; "" for the reason's own */
+} hf_msg_sign_reply;
+
+/* A refusal that never reached the keeper; operation HF_OP_COUNT when not known. */
+typedef struct hf_msg_count {
+    hf_frame_header header;
+    uint32_t reason;
+    uint32_t operation;
+} hf_msg_count;
+
+/* -- results -- */
+
+typedef struct hf_msg_result {
+    hf_frame_header header;
+    uint32_t reason; /* hf_reason */
+    uint32_t reserved;
+    uint64_t value; /* by request: rows pruned, export id, hf_key_outcome */
+    char detail[HF_DETAIL_LEN];
+} hf_msg_result;
+
+typedef enum hf_key_outcome {
+    HF_KEY_IMPORTED = 0,
+    HF_KEY_DUPLICATE,
+    HF_KEY_DELETED,
+    HF_KEY_NOT_FOUND,
+    HF_KEY_ERROR /* detail says why */
+} hf_key_outcome;
+
+/* AUTHORIZE, IMPORT_BEGIN, KEY_IMPORT: fronts must show the key manager token; admins leave it empty.
+ * The descriptor of KEY_IMPORT is a memfd: u32 length and keystore JSON, u32 length and password. */
+typedef struct hf_msg_token {
+    hf_frame_header header;
+    char token[HF_TOKEN_LEN];
+} hf_msg_token;
+
+/* KEY_DELETE, EXPORT_OPEN (has_pubkey 0: all validators) */
+typedef struct hf_msg_pubkey {
+    hf_frame_header header;
+    char token[HF_TOKEN_LEN];
+    uint8_t has_pubkey;
+    uint8_t reserved[7];
+    uint8_t pubkey[HF_BLS_PUBKEY_BYTES];
+} hf_msg_pubkey;
+
+/* -- keys and status -- */
+
+#define HF_KEYS_PAGE 256
+
+typedef struct hf_msg_keys {
+    hf_frame_header header;
+    uint32_t offset;
+    uint32_t reserved;
+} hf_msg_keys;
+
+typedef struct hf_key_entry {
+    uint8_t pubkey[HF_BLS_PUBKEY_BYTES];
+    uint32_t backend;
+    uint8_t removable;
+    uint8_t reserved[3];
+} hf_key_entry;
+
+typedef struct hf_msg_keys_reply {
+    hf_frame_header header;
+    uint64_t generation; /* changes with the key set: start over when it changes between pages */
+    uint32_t total;
+    uint32_t count;
+    hf_key_entry keys[HF_KEYS_PAGE];
+} hf_msg_keys_reply;
+
+typedef enum hf_protection_state {
+    HF_PROTECTION_OFF = 0, /* switched off by configuration */
+    HF_PROTECTION_ON,
+    HF_PROTECTION_UNAVAILABLE /* preferred, and the machine has none */
+} hf_protection_state;
+
+#define HF_PROTECTION_NAME_LEN 24
+typedef struct hf_protection {
+    char name[HF_PROTECTION_NAME_LEN]; /* "seccomp", "landlock", "mlock", "no_dump", ... */
+    uint32_t state;                    /* hf_protection_state */
+    char detail[68];
+} hf_protection;
+
+#define HF_PROTECTIONS_MAX 16
+
+typedef enum hf_reload_state {
+    HF_RELOAD_IDLE = 0, /* none since the start */
+    HF_RELOAD_RUNNING,
+    HF_RELOAD_COMPLETED,
+    HF_RELOAD_COMPLETED_WITH_ERRORS,
+    HF_RELOAD_FAILED
+} hf_reload_state;
+
+typedef struct hf_msg_status_reply {
+    hf_frame_header header;
+    uint64_t started_unix_ms;
+    uint32_t keys_loaded;
+    uint32_t keys_by_backend[HF_BACKEND_COUNT];
+    uint32_t load_total; /* sources of the load under way, or of the last */
+    uint32_t load_done;
+    uint32_t load_failed;
+    uint8_t loading; /* 0 or 1 */
+    uint8_t first_load_done;
+    uint8_t store_healthy;
+    uint8_t reload_state; /* hf_reload_state */
+    uint64_t reload_unix_ms;
+    char reload_error[HF_DETAIL_LEN];
+    char store_detail[HF_DETAIL_LEN];
+    char network[HF_NETWORK_NAME_LEN];
+    hf_watermark high;
+    uint32_t protection_count;
+    uint32_t reserved;
+    hf_protection protections[HF_PROTECTIONS_MAX];
+} hf_msg_status_reply;
+
+/* -- metrics: counters since the keeper's start -- */
+
+typedef enum hf_stage { HF_STAGE_DECODE = 0, HF_STAGE_DECIDE, HF_STAGE_SIGN, HF_STAGE_TOTAL, HF_STAGE_COUNT } hf_stage;
+typedef enum hf_sign_result { HF_RESULT_SIGNED = 0, HF_RESULT_REFUSED, HF_RESULT_FAILED, HF_RESULT_COUNT } hf_sign_result;
+
+#define HF_BUCKETS 16
+/* Upper bounds in nanoseconds of the first HF_BUCKETS - 1 buckets; the last is +Inf. */
+extern const uint64_t hf_bucket_bounds_ns[HF_BUCKETS - 1];
+
+typedef struct hf_histogram {
+    uint64_t counts[HF_BUCKETS]; /* not cumulative */
+    uint64_t sum_ns;
+} hf_histogram;
+
+#define HF_BATCH_BUCKETS 12
+/* Upper bounds of batch sizes 1, 2, 4, ... 1024; the last is +Inf. */
+typedef struct hf_metrics {
+    uint64_t requests[HF_OP_COUNT][HF_RESULT_COUNT];
+    uint64_t refusals[HF_REASON_COUNT];
+    hf_histogram duration[HF_OP_COUNT][HF_STAGE_COUNT];
+    hf_histogram store_commit;
+    uint64_t batch_counts[HF_BATCH_BUCKETS];
+    uint64_t batch_sum;
+    uint64_t keys_loaded[HF_BACKEND_COUNT];
+    uint64_t keys_failed;
+    uint64_t malformed_requests; /* refused by a front before they reached the keeper */
+    uint64_t missing_keys;
+    uint64_t reloads;
+    uint64_t pruned_rows;
+    uint64_t bad_frames;
+    uint64_t in_flight;
+    uint64_t overload;
+    uint64_t store_failures;
+    uint64_t store_healthy;
+    uint64_t fronts_started;
+    uint64_t hash_cache_hits;
+    uint64_t hash_cache_misses;
+    uint64_t uptime_ms;
+    uint64_t auth_rejections;
+} hf_metrics;
+
+typedef struct hf_msg_metrics_reply {
+    hf_frame_header header;
+    hf_metrics metrics;
+    uint32_t protection_count;
+    uint32_t reserved;
+    hf_protection protections[HF_PROTECTIONS_MAX];
+} hf_msg_metrics_reply;
+
+/* -- export, import, repair -- */
+
+#define HF_EXPORT_PAGE 64
+
+typedef struct hf_msg_export_read {
+    hf_frame_header header;
+    uint64_t export_id;
+} hf_msg_export_read;
+
+typedef struct hf_msg_export_page {
+    hf_frame_header header;
+    uint32_t reason;
+    uint32_t count;
+    uint8_t done; /* 1: the last page */
+    uint8_t reserved[7];
+    hf_message messages[HF_EXPORT_PAGE];
+} hf_msg_export_page;
+
+typedef struct hf_msg_import_add {
+    hf_frame_header header;
+    uint32_t count;
+    uint32_t reserved;
+    hf_message messages[HF_EXPORT_PAGE];
+} hf_msg_import_add;
+
+typedef struct hf_msg_import_report {
+    hf_frame_header header;
+    uint32_t reason;
+    uint32_t reserved;
+    hf_import_report report;
+    char detail[HF_DETAIL_LEN];
+} hf_msg_import_report;
+
+typedef struct hf_msg_prune {
+    hf_frame_header header;
+    uint64_t keep_epochs;
+} hf_msg_prune;
+
+typedef struct hf_msg_store_status_reply {
+    hf_frame_header header;
+    uint32_t reason;
+    uint32_t reserved;
+    hf_store_status status;
+} hf_msg_store_status_reply;
+
+/* RAISE_FLOORS; SET_HIGH with both has_ flags 0 removes the high watermark */
+typedef struct hf_msg_watermark {
+    hf_frame_header header;
+    hf_watermark watermark;
+} hf_msg_watermark;
+
+/* -- loading keys -- */
+
+/*
+ * A load: LOAD_BEGIN, then SOURCE for every key file found (the keeper answers whether that file,
+ * with that stamp, is loaded already), then KEY or KEY_FAILED for the rest in any order from the
+ * loader's workers, then LOAD_DONE. Keys of files that were not named in the load are dropped.
+ * An import: KEY, answered by RESULT (hf_key_outcome); when IMPORTED, the loader writes the file and
+ * sends KEY_PERSISTED, and only then may the key sign; or KEY_FAILED.
+ */
+typedef struct hf_msg_load_count {
+    hf_frame_header header; /* LOAD_BEGIN: files found. LOAD_DONE: files failed */
+    uint32_t count;
+    uint32_t reserved;
+} hf_msg_load_count;
+
+typedef struct hf_msg_source {
+    hf_frame_header header;
+    uint8_t source_id[HF_SOURCE_ID_LEN]; /* BLAKE2b of the file's absolute path */
+    uint64_t stamp;                      /* changes when the file (or its password) does */
+} hf_msg_source;
+
+typedef struct hf_msg_source_reply {
+    hf_frame_header header;
+    uint8_t known; /* 0 or 1 */
+    uint8_t reserved[7];
+} hf_msg_source_reply;
+
+typedef struct hf_msg_key {
+    hf_frame_header header;
+    uint8_t source_id[HF_SOURCE_ID_LEN];
+    uint64_t stamp;
+    uint8_t secret[HF_BLS_SECRET_BYTES]; /* the keeper derives the public key itself */
+    uint32_t backend;
+    uint32_t reserved;
+} hf_msg_key;
+
+typedef struct hf_msg_key_failed {
+    hf_frame_header header;
+    uint8_t source_id[HF_SOURCE_ID_LEN];
+    char name[256]; /* file name, for the log */
+    char detail[HF_DETAIL_LEN];
+} hf_msg_key_failed;
+
+/* ---- sending and receiving ---------------------------------------------------------------- */
+
+/* Fills the header. frame must begin with an hf_frame_header and be of the type's exact size. */
+void hf_frame_init(void *frame, hf_msg_type type, uint64_t request_id);
+
+/* The exact size of a frame of this type; 0 for a type that does not exist. */
+size_t hf_frame_size(uint16_t type);
+const char *hf_frame_name(uint16_t type);
+
+/*
+ * May this frame be handled by a process that receives it on such a channel? to_keeper: the
+ * direction. Magic, version, type, size, and the table of what may travel where.
+ */
+bool hf_frame_is_acceptable(const void *frame, size_t len, hf_channel channel, bool to_keeper);
+
+/* One socketpair, both ends close-on-exec, non-blocking as asked. */
+hf_status hf_channel_pair(bool nonblocking, int ret_fds[2]) HF_MUST_CHECK;
+/* UNAVAILABLE: the socket is full (non-blocking). NOT_FOUND: the other end is gone. */
+hf_status hf_frame_send(int fd, const void *frame) HF_MUST_CHECK;
+/* The same with one descriptor, which stays open here. */
+hf_status hf_frame_send_fd(int fd, const void *frame, int passed_fd) HF_MUST_CHECK;
+/*
+ * Receives one frame into buf (at least HF_IPC_MAX_BYTES). *ret_len 0 with NOT_FOUND: the other end
+ * is gone. UNAVAILABLE: nothing there. *ret_fd is a passed descriptor or -1; the caller owns it.
+ * Pass NULL for ret_fd to refuse descriptors (they are closed).
+ */
+hf_status hf_frame_recv(int fd, void *buf, size_t *ret_len, int *ret_fd) HF_MUST_CHECK;
+
+#endif

@@ -1,0 +1,94 @@
+/* The one table from reason to code, sentence, HTTP status and log level; names of key back ends. */
+#include "ipc/ipc.h"
+
+#define REASON(name, status, level, sentence)                                                      \
+    [HF_REASON_##name] = {#name, sentence, status, level}
+
+static const hf_reason_info reasons[HF_REASON_COUNT] = {
+    REASON(OK, 200, HF_LOG_DEBUG, "done"),
+    REASON(DOUBLE_BLOCK, 412, HF_LOG_UNUSUAL, "another block was signed for this slot"),
+    REASON(DOUBLE_VOTE, 412, HF_LOG_UNUSUAL, "another attestation was signed for this target"),
+    REASON(SURROUNDING_VOTE, 412, HF_LOG_UNUSUAL, "the attestation surrounds an earlier one"),
+    REASON(SURROUNDED_VOTE, 412, HF_LOG_UNUSUAL,
+           "the attestation is surrounded by an earlier one"),
+    REASON(BELOW_WATERMARK, 412, HF_LOG_UNUSUAL,
+           "below the oldest slot or epoch on record for this key"),
+    REASON(ABOVE_HIGH_WATERMARK, 412, HF_LOG_UNUSUAL, "at or above the high watermark"),
+    REASON(SOURCE_AFTER_TARGET, 400, HF_LOG_UNUSUAL, "the source epoch is after the target epoch"),
+    REASON(SIGNING_ROOT_MISMATCH, 400, HF_LOG_UNUSUAL,
+           "signingRoot is not the root of the fields sent"),
+    REASON(MALFORMED, 400, HF_LOG_INFO, "malformed request"),
+    REASON(OUT_OF_RANGE, 400, HF_LOG_INFO, "a slot or epoch is out of range"),
+    REASON(UNAUTHORIZED, 401, HF_LOG_UNUSUAL, "no valid token was sent"),
+    REASON(FORBIDDEN, 403, HF_LOG_UNUSUAL, "not permitted"),
+    REASON(WRONG_NETWORK, 403, HF_LOG_UNUSUAL,
+           "genesis_validators_root is another network's"),
+    REASON(CROSS_ORIGIN, 403, HF_LOG_UNUSUAL, "requests from web pages are refused"),
+    REASON(UNKNOWN_KEY, 404, HF_LOG_INFO, "no such key is loaded"),
+    REASON(NOT_FOUND, 404, HF_LOG_INFO, "no such route"),
+    REASON(METHOD_NOT_ALLOWED, 405, HF_LOG_INFO, "this route has no such method"),
+    REASON(BUSY, 409, HF_LOG_INFO, "already under way"),
+    REASON(TOO_LARGE, 413, HF_LOG_INFO, "the request is too large"),
+    REASON(UNSUPPORTED_MEDIA_TYPE, 415, HF_LOG_INFO, "the body must be application/json"),
+    REASON(STORE_UNAVAILABLE, 503, HF_LOG_BROKEN,
+           "the slashing protection store cannot record; nothing was signed"),
+    REASON(OVERLOADED, 503, HF_LOG_UNUSUAL, "too many requests under way"),
+    REASON(TIMEOUT, 503, HF_LOG_UNUSUAL, "the request was not answered in time"),
+    REASON(SHUTTING_DOWN, 503, HF_LOG_INFO, "shutting down"),
+    REASON(KEEPER_UNAVAILABLE, 503, HF_LOG_BROKEN, "the keeper is gone"),
+    REASON(INTERNAL, 500, HF_LOG_BROKEN, "internal error"),
+};
+
+const hf_reason_info *hf_reason_describe(hf_reason reason)
+{
+    return &reasons[reason < HF_REASON_COUNT ? reason : HF_REASON_INTERNAL];
+}
+
+hf_reason hf_reason_from_verdict(hf_verdict verdict)
+{
+    switch (verdict) {
+    case HF_VERDICT_ALLOW:
+    case HF_VERDICT_REPEAT:
+        return HF_REASON_OK;
+    case HF_VERDICT_DOUBLE_BLOCK:
+        return HF_REASON_DOUBLE_BLOCK;
+    case HF_VERDICT_DOUBLE_VOTE:
+        return HF_REASON_DOUBLE_VOTE;
+    case HF_VERDICT_SURROUNDING_VOTE:
+        return HF_REASON_SURROUNDING_VOTE;
+    case HF_VERDICT_SURROUNDED_VOTE:
+        return HF_REASON_SURROUNDED_VOTE;
+    case HF_VERDICT_BELOW_WATERMARK:
+        return HF_REASON_BELOW_WATERMARK;
+    case HF_VERDICT_ABOVE_HIGH_WATERMARK:
+        return HF_REASON_ABOVE_HIGH_WATERMARK;
+    case HF_VERDICT_SOURCE_AFTER_TARGET:
+        return HF_REASON_SOURCE_AFTER_TARGET;
+    case HF_VERDICT_COUNT:
+        break;
+    }
+    return HF_REASON_INTERNAL;
+}
+
+const char *hf_key_backend_name(hf_key_backend backend)
+{
+    switch (backend) {
+    case HF_BACKEND_LOCAL_KEYSTORE:
+        return "local-keystore";
+    case HF_BACKEND_WEB3SIGNER:
+        return "web3signer";
+    case HF_BACKEND_IMPORTED:
+        return "imported";
+    case HF_BACKEND_COUNT:
+        break;
+    }
+    return "unknown";
+}
+
+#define US UINT64_C(1000)
+#define MS UINT64_C(1000000)
+
+const uint64_t hf_bucket_bounds_ns[HF_BUCKETS - 1] = {
+    25 * US, 50 * US, 100 * US, 250 * US, 500 * US, 1 * MS,   2500 * US, 5 * MS,
+    10 * MS, 25 * MS, 50 * MS,  100 * MS, 250 * MS, 500 * MS, 1000 * MS,
+};

@@ -1,0 +1,161 @@
+/*
+ * protect: what may be signed without being slashed (EIP-3076), on a durable store.
+ *
+ * Strategy "complete, with a floor at the minimum of everything known":
+ *   block        refused below or at the floor slot unless identical to a record; refused when
+ *                another root is on record for the slot (a record without a root counts as other).
+ *   attestation  refused when source > target; below the source floor; below or at the target floor
+ *                unless identical; when another root is on record for the target; when it surrounds
+ *                or is surrounded by any record.
+ *   both         refused at or above the high watermark, when one is set.
+ *   An identical message (same slot or epochs, same known root) is allowed again.
+ *
+ * rules.c is the pure core; a store is a back end behind hf_store_ops. All calls on one hf_store
+ * come from one thread at a time; they block on the disk.
+ */
+#ifndef HF_PROTECT_H
+#define HF_PROTECT_H
+
+#include "base/base.h"
+#include "crypto/crypto.h"
+
+/* Epochs and slots beyond this are refused as input: SQL integers are signed. */
+#define HF_PROTECT_MAX_NUMBER ((uint64_t)INT64_MAX)
+
+typedef enum hf_message_kind { HF_MESSAGE_BLOCK = 0, HF_MESSAGE_ATTESTATION = 1 } hf_message_kind;
+
+/* One slashable message of one validator, by the parts that count. */
+typedef struct hf_message {
+    uint32_t kind; /* hf_message_kind */
+    uint8_t pubkey[HF_BLS_PUBKEY_BYTES];
+    uint8_t has_root; /* 0 only for imported records; a message to be decided always has one */
+    uint8_t reserved[3];
+    uint64_t slot;   /* blocks; 0 otherwise */
+    uint64_t source; /* attestations; 0 otherwise */
+    uint64_t target;
+    uint8_t signing_root[HF_ROOT_BYTES];
+} hf_message;
+
+typedef enum hf_verdict {
+    HF_VERDICT_ALLOW = 0, /* new, and now on record */
+    HF_VERDICT_REPEAT,    /* identical to a record: may be signed again */
+    HF_VERDICT_DOUBLE_BLOCK,
+    HF_VERDICT_DOUBLE_VOTE,
+    HF_VERDICT_SURROUNDING_VOTE, /* would surround an earlier vote */
+    HF_VERDICT_SURROUNDED_VOTE,  /* would be surrounded by an earlier vote */
+    HF_VERDICT_BELOW_WATERMARK,
+    HF_VERDICT_ABOVE_HIGH_WATERMARK,
+    HF_VERDICT_SOURCE_AFTER_TARGET,
+    HF_VERDICT_COUNT
+} hf_verdict;
+
+static inline bool hf_verdict_allows(hf_verdict v)
+{
+    return v == HF_VERDICT_ALLOW || v == HF_VERDICT_REPEAT;
+}
+
+/* Optional bounds: has_x is 0 or 1. */
+typedef struct hf_watermark {
+    uint8_t has_slot;
+    uint8_t has_epochs; /* source and target together; for the high watermark target alone counts */
+    uint8_t reserved[6];
+    uint64_t slot;
+    uint64_t source;
+    uint64_t target;
+} hf_watermark;
+
+typedef struct hf_import_report {
+    uint64_t validators;
+    uint64_t blocks;
+    uint64_t attestations;
+    uint64_t conflicts; /* records that contradict each other or the store: kept, made unsignable */
+} hf_import_report;
+
+typedef struct hf_prune_report {
+    uint64_t rows_deleted;
+    bool more; /* call again: this was one small step */
+} hf_prune_report;
+
+typedef struct hf_store_status {
+    uint64_t validators;
+    uint64_t blocks;
+    uint64_t attestations;
+    hf_watermark high;
+    uint8_t genesis_validators_root[HF_ROOT_BYTES];
+} hf_store_status;
+
+/*
+ * Receives one record of an export, ordered by validator. A validator's floor comes first, as one
+ * block record and one attestation record without root (when it has them). A failure ends the
+ * export and is returned by it.
+ */
+typedef hf_status (*hf_export_visitor)(void *context, const hf_message *message);
+
+typedef struct hf_store hf_store;
+
+typedef struct hf_store_ops {
+    /*
+     * Decides n messages in order, each seeing the ones before it, and records the allowed ones, in
+     * one durable transaction. On failure nothing is recorded and no verdict may be used; the
+     * caller refuses all n (UNAVAILABLE: busy, full, read-only, removed, wrong network. CORRUPT).
+     * The store heals by itself: the next call tries anew, reopening when needed.
+     */
+    hf_status (*decide)(hf_store *self, const hf_message *messages, size_t n,
+                        hf_verdict *ret_verdicts, hf_error *err);
+    /* Is it able to record right now? Writes nothing that lasts. */
+    hf_status (*health)(hf_store *self, hf_error *err);
+
+    /*
+     * Import: all or nothing. begin, add any number of times (staged outside the history), then
+     * commit or abort. begin refuses (CONFLICT) while another import is open. Records only ever
+     * make the protection stricter.
+     */
+    hf_status (*import_begin)(hf_store *self, hf_error *err);
+    hf_status (*import_add)(hf_store *self, const hf_message *messages, size_t n, hf_error *err);
+    hf_status (*import_commit)(hf_store *self, hf_import_report *ret_report, hf_error *err);
+    void (*import_abort)(hf_store *self);
+
+    /* One small step towards "no record older than keep_epochs behind its validator's newest". */
+    hf_status (*prune)(hf_store *self, uint64_t keep_epochs, uint64_t slots_per_epoch,
+                       hf_prune_report *ret_report, hf_error *err);
+
+    /* Raises (never lowers) the floors of every validator known. */
+    hf_status (*raise_floors)(hf_store *self, const hf_watermark *low, hf_error *err);
+    /* Sets the high watermark; NULL removes it. */
+    hf_status (*set_high)(hf_store *self, const hf_watermark *high, hf_error *err);
+    hf_status (*status)(hf_store *self, hf_store_status *ret_status, hf_error *err);
+    void (*close)(hf_store *self);
+} hf_store_ops;
+
+struct hf_store {
+    const hf_store_ops *ops; /* a back end's own struct begins with an hf_store */
+};
+
+typedef struct hf_sqlite_config {
+    char path[1024];
+    uint8_t genesis_validators_root[HF_ROOT_BYTES]; /* another one on record: refused, CONFLICT */
+    uint32_t busy_timeout_ms;                       /* 0: 200 */
+    bool create;                                    /* make the file when there is none */
+} hf_sqlite_config;
+
+/*
+ * Opens (and, when asked, creates with mode 0600 and migrates) a SQLite store. Exactly one
+ * connection writes and checkpoints; journal_mode=WAL, synchronous=FULL. Ends with ops->close.
+ */
+hf_status hf_store_open_sqlite(const hf_sqlite_config *config, hf_store **ret_store,
+                               hf_error *err) HF_MUST_CHECK;
+
+/*
+ * Reads a consistent snapshot of the store at config->path over a read-only connection of its own:
+ * safe from any one thread while another uses the hf_store. only: pubkeys to export, or NULL and 0
+ * for all; an unknown pubkey yields nothing.
+ */
+hf_status hf_store_export_sqlite(const hf_sqlite_config *config,
+                                 const uint8_t (*only)[HF_BLS_PUBKEY_BYTES], size_t only_count,
+                                 hf_export_visitor visitor, void *context,
+                                 hf_error *err) HF_MUST_CHECK;
+
+/* "DOUBLE_VOTE" and so on; "ALLOW" and "REPEAT" for the two that pass. */
+const char *hf_verdict_name(hf_verdict verdict);
+
+#endif
