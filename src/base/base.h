@@ -40,7 +40,7 @@ typedef struct hf_status {
 } hf_status;
 
 #define HF_MUST_CHECK __attribute__((warn_unused_result))
-#define HF_ERROR_MSG_LEN 160
+#define HF_ERROR_MSG_LEN 320 /* two paths and a remedy; what hf_log prints */
 
 /* Detail for an operator, owned by the caller, written once at the origin; holds no secret. */
 typedef struct hf_error {
