@@ -1,0 +1,88 @@
+/* BLS signatures over BLS12-381 by blst: public keys in G1, signatures in G2. */
+#include "crypto.h"
+
+#include <blst.h>
+
+static const uint8_t dst[] = "BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_";
+#define DST_LEN (sizeof dst - 1)
+
+_Static_assert(sizeof(blst_p2) == sizeof((hf_bls_point *)0)->opaque, "a point must hold a blst_p2");
+_Static_assert(_Alignof(hf_bls_point) >= _Alignof(blst_p2), "a point must be aligned for blst");
+_Static_assert(sizeof(blst_scalar) == sizeof(hf_bls_key), "a key is a blst_scalar");
+_Static_assert(_Alignof(hf_bls_key) >= _Alignof(blst_scalar), "a key must be aligned for blst");
+
+/* The caller's storage is given out as bytes so that neighbours need no blst header. */
+static const blst_scalar *scalar_peek(const hf_bls_key *key)
+{
+    return (const blst_scalar *)(const void *)key->scalar;
+}
+
+hf_status hf_bls_key_from_bytes(const uint8_t secret[HF_BLS_SECRET_BYTES], hf_bls_key *ret_key)
+{
+    blst_scalar scalar;
+    hf_status st = {HF_CRYPTO};
+    blst_scalar_from_bendian(&scalar, secret);
+    if (blst_sk_check(&scalar)) {
+        memcpy(ret_key->scalar, &scalar, sizeof scalar);
+        st = hf_ok();
+    }
+    hf_wipe(&scalar, sizeof scalar);
+    return st;
+}
+
+void hf_bls_key_to_bytes(const hf_bls_key *key, uint8_t ret_secret[HF_BLS_SECRET_BYTES])
+{
+    blst_bendian_from_scalar(ret_secret, scalar_peek(key));
+}
+
+void hf_bls_pubkey(const hf_bls_key *key, uint8_t ret_pubkey[HF_BLS_PUBKEY_BYTES])
+{
+    blst_p1 point;
+    blst_sk_to_pk_in_g1(&point, scalar_peek(key));
+    blst_p1_compress(ret_pubkey, &point);
+    /* The projective form depends on the scalar; only the affine, compressed one is public. */
+    hf_wipe(&point, sizeof point);
+}
+
+static bool pubkey_parse(const uint8_t pubkey[HF_BLS_PUBKEY_BYTES], blst_p1_affine *ret_point)
+{
+    return blst_p1_uncompress(ret_point, pubkey) == BLST_SUCCESS &&
+           !blst_p1_affine_is_inf(ret_point) && blst_p1_affine_in_g1(ret_point);
+}
+
+bool hf_bls_pubkey_is_valid(const uint8_t pubkey[HF_BLS_PUBKEY_BYTES])
+{
+    blst_p1_affine point;
+    return pubkey_parse(pubkey, &point);
+}
+
+void hf_bls_hash(const uint8_t root[HF_ROOT_BYTES], hf_bls_point *ret_point)
+{
+    blst_hash_to_g2((blst_p2 *)(void *)ret_point->opaque, root, HF_ROOT_BYTES, dst, DST_LEN, NULL,
+                    0);
+}
+
+void hf_bls_sign_many(const hf_bls_point *point, const hf_bls_key *const keys[], size_t n,
+                      uint8_t (*ret_signatures)[HF_BLS_SIGNATURE_BYTES])
+{
+    const blst_p2 *hash = (const blst_p2 *)(const void *)point->opaque;
+    blst_p2 signature;
+    for (size_t i = 0; i < n; i++) {
+        blst_sign_pk_in_g1(&signature, hash, scalar_peek(keys[i]));
+        blst_p2_compress(ret_signatures[i], &signature);
+    }
+    hf_wipe(&signature, sizeof signature);
+}
+
+bool hf_bls_verify(const uint8_t pubkey[HF_BLS_PUBKEY_BYTES], const uint8_t root[HF_ROOT_BYTES],
+                   const uint8_t signature[HF_BLS_SIGNATURE_BYTES])
+{
+    blst_p1_affine pk;
+    blst_p2_affine sig;
+    if (!pubkey_parse(pubkey, &pk) || blst_p2_uncompress(&sig, signature) != BLST_SUCCESS) {
+        return false;
+    }
+    /* Checks that the signature is in its subgroup, too. */
+    return blst_core_verify_pk_in_g1(&pk, &sig, true, root, HF_ROOT_BYTES, dst, DST_LEN, NULL, 0) ==
+           BLST_SUCCESS;
+}
