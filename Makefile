@@ -9,7 +9,7 @@ setup:
 	@tools/setup.sh $(BUILD)
 run: all
 	@tools/run.sh $(BUILD)
-test: all
+test: setup
 	@tools/test.sh $(BUILD)
 lint: setup
 	@tools/lint.sh $(BUILD)

@@ -10,7 +10,9 @@ case "$(uname -m)" in
     x86_64) ;;
     *) flags="-O2 -fno-builtin -fPIC -Wall -Wextra -Werror" ;;
 esac
+# shellcheck disable=SC2086  # a list of words
 $cc $flags -c "$source/src/server.c" -o "$work/server.o"
+# shellcheck disable=SC2086
 $cc $flags -c "$source/build/assembly.S" -o "$work/assembly.o"
 rm -f "$archive"
 ar rcs "$archive" "$work/server.o" "$work/assembly.o"

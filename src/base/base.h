@@ -1,5 +1,6 @@
 /*
- * base: what every other folder stands on. Status and errors, bytes, hex, numbers, files, time, log.
+ * base: what every other folder stands on. Status and errors, bytes, hex, numbers, files, time,
+ * log.
  *
  * Depends on libc alone. Unless a function says otherwise: it is safe from any thread, does not
  * block, does not log, and leaves its outputs untouched when it fails.
@@ -17,7 +18,8 @@
 
 /* ---- status ------------------------------------------------------------------------------- */
 
-/* Categories of failure. HTTP status and metric label follow from hf_reason (ipc), never from text. */
+/* Categories of failure. HTTP status and metric label follow from hf_reason (ipc), never from text.
+ */
 typedef enum hf_code {
     HF_OK = 0,
     HF_USAGE,         /* the caller's words or configuration are wrong; exit status 2 */
@@ -70,8 +72,7 @@ hf_status hf_error_wrap(hf_error *err, hf_status st, const char *fmt, ...)
 const char *hf_code_name(hf_code code);
 
 /* A caller's bug or a broken invariant: says where and aborts, in every build. */
-#define HF_ASSERT(cond)                                                                            \
-    ((cond) ? (void)0 : hf_assert_failed(#cond, __FILE__, __LINE__))
+#define HF_ASSERT(cond) ((cond) ? (void)0 : hf_assert_failed(#cond, __FILE__, __LINE__))
 _Noreturn void hf_assert_failed(const char *what, const char *file, int line);
 
 #define HF_ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))

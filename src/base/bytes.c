@@ -184,7 +184,9 @@ hf_status hf_hex_decode(const char *text, size_t text_len, uint8_t *out, size_t 
         }
     }
     for (size_t i = 0; i < len; i++) {
-        out[i] = (uint8_t)(hex_digit(text[2 * i]) << 4 | hex_digit(text[2 * i + 1]));
+        unsigned high = (unsigned)hex_digit(text[2 * i]);
+        unsigned low = (unsigned)hex_digit(text[2 * i + 1]);
+        out[i] = (uint8_t)((high << 4 | low) & 0xffU);
     }
     return hf_ok();
 }

@@ -48,7 +48,8 @@ static const char *level_name(hf_log_level level)
     return "unknown";
 }
 
-/* sanitize() leaves printable ASCII and \xNN; JSON wants its own spelling of quote and backslash. */
+/* sanitize() leaves printable ASCII and \xNN; JSON wants its own spelling of quote and backslash.
+ */
 static void json_escape(char *out, size_t out_len, const char *text)
 {
     size_t used = 0;
