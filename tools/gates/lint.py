@@ -132,10 +132,10 @@ def check_scripts(folder):
 
 
 CHECKS = {
-    "scripts": check_scripts,
-    "shell": check_shell,
     "format": check_format,
+    "shell": check_shell,
     "builds": check_builds,
+    "scripts": check_scripts,
     "analyzer": check_analyzer,
     "cppcheck": check_cppcheck,
     "tidy": check_tidy,
