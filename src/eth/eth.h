@@ -1,5 +1,6 @@
 /*
- * eth: what an Ethereum validator signs. Requests as typed fields, networks, domains, signing roots.
+ * eth: what an Ethereum validator signs. Requests as typed fields, networks, domains, signing
+ * roots.
  *
  * Pure functions: no clock, no file, no allocation. Structures are plain data without pointers, so
  * that they travel in frames (ipc) as they are. Roots and versions are raw bytes, numbers host u64.
@@ -79,14 +80,14 @@ typedef struct hf_rooted_object {
 
 /* What one request asks to be signed. Which member counts follows from the operation. */
 typedef union hf_eth_fields {
-    uint64_t aggregation_slot;         /* AGGREGATION_SLOT */
-    uint64_t randao_epoch;             /* RANDAO_REVEAL */
-    hf_attestation_data attestation;   /* ATTESTATION */
-    hf_block_header block;             /* BLOCK, BLOCK_V2 (a full block by its body root) */
-    hf_rooted_object rooted;           /* AGGREGATE_AND_PROOF(_V2), CONTRIBUTION_AND_PROOF,
-                                          EXECUTION_PAYLOAD_BID, EXECUTION_PAYLOAD_ENVELOPE,
-                                          BUILDER_REQUEST_AUTH; SYNC_COMMITTEE_MESSAGE, where the
-                                          object root is the beacon_block_root itself */
+    uint64_t aggregation_slot;       /* AGGREGATION_SLOT */
+    uint64_t randao_epoch;           /* RANDAO_REVEAL */
+    hf_attestation_data attestation; /* ATTESTATION */
+    hf_block_header block;           /* BLOCK, BLOCK_V2 (a full block by its body root) */
+    hf_rooted_object rooted;         /* AGGREGATE_AND_PROOF(_V2), CONTRIBUTION_AND_PROOF,
+                                        EXECUTION_PAYLOAD_BID, EXECUTION_PAYLOAD_ENVELOPE,
+                                        BUILDER_REQUEST_AUTH; SYNC_COMMITTEE_MESSAGE, where the
+                                        object root is the beacon_block_root itself */
     struct {
         uint8_t pubkey[HF_BLS_PUBKEY_BYTES];
         uint8_t withdrawal_credentials[HF_ROOT_BYTES];
@@ -127,9 +128,9 @@ typedef union hf_eth_fields {
 } hf_eth_fields;
 
 typedef struct hf_eth_request {
-    uint32_t operation;        /* hf_operation */
-    uint8_t has_signing_root;  /* 0 or 1: the client sent one, to be compared and never believed */
-    uint8_t has_fork_info;     /* 0 or 1 */
+    uint32_t operation;       /* hf_operation */
+    uint8_t has_signing_root; /* 0 or 1: the client sent one, to be compared and never believed */
+    uint8_t has_fork_info;    /* 0 or 1 */
     uint8_t reserved[2];
     uint8_t pubkey[HF_BLS_PUBKEY_BYTES]; /* the key asked to sign */
     uint8_t signing_root[HF_ROOT_BYTES];
@@ -148,9 +149,11 @@ typedef struct hf_network {
     uint64_t slot_ms;
     uint8_t genesis_fork_version[4];
     uint8_t capella_fork_version[4];
+    uint8_t gloas_fork_version[4]; /* zero when not known; see gloas_epoch */
+    uint8_t reserved[4];
     uint64_t deneb_epoch;   /* EIP-7044 from here on; HF_EPOCH_NEVER when not scheduled */
     uint64_t electra_epoch; /* bare aggregates: which Attestation layout */
-    uint64_t gloas_epoch;
+    uint64_t gloas_epoch;   /* the same; until it is set, a request of Gloas's version counts too */
 } hf_network;
 
 /* mainnet, sepolia, holesky, hoodi, gnosis, chiado: a borrowed static, or NULL. */
@@ -158,6 +161,10 @@ const hf_network *hf_eth_network_find(const char *name);
 
 /* The epoch of a slot on this network. */
 uint64_t hf_eth_epoch_of(const hf_network *network, uint64_t slot);
+/* The version that fork_info gives an epoch: a borrowed member of it. */
+const uint8_t *hf_eth_version_at(const hf_fork_info *fork_info, uint64_t epoch);
+/* Does a container of this slot have Gloas's layout? By schedule, or by the request's version. */
+bool hf_eth_is_gloas(const hf_network *network, const hf_fork_info *fork_info, uint64_t slot);
 
 /*
  * The signing root of a request, from its fields alone: hash_tree_root(SigningData{object_root,
@@ -181,6 +188,39 @@ void hf_eth_root_in_domain(const uint8_t object_root[32], const uint8_t domain[3
                            uint8_t ret_signing_root[32]);
 
 /* ---- SSZ merkleization (consensus-specs ssz/simple-serialize.md) --------------------------- */
+
+#define HF_SSZ_MAX_DEPTH 64
+
+/* A tree that takes its leaves one by one and keeps one node a level. Caller's storage. */
+typedef struct hf_ssz_tree {
+    uint64_t count; /* leaves so far */
+    unsigned depth;
+    uint8_t nodes[HF_SSZ_MAX_DEPTH + 1][32];
+} hf_ssz_tree;
+
+/* The depth of a tree with room for limit leaves (0 and 1 leaf: 0). */
+unsigned hf_ssz_depth_of(uint64_t limit);
+void hf_ssz_tree_init(hf_ssz_tree *tree, unsigned depth);
+/* More than 2^depth leaves are the caller's bug. */
+void hf_ssz_tree_push(hf_ssz_tree *tree, const uint8_t leaf[32]);
+/* Pads with zero leaves. The tree is used up. */
+void hf_ssz_tree_finish(hf_ssz_tree *tree, uint8_t ret_root[32]);
+
+/*
+ * EIP-7916: subtrees of 1, 4, 16, ... leaves, so that a list may grow without a limit. 28 subtrees
+ * hold more than 2^54 leaves.
+ */
+#define HF_SSZ_MAX_SUBTREES 28
+typedef struct hf_ssz_progressive {
+    unsigned count; /* subtrees finished */
+    uint64_t left;  /* leaves that the subtree under way still takes */
+    hf_ssz_tree subtree;
+    uint8_t roots[HF_SSZ_MAX_SUBTREES][32];
+} hf_ssz_progressive;
+
+void hf_ssz_progressive_init(hf_ssz_progressive *tree);
+void hf_ssz_progressive_push(hf_ssz_progressive *tree, const uint8_t leaf[32]);
+void hf_ssz_progressive_finish(hf_ssz_progressive *tree, uint8_t ret_root[32]);
 
 /* Root of count 32-byte chunks padded with zero chunks to limit leaves (limit 0: to count). */
 void hf_ssz_merkleize(const uint8_t (*chunks)[32], size_t count, uint64_t limit,
