@@ -23,23 +23,40 @@ typedef struct hf_harden_report {
 hf_status hf_harden_process(const hf_hardening_config *config, int last_fd,
                             hf_harden_report *report, hf_error *err) HF_MUST_CHECK;
 
-/* A folder that stays reachable under Landlock; access beyond the list is refused. */
+/*
+ * SIGKILL when the parent dies; NOT_FOUND when it is dead already. hf_harden_process does it for
+ * the process that calls it; a forked worker does not inherit it and calls this itself.
+ */
+hf_status hf_harden_die_with_parent(pid_t parent, hf_error *err) HF_MUST_CHECK;
+
+/*
+ * A folder or file that stays reachable under Landlock; access beyond the list is refused. One that
+ * does not exist is passed over, and stays out of reach when it is made later.
+ */
 typedef struct hf_harden_path {
     const char *path;
     bool writable; /* create, write, truncate, unlink and rename files beneath */
 } hf_harden_path;
 
-/* Landlock: files only beneath the given paths, no TCP bind or connect where the kernel knows it. */
+/*
+ * Landlock: files only beneath the given paths; where the kernel knows it, no TCP bind or connect
+ * and no signal to a process outside. It holds for the calling thread and what that thread starts
+ * later: call it before the first thread.
+ */
 hf_status hf_harden_landlock(const hf_hardening_config *config, const hf_harden_path *paths,
                              size_t n, hf_harden_report *report, hf_error *err) HF_MUST_CHECK;
 
 typedef enum hf_sandbox {
-    HF_SANDBOX_KEEPER, /* frames, the store's files, threads that exist; no socket, no exec */
-    HF_SANDBOX_FRONT,  /* sockets accepted, frames, memfd; no file, no exec, no new socket */
-    HF_SANDBOX_LOADER  /* read files, fork workers, frames; no socket, no exec */
+    HF_SANDBOX_KEEPER = 0, /* frames, the store's files, threads that exist; no socket, no exec */
+    HF_SANDBOX_FRONT,      /* sockets accepted, frames, memfd; no file, no exec, no new socket */
+    HF_SANDBOX_LOADER      /* read files, fork workers, frames; no socket, no exec */
 } hf_sandbox;
 
-/* seccomp-bpf, default kill (errno for what libc only probes), on every thread (TSYNC). */
+/*
+ * seccomp-bpf, default kill (errno for what libc only probes), on every thread (TSYNC). The keeper
+ * starts no thread afterwards. The front may, but reaches no file: what it reads, it has read.
+ * A sanitizer build cannot have it.
+ */
 hf_status hf_harden_seccomp(const hf_hardening_config *config, hf_sandbox sandbox,
                             hf_harden_report *report, hf_error *err) HF_MUST_CHECK;
 
