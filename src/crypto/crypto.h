@@ -3,8 +3,9 @@
  * (EIP-2333 derivation, EIP-2335 keystores). No primitive is written here.
  *
  * The functions fall in two groups that land in different object files, so that a process links
- * only what it calls: bls.c and secret.c (blst, libsodium) for the keeper; kdf.c, keystore.c,
- * mnemonic.c (OpenSSL, libunistring, jansson) for the loader and the command line.
+ * only what it calls: crypto_core (bls.c, secret.c, sha256.c: blst, libsodium) for the keeper;
+ * crypto_keys (derivation, mnemonics, keystores: OpenSSL, libunistring, jansson as well) for the
+ * loader and the command line.
  */
 #ifndef HF_CRYPTO_H
 #define HF_CRYPTO_H
@@ -112,7 +113,10 @@ typedef struct hf_keystore_limits {
  */
 hf_status hf_keystore_decrypt(hf_bytes json, hf_bytes password, const hf_keystore_limits *limits,
                               hf_bls_key *ret_key, hf_error *err) HF_MUST_CHECK;
-/* The memory that the keystore's kdf will want, without running it. */
+/* The public key that a keystore states, decrypting nothing; NOT_FOUND when it states none. */
+hf_status hf_keystore_pubkey(hf_bytes json, uint8_t ret_pubkey[HF_BLS_PUBKEY_BYTES],
+                             hf_error *err) HF_MUST_CHECK;
+/* The memory that the keystore's kdf will want (0 for pbkdf2), without running it. */
 hf_status hf_keystore_kdf_memory(hf_bytes json, uint64_t *ret_bytes, hf_error *err) HF_MUST_CHECK;
 
 typedef enum hf_kdf { HF_KDF_SCRYPT, HF_KDF_PBKDF2 } hf_kdf;

@@ -1,0 +1,345 @@
+/*
+ * EIP-2335 keystores, version 4: reading. The file is data from outside: every member is checked,
+ * with its name in the error, before any costly work begins.
+ */
+#include "crypto_internal.h"
+
+#include <jansson.h>
+
+#define MESSAGE_BYTES HF_BLS_SECRET_BYTES
+#define IV_BYTES 16
+#define KEYSTORE_VERSION 4
+#define MEMBER_MAX_CHARS 32
+
+typedef struct keystore {
+    hf_kdf_params kdf;
+    uint8_t checksum[32];
+    uint8_t iv[IV_BYTES];
+    uint8_t message[MESSAGE_BYTES];
+    bool has_pubkey;
+    uint8_t pubkey[HF_BLS_PUBKEY_BYTES];
+} keystore;
+
+/* Follows "crypto.kdf.params"; NULL when a step is missing or not an object. */
+static json_t *walk(json_t *at, const char *path)
+{
+    char name[MEMBER_MAX_CHARS];
+    while (at != NULL && *path != '\0') {
+        size_t len = strcspn(path, ".");
+        HF_ASSERT(len < sizeof name);
+        memcpy(name, path, len);
+        name[len] = '\0';
+        at = json_object_get(at, name);
+        path += len + (path[len] == '.');
+    }
+    return at;
+}
+
+static hf_status get_integer(json_t *root, const char *path, uint64_t *ret_value, hf_error *err)
+{
+    json_t *value = walk(root, path);
+    if (value == NULL) {
+        return hf_fail(err, HF_INVALID_INPUT, "%s: missing", path);
+    }
+    if (!json_is_integer(value) || json_integer_value(value) < 0) {
+        return hf_fail(err, HF_INVALID_INPUT, "%s: must be a number, 0 or more", path);
+    }
+    *ret_value = (uint64_t)json_integer_value(value);
+    return hf_ok();
+}
+
+static hf_status get_text(json_t *root, const char *path, const char **ret_text, size_t *ret_len,
+                          hf_error *err)
+{
+    json_t *value = walk(root, path);
+    if (value == NULL) {
+        return hf_fail(err, HF_INVALID_INPUT, "%s: missing", path);
+    }
+    if (!json_is_string(value)) {
+        return hf_fail(err, HF_INVALID_INPUT, "%s: must be a string", path);
+    }
+    *ret_text = json_string_value(value);
+    *ret_len = json_string_length(value);
+    return hf_ok();
+}
+
+static hf_status get_hex(json_t *root, const char *path, uint8_t *out, size_t len, hf_error *err)
+{
+    const char *text = NULL;
+    size_t text_len = 0;
+    hf_status st = get_text(root, path, &text, &text_len, err);
+    if (!hf_failed(st) && hf_failed(hf_hex_decode(text, text_len, out, len))) {
+        st = hf_fail(err, HF_INVALID_INPUT, "%s: must be %zu bytes in hex", path, len);
+    }
+    return st;
+}
+
+/* Is the function at path the one expected? */
+static hf_status check_name(json_t *root, const char *path, const char *expected, hf_error *err)
+{
+    const char *text = NULL;
+    size_t len = 0;
+    hf_status st = get_text(root, path, &text, &len, err);
+    if (!hf_failed(st) && strcmp(text, expected) != 0) {
+        st = hf_fail(err, HF_INVALID_INPUT, "%s: only %s is supported", path, expected);
+    }
+    return st;
+}
+
+static hf_status get_salt(json_t *root, hf_kdf_params *kdf, hf_error *err)
+{
+    static const char path[] = "crypto.kdf.params.salt";
+    const char *text = NULL;
+    size_t len = 0;
+    hf_status st = get_text(root, path, &text, &len, err);
+    if (hf_failed(st)) {
+        return st;
+    }
+    size_t digits =
+        len >= 2 && text[0] == '0' && (text[1] == 'x' || text[1] == 'X') ? len - 2 : len;
+    if (digits == 0 || digits % 2 != 0 || digits / 2 > sizeof kdf->salt ||
+        hf_failed(hf_hex_decode(text, len, kdf->salt, digits / 2))) {
+        return hf_fail(err, HF_INVALID_INPUT, "%s: must be 1 to %d bytes in hex", path,
+                       HF_SALT_MAX_BYTES);
+    }
+    kdf->salt_len = digits / 2;
+    return st;
+}
+
+static hf_status get_scrypt(json_t *root, hf_kdf_params *kdf, hf_error *err)
+{
+    kdf->kdf = HF_KDF_SCRYPT;
+    hf_status st = get_integer(root, "crypto.kdf.params.n", &kdf->n, err);
+    if (!hf_failed(st)) {
+        st = get_integer(root, "crypto.kdf.params.r", &kdf->r, err);
+    }
+    if (!hf_failed(st)) {
+        st = get_integer(root, "crypto.kdf.params.p", &kdf->p, err);
+    }
+    return st;
+}
+
+static hf_status get_pbkdf2(json_t *root, hf_kdf_params *kdf, hf_error *err)
+{
+    kdf->kdf = HF_KDF_PBKDF2;
+    hf_status st = check_name(root, "crypto.kdf.params.prf", "hmac-sha256", err);
+    if (!hf_failed(st)) {
+        st = get_integer(root, "crypto.kdf.params.c", &kdf->c, err);
+    }
+    return st;
+}
+
+static hf_status get_kdf(json_t *root, hf_kdf_params *kdf, hf_error *err)
+{
+    const char *name = NULL;
+    size_t len = 0;
+    uint64_t dklen = 0;
+    hf_status st = get_text(root, "crypto.kdf.function", &name, &len, err);
+    if (hf_failed(st)) {
+        return st;
+    }
+    if (strcmp(name, "scrypt") == 0) {
+        st = get_scrypt(root, kdf, err);
+    } else if (strcmp(name, "pbkdf2") == 0) {
+        st = get_pbkdf2(root, kdf, err);
+    } else {
+        st = hf_fail(err, HF_INVALID_INPUT, "crypto.kdf.function: must be scrypt or pbkdf2");
+    }
+    if (hf_failed(st)) {
+        return st;
+    }
+    st = get_integer(root, "crypto.kdf.params.dklen", &dklen, err);
+    if (hf_failed(st)) {
+        return st;
+    }
+    if (dklen != HF_DECRYPTION_KEY_BYTES) {
+        return hf_fail(err, HF_INVALID_INPUT, "crypto.kdf.params.dklen: must be %d",
+                       HF_DECRYPTION_KEY_BYTES);
+    }
+    st = get_salt(root, kdf, err);
+    return hf_failed(st) ? st : hf_kdf_check(kdf, err);
+}
+
+static hf_status get_cipher(json_t *root, keystore *store, hf_error *err)
+{
+    hf_status st = check_name(root, "crypto.checksum.function", "sha256", err);
+    if (!hf_failed(st)) {
+        st = get_hex(root, "crypto.checksum.message", store->checksum, sizeof store->checksum, err);
+    }
+    if (!hf_failed(st)) {
+        st = check_name(root, "crypto.cipher.function", "aes-128-ctr", err);
+    }
+    if (!hf_failed(st)) {
+        st = get_hex(root, "crypto.cipher.params.iv", store->iv, sizeof store->iv, err);
+    }
+    if (!hf_failed(st)) {
+        st = get_hex(root, "crypto.cipher.message", store->message, sizeof store->message, err);
+    }
+    return st;
+}
+
+/* The pubkey is optional in the EIP; some tools write an empty one. */
+static hf_status get_pubkey(json_t *root, keystore *store, hf_error *err)
+{
+    json_t *value = json_object_get(root, "pubkey");
+    if (value == NULL || (json_is_string(value) && json_string_length(value) == 0)) {
+        return hf_ok();
+    }
+    store->has_pubkey = true;
+    return get_hex(root, "pubkey", store->pubkey, sizeof store->pubkey, err);
+}
+
+static hf_status parse_root(json_t *root, keystore *store, hf_error *err)
+{
+    uint64_t version = 0;
+    hf_status st = get_integer(root, "version", &version, err);
+    if (!hf_failed(st) && version != KEYSTORE_VERSION) {
+        st = hf_fail(err, HF_INVALID_INPUT, "version: only %d is supported", KEYSTORE_VERSION);
+    }
+    if (!hf_failed(st)) {
+        st = get_kdf(root, &store->kdf, err);
+    }
+    if (!hf_failed(st)) {
+        st = get_cipher(root, store, err);
+    }
+    if (!hf_failed(st)) {
+        st = get_pubkey(root, store, err);
+    }
+    return st;
+}
+
+static hf_status parse(hf_bytes json, keystore *ret_store, hf_error *err)
+{
+    json_error_t where;
+    keystore store = {0};
+    if (json.len > HF_KEYSTORE_MAX_BYTES) {
+        return hf_fail(err, HF_LIMIT, "larger than %d bytes", HF_KEYSTORE_MAX_BYTES);
+    }
+    json_t *root = json_loadb((const char *)json.ptr, json.len, JSON_REJECT_DUPLICATES, &where);
+    if (root == NULL) {
+        return hf_fail(err, HF_INVALID_INPUT, "not valid JSON at line %d, column %d", where.line,
+                       where.column);
+    }
+    hf_status st;
+    if (json_is_object(root)) {
+        st = parse_root(root, &store, err);
+    } else {
+        st = hf_fail(err, HF_INVALID_INPUT, "not a JSON object");
+    }
+    if (!hf_failed(st)) {
+        *ret_store = store;
+    }
+    json_decref(root);
+    return st;
+}
+
+hf_status hf_keystore_kdf_memory(hf_bytes json, uint64_t *ret_bytes, hf_error *err)
+{
+    keystore store;
+    hf_status st = parse(json, &store, err);
+    if (!hf_failed(st)) {
+        *ret_bytes = hf_kdf_memory(&store.kdf);
+    }
+    return st;
+}
+
+hf_status hf_keystore_pubkey(hf_bytes json, uint8_t ret_pubkey[HF_BLS_PUBKEY_BYTES], hf_error *err)
+{
+    keystore store;
+    hf_status st = parse(json, &store, err);
+    if (hf_failed(st)) {
+        return st;
+    }
+    if (!store.has_pubkey) {
+        return hf_fail(err, HF_NOT_FOUND, "pubkey: missing");
+    }
+    memcpy(ret_pubkey, store.pubkey, sizeof store.pubkey);
+    return st;
+}
+
+static hf_status check_memory(const hf_kdf_params *kdf, const hf_keystore_limits *limits,
+                              hf_error *err)
+{
+    uint64_t need = hf_kdf_memory(kdf);
+    if (need > limits->max_kdf_memory_bytes) {
+        return hf_fail(err, HF_LIMIT, "scrypt wants %llu MiB of memory, the limit is %llu MiB",
+                       (unsigned long long)(need >> 20),
+                       (unsigned long long)(limits->max_kdf_memory_bytes >> 20));
+    }
+    return hf_ok();
+}
+
+/* sha256(decryption_key[16:32] || cipher.message) is the checksum. */
+static bool checksum_matches(const keystore *store, const uint8_t key[HF_DECRYPTION_KEY_BYTES])
+{
+    uint8_t preimage[16 + MESSAGE_BYTES];
+    uint8_t digest[32];
+    memcpy(preimage, key + 16, 16);
+    memcpy(preimage + 16, store->message, MESSAGE_BYTES);
+    hf_sha256(preimage, sizeof preimage, digest);
+    bool same = hf_secret_equal(digest, store->checksum, sizeof digest);
+    hf_wipe(preimage, sizeof preimage);
+    hf_wipe(digest, sizeof digest);
+    return same;
+}
+
+static hf_status open_message(const keystore *store, const uint8_t key[HF_DECRYPTION_KEY_BYTES],
+                              hf_bls_key *ret_key, hf_error *err)
+{
+    uint8_t secret[MESSAGE_BYTES];
+    uint8_t pubkey[HF_BLS_PUBKEY_BYTES];
+    hf_bls_key found = {0};
+    hf_status st = hf_aes128_ctr(key, store->iv, store->message, sizeof secret, secret);
+    if (hf_failed(st)) {
+        st = hf_fail(err, st.code, "aes-128-ctr failed");
+        goto out;
+    }
+    if (hf_failed(hf_bls_key_from_bytes(secret, &found))) {
+        st = hf_fail(err, HF_CORRUPT, "the secret in it is not a BLS key (0, or not below r)");
+        goto out;
+    }
+    hf_bls_pubkey(&found, pubkey);
+    if (store->has_pubkey && !hf_bytes_equal(pubkey, store->pubkey, sizeof pubkey)) {
+        st = hf_fail(err, HF_CORRUPT, "pubkey: is not that of the key in the file");
+        goto out;
+    }
+    *ret_key = found;
+out:
+    hf_wipe(secret, sizeof secret);
+    hf_wipe(&found, sizeof found);
+    return st;
+}
+
+hf_status hf_keystore_decrypt(hf_bytes json, hf_bytes password, const hf_keystore_limits *limits,
+                              hf_bls_key *ret_key, hf_error *err)
+{
+    keystore store;
+    uint8_t key[HF_DECRYPTION_KEY_BYTES] = {0};
+    hf_buf *normal = NULL;
+    hf_status st = parse(json, &store, err);
+    if (hf_failed(st)) {
+        return st;
+    }
+    st = check_memory(&store.kdf, limits, err);
+    if (hf_failed(st)) {
+        return st;
+    }
+    st = hf_password_normalise(password, &normal, err);
+    if (hf_failed(st)) {
+        return st;
+    }
+    st =
+        hf_kdf_derive(&store.kdf, hf_bytes_from(hf_buf_peek(normal), hf_buf_len(normal)), key, err);
+    if (hf_failed(st)) {
+        goto out;
+    }
+    if (!checksum_matches(&store, key)) {
+        st = hf_fail(err, HF_DENIED, "wrong password");
+        goto out;
+    }
+    st = open_message(&store, key, ret_key, err);
+out:
+    hf_wipe(key, sizeof key);
+    hf_buf_free(normal);
+    return st;
+}
