@@ -13,7 +13,8 @@
 typedef struct hf_config {
     char data_dir[HF_PATH_LEN]; /* absolute after loading */
     hf_network network;
-    bool has_network; /* false only where the command does not need one */
+    bool has_network;        /* always true after loading */
+    bool network_is_default; /* nothing named one: network is then mainnet */
 
     char listen_address[64];
     uint16_t listen_port;

@@ -1,0 +1,215 @@
+/*
+ * Inside config: one table drives the reading of the file, the environment and the flags, the
+ * printing of the effective configuration, and the tests of the manual page.
+ */
+#ifndef HF_CONFIG_INTERNAL_H
+#define HF_CONFIG_INTERNAL_H
+
+#include "config/config.h"
+
+/* ---- the YAML reader ---------------------------------------------------------------------- */
+
+#define HF_YAML_MAX_BYTES 262144 /* a consensus client's config.yaml has about 10 KiB */
+#define HF_YAML_MAX_DEPTH 8
+#define HF_YAML_MAX_ENTRIES 1024
+#define HF_YAML_MAX_KEY 64
+#define HF_YAML_PATH_LEN 128
+
+typedef enum hf_yaml_kind {
+    HF_YAML_SCALAR, /* plain, as in: port: 9000 */
+    HF_YAML_QUOTED, /* surely text */
+    HF_YAML_NULL,   /* nothing behind the colon, ~ or null */
+    HF_YAML_MAP,
+    HF_YAML_LIST
+} hf_yaml_kind;
+
+/* One node; containers come before what they hold. path is "server.tls.cert", "signing_keys[2]". */
+typedef struct hf_yaml_entry {
+    hf_yaml_kind kind;
+    uint32_t line;
+    uint32_t children; /* of MAP and LIST */
+    char path[HF_YAML_PATH_LEN];
+    char text[HF_PATH_LEN];
+} hf_yaml_entry;
+
+typedef struct hf_yaml_doc {
+    size_t count;
+    hf_yaml_entry *entries;
+} hf_yaml_doc;
+
+/*
+ * One document with a mapping (or nothing) at its top. No aliases, anchors, tags, second documents,
+ * duplicates or keys that are not plain names. name stands in errors. The caller frees ret_doc.
+ */
+hf_status hf_yaml_parse(hf_bytes text, const char *name, hf_yaml_doc *ret_doc,
+                        hf_error *err) HF_MUST_CHECK;
+hf_status hf_yaml_read(const char *path, const char *name, hf_yaml_doc *ret_doc,
+                       hf_error *err) HF_MUST_CHECK;
+void hf_yaml_free(hf_yaml_doc *doc);
+
+/* ---- values and where they came from ------------------------------------------------------ */
+
+typedef enum hf_origin_kind {
+    HF_ORIGIN_DEFAULT,
+    HF_ORIGIN_FILE,
+    HF_ORIGIN_ENVIRONMENT,
+    HF_ORIGIN_FLAG
+} hf_origin_kind;
+
+typedef struct hf_origin {
+    hf_origin_kind kind;
+    uint32_t line;    /* FILE */
+    const char *name; /* FILE: the file; FLAG: "--listen"; ENVIRONMENT: none, it follows from the key */
+} hf_origin;
+
+typedef enum hf_value_type {
+    HF_VALUE_PATH,      /* made absolute: against the file's folder, or the working directory */
+    HF_VALUE_DATA_PATH, /* relative to data_dir */
+    HF_VALUE_ADDRESS,   /* a numeric IPv4 or IPv6 address, or localhost */
+    HF_VALUE_U16,
+    HF_VALUE_U32,
+    HF_VALUE_U64,
+    HF_VALUE_BOOL,
+    HF_VALUE_CHOICE,  /* uint8_t: the index among choices */
+    HF_VALUE_NETWORK, /* a name or path; as a mapping, see network.c */
+    HF_VALUE_MEMBER,  /* of network: and of signing_keys: kept as text, checked as a whole */
+    HF_VALUE_LIST,    /* signing_keys itself */
+    HF_VALUE_LATER    /* known by name, refused: its feature is not in this version */
+} hf_value_type;
+
+enum {
+    HF_KEY_SECRET = 1,     /* never printed */
+    HF_KEY_RELOADABLE = 2, /* the file's content is read again while the signer runs */
+    HF_KEY_NO_FILE = 4,    /* environment and flags only */
+    HF_KEY_NO_ENV = 8,     /* the file only */
+    HF_KEY_FILE_EXISTS = 16,
+    HF_KEY_FILE_PRIVATE = 32
+};
+
+typedef struct hf_config_key {
+    const char *path;
+    hf_value_type type;
+    const char *fallback; /* the default as text; NULL: not set */
+    size_t offset;        /* into hf_settings */
+    uint64_t least;       /* numbers; for MEMBER of signing_keys unused */
+    uint64_t most;
+    const char *choices; /* "text json": in the order of the enum */
+    const char *later;   /* choices that a later version will know */
+    unsigned flags;
+    const char *option; /* the command line's name, "--data-dir"; NULL when there is none */
+    const char *help;   /* one sentence */
+} hf_config_key;
+
+#define HF_KEY_COUNT_MAX 96
+
+typedef struct hf_setting {
+    hf_origin origin;
+    bool is_set;
+    char text[HF_PATH_LEN]; /* as given */
+} hf_setting;
+
+/* One entry of signing_keys as the file has it, before its members are checked together. */
+typedef struct hf_source_draft {
+    uint32_t line;
+    char backend[32];
+    char keystore_dir[HF_PATH_LEN];
+    char password_file[HF_PATH_LEN];
+    char password_dir[HF_PATH_LEN];
+    char config_dir[HF_PATH_LEN];
+} hf_source_draft;
+
+/* A network as it is put together from one or two sources; has[] by index of network.c's table. */
+#define HF_NETWORK_MEMBERS 10
+typedef struct hf_network_draft {
+    hf_network network;
+    bool has[HF_NETWORK_MEMBERS];
+} hf_network_draft;
+
+/* Everything while it is put together; config is what the caller gets in the end. */
+typedef struct hf_settings {
+    hf_config config;
+    char file[HF_PATH_LEN]; /* as given; "" without one */
+    char file_dir[HF_PATH_LEN];
+    char work_dir[HF_PATH_LEN];
+    hf_setting values[HF_KEY_COUNT_MAX]; /* by index into hf_config_keys */
+    hf_source_draft sources[HF_KEY_SOURCES_MAX];
+    uint32_t source_count;
+    char keystore_dir[HF_PATH_LEN];  /* of the flags or the environment */
+    char password_file[HF_PATH_LEN];
+    bool network_is_mapping;
+    hf_network_draft network_draft;
+    uint32_t network_line;
+    uint8_t auth_mode;
+    uint8_t backend;
+    uint8_t start_guard;
+} hf_settings;
+
+extern const hf_config_key hf_config_keys[];
+extern const size_t hf_config_key_count;
+
+/* By path ("signing_keys[3].backend" finds "signing_keys[].backend"); NULL when unknown. */
+const hf_config_key *hf_config_key_find(const char *path);
+/* Does any key begin with path and a dot? */
+bool hf_config_key_is_section(const char *path);
+/* HOLDFAST_SERVER_LISTEN_PORT for server.listen_port. */
+void hf_config_key_env_name(const hf_config_key *key, char *out, size_t out_len);
+/* The known path nearest to a misspelt one, or NULL when none is near. */
+const char *hf_config_key_suggest(const char *path);
+
+/* Writes "FILE:LINE: key: ", "HOLDFAST_X: " or "--flag: " and the sentence; USAGE. */
+hf_status hf_config_refuse(const hf_origin *origin, const char *path, hf_error *err,
+                           const char *fmt, ...) __attribute__((format(printf, 4, 5)))
+    HF_MUST_CHECK;
+
+/* Parses text for the key and stores it with its origin. */
+hf_status hf_config_set(hf_settings *settings, const hf_config_key *key, const char *text,
+                        bool is_quoted, hf_origin origin, hf_error *err) HF_MUST_CHECK;
+const hf_setting *hf_config_setting(const hf_settings *settings, const char *path);
+/* Absolute, without looking at the disk. */
+hf_status hf_config_absolute(const char *folder, const char *path, char out[HF_PATH_LEN],
+                             hf_error *err) HF_MUST_CHECK;
+
+/* ---- the parts of loading ----------------------------------------------------------------- */
+
+/* Everything from all sources, unchecked as a whole. */
+hf_status hf_config_gather(const hf_config_flags *flags, hf_settings *settings,
+                           hf_error *err) HF_MUST_CHECK;
+/* Puts a parsed file into settings. */
+hf_status hf_config_apply_file(hf_settings *settings, const hf_yaml_doc *doc,
+                               hf_error *err) HF_MUST_CHECK;
+/* What only the whole can tell: files that must exist, listeners, keys, network. */
+hf_status hf_config_finish(hf_settings *settings, const hf_config_flags *flags,
+                           hf_error *err) HF_MUST_CHECK;
+
+/* ---- networks ----------------------------------------------------------------------------- */
+
+/* Names that hf_eth_network_find knows, NULL at the end. */
+extern const char *const hf_config_network_names[];
+
+void hf_network_draft_init(hf_network_draft *draft);
+/*
+ * Takes the nodes of doc beneath prefix ("network." or ""). Lower-case names are Holdfast's and must
+ * be known; upper-case ones are a consensus client's, of which most are passed over.
+ */
+hf_status hf_network_draft_apply(hf_network_draft *draft, const hf_yaml_doc *doc,
+                                 const char *prefix, const char *name,
+                                 hf_error *err) HF_MUST_CHECK;
+/* The same from a file, and from genesis_validators_root.txt beside it where there is one. */
+hf_status hf_network_draft_apply_file(hf_network_draft *draft, const char *path,
+                                      hf_error *err) HF_MUST_CHECK;
+/* 32 bytes in hex; CONFLICT when the draft has another root already. */
+hf_status hf_network_draft_root(hf_network_draft *draft, const char *hex,
+                                hf_error *err) HF_MUST_CHECK;
+/* Nothing that signing needs may be missing: NOT_FOUND names what is. */
+hf_status hf_network_draft_finish(hf_network_draft *draft, hf_network *ret_network,
+                                  hf_error *err) HF_MUST_CHECK;
+
+/* By name, or by a path that is absolute here; root may be NULL. */
+hf_status hf_network_resolve(const char *text, const char *path, const char *root,
+                             hf_network *ret_network, hf_error *err) HF_MUST_CHECK;
+/* Without a configured network: the known one with this root, or an unnamed one. */
+hf_status hf_network_from_root(const char *root, hf_network *ret_network,
+                               hf_error *err) HF_MUST_CHECK;
+bool hf_network_text_is_path(const char *text);
+
+#endif

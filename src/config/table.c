@@ -1,0 +1,293 @@
+/* The one table of configuration keys, in the order in which people read them. */
+#include "config_internal.h"
+
+#include <ctype.h>
+
+#define AT(member) offsetof(hf_settings, member)
+#define KEY_DISTANCE_MAX 3 /* letters wrong before a suggestion would be a guess */
+
+/* Bounds: generous beyond what anyone needs, tight enough that a slip of the finger shows. */
+#define TIMEOUT_MS_MIN 100
+#define TIMEOUT_MS_MAX 600000
+#define CONNECTIONS_MAX 65536
+#define BODY_BYTES_MIN 4096
+#define BODY_BYTES_MAX 67108864
+#define FRONTS_MAX 16
+#define THREADS_MAX 256
+#define IDLE_SECONDS_MIN 75 /* clients keep connections idle for that long and then use them */
+#define IDLE_SECONDS_MAX 86400
+#define KEYS_MAX 100000
+#define RELOAD_SECONDS_MAX 86400
+#define EPOCHS_MAX 1000000000
+
+#define REQUIREMENTS "off prefer require"
+
+#define LATER(name, sentence) {.path = (name), .type = HF_VALUE_LATER, .help = (sentence)}
+#define SOURCE(name, member, sentence)                                                             \
+    {.path = "signing_keys[]." name,                                                               \
+     .type = HF_VALUE_MEMBER,                                                                      \
+     .offset = AT(sources[0].member),                                                              \
+     .flags = HF_KEY_NO_ENV,                                                                       \
+     .help = (sentence)}
+#define NETWORK(name, sentence)                                                                    \
+    {.path = "network." name, .type = HF_VALUE_MEMBER, .flags = HF_KEY_NO_ENV, .help = (sentence)}
+
+const hf_config_key hf_config_keys[] = {
+    {.path = "data_dir", .type = HF_VALUE_PATH, .offset = AT(config.data_dir),
+     .option = "--data-dir",
+     .help = "Folder of everything that Holdfast itself keeps; it belongs to the signer's user."},
+    {.path = "network", .type = HF_VALUE_NETWORK, .fallback = "mainnet", .option = "--network",
+     .help = "The chain: mainnet, sepolia, holesky, hoodi, gnosis, chiado, the path of a YAML file, "
+             "or the keys below."},
+    NETWORK("name", "What to call a network given by its keys."),
+    NETWORK("config", "Path of a YAML file, such as a consensus client's config.yaml, for the rest."),
+    NETWORK("genesis_validators_root", "32 bytes in hex, as GET /eth/v1/beacon/genesis tells."),
+    NETWORK("genesis_time", "Unix seconds."),
+    NETWORK("slots_per_epoch", "32 where not given."),
+    NETWORK("slot_ms", "12000 where not given."),
+    NETWORK("genesis_fork_version", "4 bytes in hex."),
+    NETWORK("capella_fork_version", "4 bytes in hex; voluntary exits are signed with it."),
+    NETWORK("deneb_fork_epoch", "From here on exits keep Capella's version (EIP-7044)."),
+    NETWORK("electra_fork_epoch", "From here on aggregates have Electra's layout."),
+    NETWORK("gloas_fork_epoch", "Where not given: not scheduled."),
+
+    {.path = "server.listen_address", .type = HF_VALUE_ADDRESS, .fallback = "127.0.0.1",
+     .offset = AT(config.listen_address), .option = "--listen",
+     .help = "Where validator clients connect; beyond loopback only with client certificates."},
+    {.path = "server.listen_port", .type = HF_VALUE_U16, .fallback = "9000", .most = UINT16_MAX,
+     .offset = AT(config.listen_port), .option = "--listen",
+     .help = "Port of the API; 0 lets the system choose."},
+    {.path = "server.request_timeout_ms", .type = HF_VALUE_U32, .fallback = "5000",
+     .least = TIMEOUT_MS_MIN, .most = TIMEOUT_MS_MAX, .offset = AT(config.request_timeout_ms),
+     .help = "A request that took longer is answered 503."},
+    {.path = "server.max_connections", .type = HF_VALUE_U32, .fallback = "512", .least = 1,
+     .most = CONNECTIONS_MAX, .offset = AT(config.max_connections),
+     .help = "Connections open at once, all front processes together."},
+    {.path = "server.max_body_bytes", .type = HF_VALUE_U32, .fallback = "2097152",
+     .least = BODY_BYTES_MIN, .most = BODY_BYTES_MAX, .offset = AT(config.max_body_bytes),
+     .help = "A request body beyond it is answered 413."},
+    {.path = "server.fronts", .type = HF_VALUE_U32, .fallback = "2", .least = 1,
+     .most = FRONTS_MAX, .offset = AT(config.fronts),
+     .help = "Processes that speak HTTP; one may fail while the others serve."},
+    {.path = "server.sign_threads", .type = HF_VALUE_U32, .fallback = "0", .most = THREADS_MAX,
+     .offset = AT(config.sign_threads), .help = "Threads that sign; 0 for one a core."},
+    {.path = "server.max_in_flight", .type = HF_VALUE_U32, .fallback = "4096", .least = 1,
+     .most = CONNECTIONS_MAX, .offset = AT(config.max_in_flight),
+     .help = "Signing requests under way at once; one more is answered 503 at once."},
+    {.path = "server.idle_timeout_seconds", .type = HF_VALUE_U32, .fallback = "120",
+     .least = IDLE_SECONDS_MIN, .most = IDLE_SECONDS_MAX, .offset = AT(config.idle_timeout_seconds),
+     .help = "How long an idle connection is kept."},
+    {.path = "server.tls.cert", .type = HF_VALUE_PATH, .offset = AT(config.tls_cert),
+     .flags = HF_KEY_RELOADABLE | HF_KEY_FILE_EXISTS,
+     .help = "Certificate chain in PEM; with it the API speaks HTTPS."},
+    {.path = "server.tls.key", .type = HF_VALUE_PATH, .offset = AT(config.tls_key),
+     .flags = HF_KEY_RELOADABLE | HF_KEY_FILE_EXISTS | HF_KEY_FILE_PRIVATE,
+     .help = "Its private key in PEM, mode 0600."},
+    {.path = "server.tls.client_ca", .type = HF_VALUE_PATH, .offset = AT(config.tls_client_ca),
+     .flags = HF_KEY_RELOADABLE | HF_KEY_FILE_EXISTS,
+     .help = "Authorities in PEM: clients must show a certificate that one of them signed."},
+    {.path = "server.tls.known_clients", .type = HF_VALUE_PATH,
+     .offset = AT(config.tls_known_clients), .flags = HF_KEY_RELOADABLE | HF_KEY_FILE_EXISTS,
+     .help = "Web3Signer's known clients file: lines of a common name and a SHA-256 fingerprint."},
+    {.path = "server.tls.reload_interval_seconds", .type = HF_VALUE_U32, .fallback = "60",
+     .least = 1, .most = RELOAD_SECONDS_MAX, .offset = AT(config.tls_reload_interval_seconds),
+     .help = "How often the files of server.tls are looked at for changes."},
+
+    {.path = "metrics.enabled", .type = HF_VALUE_BOOL, .fallback = "true",
+     .offset = AT(config.metrics_enabled), .option = "--metrics-listen",
+     .help = "Whether GET /metrics is served at all."},
+    {.path = "metrics.listen_address", .type = HF_VALUE_ADDRESS, .fallback = "127.0.0.1",
+     .offset = AT(config.metrics_address), .option = "--metrics-listen",
+     .help = "Where Prometheus connects."},
+    {.path = "metrics.listen_port", .type = HF_VALUE_U16, .fallback = "3000", .most = UINT16_MAX,
+     .offset = AT(config.metrics_port), .option = "--metrics-listen",
+     .help = "Port of the metrics; 0 lets the system choose."},
+
+    {.path = "signing_keys", .type = HF_VALUE_LIST, .flags = HF_KEY_NO_ENV,
+     .help = "Where keys come from, any number at once; without it, only keys imported through the "
+             "key manager API."},
+    SOURCE("backend", backend, "local-keystore or web3signer."),
+    SOURCE("keystore_dir", keystore_dir, "local-keystore: folder of EIP-2335 keystores (*.json)."),
+    SOURCE("password_file", password_file,
+           "local-keystore: one password for all of them, mode 0600."),
+    SOURCE("password_dir", password_dir,
+           "local-keystore: folder with NAME.txt for each NAME.json, mode 0600 each."),
+    SOURCE("config_dir", config_dir, "web3signer: folder of Web3Signer's YAML key files."),
+    LATER("signing_keys[].module", "pkcs11: path of the PKCS#11 module."),
+    LATER("signing_keys[].token_label", "pkcs11: which token."),
+    LATER("signing_keys[].pin_file", "pkcs11, aws-cloudhsm: file of the PIN."),
+    LATER("signing_keys[].connector_url", "yubihsm: URL of its connector."),
+    LATER("signing_keys[].auth_key_id", "yubihsm: number of the authentication key."),
+    LATER("signing_keys[].auth_key_password_file", "yubihsm: file of its password."),
+    LATER("signing_keys[].cluster_id", "aws-cloudhsm: the cluster."),
+    LATER("signing_keys[].blob_dir", "aws-kms: folder of encrypted keys."),
+    LATER("signing_keys[].key_id", "aws-kms: the key that encrypted them."),
+    LATER("signing_keys[].encryption_context", "aws-kms: what they are bound to."),
+    LATER("signing_keys[].address", "vault: URL of the server."),
+    LATER("signing_keys[].path", "vault: where the secrets are."),
+    LATER("signing_keys[].auth", "vault: how to log in."),
+    {.path = "keystore_dir", .type = HF_VALUE_PATH, .offset = AT(keystore_dir),
+     .flags = HF_KEY_NO_FILE, .option = "--keystore-dir",
+     .help = "One folder of keystores in place of signing_keys."},
+    {.path = "password_file", .type = HF_VALUE_PATH, .offset = AT(password_file),
+     .flags = HF_KEY_NO_FILE, .option = "--password-file",
+     .help = "The one password of the keystores in keystore_dir."},
+    {.path = "require_all_keys", .type = HF_VALUE_BOOL, .fallback = "false",
+     .offset = AT(config.require_all_keys),
+     .help = "Whether one key that cannot be loaded refuses the start."},
+    {.path = "max_keys", .type = HF_VALUE_U32, .fallback = "20000", .least = 1, .most = KEYS_MAX,
+     .offset = AT(config.max_keys), .help = "Keys that fit; their memory is locked at the start."},
+    {.path = "key_manager.enabled", .type = HF_VALUE_BOOL, .fallback = "true",
+     .offset = AT(config.key_manager_enabled),
+     .help = "Whether the key manager API (/eth/v1/keystores) is served."},
+    {.path = "key_manager.token_file", .type = HF_VALUE_DATA_PATH, .fallback = "key-manager-token",
+     .offset = AT(config.key_manager_token_file),
+     .help = "Its bearer token, made with mode 0600 when absent; relative to data_dir."},
+
+    {.path = "slashing_protection.backend", .type = HF_VALUE_CHOICE, .fallback = "sqlite",
+     .offset = AT(backend), .choices = "sqlite", .later = "postgres dynamodb",
+     .help = "Where signed messages are recorded: sqlite. It cannot be switched off."},
+    {.path = "slashing_protection.path", .type = HF_VALUE_DATA_PATH, .fallback = "slashing.sqlite",
+     .offset = AT(config.store_path), .help = "The database, mode 0600; relative to data_dir."},
+    {.path = "slashing_protection.url", .type = HF_VALUE_LATER, .flags = HF_KEY_SECRET,
+     .help = "postgres: the database's URL."},
+    LATER("slashing_protection.url_file", "postgres: a file with the URL."),
+    LATER("slashing_protection.auto_migrate", "postgres: whether the start brings the schema up."),
+    {.path = "slashing_protection.keep_epochs", .type = HF_VALUE_U64, .fallback = "250",
+     .most = EPOCHS_MAX, .offset = AT(config.keep_epochs),
+     .help = "History beyond it is pruned to watermarks; 0 keeps all."},
+    {.path = "slashing_protection.start_guard", .type = HF_VALUE_CHOICE, .fallback = "auto",
+     .offset = AT(start_guard), .choices = "auto off", .later = "always",
+     .help = "auto or off; with sqlite neither delays the start."},
+
+    LATER("policies", "What may be signed by whom."),
+    {.path = "auth.mode", .type = HF_VALUE_CHOICE, .fallback = "none", .offset = AT(auth_mode),
+     .choices = "none", .later = "tokens",
+     .help = "none: whoever reaches the listener may ask; on loopback or with client certificates."},
+    LATER("canary_keys", "Keys that nobody should ever use."),
+    LATER("audit.path", "The chained log."),
+    LATER("audit.sync", "When it is flushed."),
+
+    {.path = "hardening.seccomp", .type = HF_VALUE_CHOICE, .fallback = "require",
+     .choices = REQUIREMENTS, .offset = AT(config.hardening.seccomp),
+     .help = "System call filter: off, prefer, or require (no start without it)."},
+    {.path = "hardening.landlock", .type = HF_VALUE_CHOICE, .fallback = "prefer",
+     .choices = REQUIREMENTS, .offset = AT(config.hardening.landlock),
+     .help = "File system sandbox: off, prefer or require."},
+    {.path = "hardening.mlock", .type = HF_VALUE_CHOICE, .fallback = "require",
+     .choices = REQUIREMENTS, .offset = AT(config.hardening.mlock),
+     .help = "Keys in memory that is never swapped out: off, prefer or require."},
+    {.path = "hardening.no_dump", .type = HF_VALUE_CHOICE, .fallback = "require",
+     .choices = REQUIREMENTS, .offset = AT(config.hardening.no_dump),
+     .help = "No core dumps and no debugger: off, prefer or require."},
+
+    {.path = "log.format", .type = HF_VALUE_CHOICE, .fallback = "text", .choices = "text json",
+     .offset = AT(config.log.format), .option = "--log-format", .help = "text or json."},
+    {.path = "log.level", .type = HF_VALUE_CHOICE, .fallback = "info",
+     .choices = "debug info unusual broken", .offset = AT(config.log.least),
+     .help = "The least that is logged: debug, info, unusual or broken."},
+};
+
+const size_t hf_config_key_count = HF_ARRAY_LEN(hf_config_keys);
+_Static_assert(HF_ARRAY_LEN(hf_config_keys) <= HF_KEY_COUNT_MAX, "hf_settings has a slot a key");
+
+/* Drops the digits of list indices: "signing_keys[12].backend" to "signing_keys[].backend". */
+static void without_indices(const char *path, char out[HF_YAML_PATH_LEN])
+{
+    size_t used = 0;
+    bool in_index = false;
+    for (; *path != '\0' && used + 1 < HF_YAML_PATH_LEN; path++) {
+        in_index = *path == '[' || (in_index && *path != ']');
+        if (!in_index || *path == '[') {
+            out[used++] = *path;
+        }
+    }
+    out[used] = '\0';
+}
+
+const hf_config_key *hf_config_key_find(const char *path)
+{
+    char plain[HF_YAML_PATH_LEN];
+    without_indices(path, plain);
+    for (size_t i = 0; i < hf_config_key_count; i++) {
+        if (strcmp(hf_config_keys[i].path, plain) == 0) {
+            return &hf_config_keys[i];
+        }
+    }
+    return NULL;
+}
+
+bool hf_config_key_is_section(const char *path)
+{
+    char plain[HF_YAML_PATH_LEN];
+    without_indices(path, plain);
+    size_t len = strlen(plain);
+    for (size_t i = 0; i < hf_config_key_count; i++) {
+        if (strncmp(hf_config_keys[i].path, plain, len) == 0 && hf_config_keys[i].path[len] == '.') {
+            return true;
+        }
+    }
+    return false;
+}
+
+void hf_config_key_env_name(const hf_config_key *key, char *out, size_t out_len)
+{
+    (void)snprintf(out, out_len, "HOLDFAST_%s", key->path);
+    for (char *p = out; *p != '\0'; p++) {
+        *p = *p == '.' ? '_' : (char)toupper((unsigned char)*p);
+    }
+}
+
+/* Edit distance of two short names, one row at a time. */
+static size_t distance(const char *a, const char *b)
+{
+    size_t row[HF_YAML_PATH_LEN + 1];
+    size_t len = strnlen(b, HF_YAML_PATH_LEN);
+    for (size_t j = 0; j <= len; j++) {
+        row[j] = j;
+    }
+    for (size_t i = 1; a[i - 1] != '\0'; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= len; j++) {
+            size_t change = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+            diagonal = row[j];
+            size_t least = row[j] < row[j - 1] ? row[j] + 1 : row[j - 1] + 1;
+            row[j] = change < least ? change : least;
+        }
+    }
+    return row[len];
+}
+
+static const char *last_part(const char *path)
+{
+    const char *dot = strrchr(path, '.');
+    return dot == NULL ? path : dot + 1;
+}
+
+/* A key of another section with the very same last name is the likeliest meaning. */
+const char *hf_config_key_suggest(const char *path)
+{
+    char plain[HF_YAML_PATH_LEN];
+    const char *best = NULL;
+    size_t best_distance = KEY_DISTANCE_MAX + 1;
+    without_indices(path, plain);
+    for (size_t i = 0; i < hf_config_key_count; i++) {
+        const hf_config_key *key = &hf_config_keys[i];
+        if (key->type == HF_VALUE_LATER || (key->flags & HF_KEY_NO_FILE) != 0) {
+            continue;
+        }
+        size_t d = distance(plain, key->path);
+        if (d > strlen(plain) / 3 && d <= KEY_DISTANCE_MAX) {
+            d = KEY_DISTANCE_MAX + 1;
+        }
+        if (d > KEY_DISTANCE_MAX && strcmp(last_part(plain), last_part(key->path)) == 0) {
+            d = KEY_DISTANCE_MAX;
+        }
+        if (d < best_distance) {
+            best = key->path;
+            best_distance = d;
+        }
+    }
+    return best;
+}
