@@ -70,8 +70,7 @@ static _Noreturn void give_up(const char *what)
 
 static void *must_alloc(size_t n, size_t size)
 {
-    /* NOLINTNEXTLINE(clang-analyzer-optin.portability.UnixAPI): no n here is 0, the callers check */
-    void *memory = calloc(n, size);
+    void *memory = calloc(n, size); /* NOLINT(clang-analyzer-*): no caller passes n 0 */
     if (memory == NULL) {
         give_up("memory");
     }
