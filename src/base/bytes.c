@@ -155,19 +155,15 @@ void hf_hex_encode(const uint8_t *in, size_t len, char *out)
     out[2 * len] = '\0';
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    if (c >= 'a' && c <= 'f') {
-        return c - 'a' + 10;
-    }
-    if (c >= 'A' && c <= 'F') {
-        return c - 'A' + 10;
-    }
-    return -1;
-}
+#define HEX_IS_DIGIT 0x10U
+
+/* Tables, not comparisons: the digits of a root are random, and each wrong guess of the processor
+ * costs more than the digit. */
+static const uint8_t hex_values[256] = {
+    ['0'] = 0x10, ['1'] = 0x11, ['2'] = 0x12, ['3'] = 0x13, ['4'] = 0x14, ['5'] = 0x15,
+    ['6'] = 0x16, ['7'] = 0x17, ['8'] = 0x18, ['9'] = 0x19, ['a'] = 0x1a, ['b'] = 0x1b,
+    ['c'] = 0x1c, ['d'] = 0x1d, ['e'] = 0x1e, ['f'] = 0x1f, ['A'] = 0x1a, ['B'] = 0x1b,
+    ['C'] = 0x1c, ['D'] = 0x1d, ['E'] = 0x1e, ['F'] = 0x1f};
 
 hf_status hf_hex_decode(const char *text, size_t text_len, uint8_t *out, size_t len)
 {
@@ -178,15 +174,17 @@ hf_status hf_hex_decode(const char *text, size_t text_len, uint8_t *out, size_t 
     if (text_len != 2 * len) {
         return (hf_status){HF_INVALID_INPUT};
     }
+    unsigned all = HEX_IS_DIGIT;
     for (size_t i = 0; i < text_len; i++) {
-        if (hex_digit(text[i]) < 0) {
-            return (hf_status){HF_INVALID_INPUT};
-        }
+        all &= hex_values[(unsigned char)text[i]];
+    }
+    if (all != HEX_IS_DIGIT) {
+        return (hf_status){HF_INVALID_INPUT};
     }
     for (size_t i = 0; i < len; i++) {
-        unsigned high = (unsigned)hex_digit(text[2 * i]);
-        unsigned low = (unsigned)hex_digit(text[2 * i + 1]);
-        out[i] = (uint8_t)((high << 4 | low) & 0xffU);
+        unsigned high = hex_values[(unsigned char)text[2 * i]];
+        unsigned low = hex_values[(unsigned char)text[2 * i + 1]];
+        out[i] = (uint8_t)((high << 4 | (low & 15U)) & 0xffU);
     }
     return hf_ok();
 }
