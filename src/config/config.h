@@ -72,6 +72,9 @@ hf_status hf_config_load(const hf_config_flags *flags, hf_config *ret_config,
 /* `holdfast check --show`: every key, its value, and where that came from; secrets hidden. */
 hf_status hf_config_show(const hf_config_flags *flags, hf_buf *out, hf_error *err) HF_MUST_CHECK;
 
+/* `holdfast check --keys`: every key of this version with type, default, variable and sentence. */
+hf_status hf_config_describe(hf_buf *out, hf_error *err) HF_MUST_CHECK;
+
 /* A network by name (eth.h), or from a YAML file in either Holdfast's or a consensus client's
  * spelling (GENESIS_FORK_VERSION, DENEB_FORK_EPOCH, ...). */
 hf_status hf_config_network(const char *name_or_path, hf_network *ret_network,

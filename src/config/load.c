@@ -1,7 +1,6 @@
 /* The two entry points: load, and show what was loaded and why. */
 #include "config_internal.h"
 
-#define SHOW_MAX_BYTES 262144
 #define SHOW_COLUMN 48 /* where the origins stand */
 
 static hf_status load(const hf_config_flags *flags, hf_settings **ret_settings, hf_error *err)
@@ -197,4 +196,66 @@ hf_status hf_config_show(const hf_config_flags *flags, hf_buf *out, hf_error *er
     }
     free(settings);
     return hf_failed(st) ? hf_fail(err, st.code, "the configuration is too long to show") : st;
+}
+
+/* ---- describe ----------------------------------------------------------------------------- */
+
+static const char *type_name(const hf_config_key *key)
+{
+    switch (key->type) {
+    case HF_VALUE_PATH:
+    case HF_VALUE_DATA_PATH:
+        return "path";
+    case HF_VALUE_ADDRESS:
+        return "address";
+    case HF_VALUE_U16:
+    case HF_VALUE_U32:
+    case HF_VALUE_U64:
+        return "number";
+    case HF_VALUE_BOOL:
+        return "true or false";
+    case HF_VALUE_CHOICE:
+        return "word";
+    case HF_VALUE_NETWORK:
+        return "word, path or mapping";
+    case HF_VALUE_LIST:
+        return "list";
+    case HF_VALUE_MEMBER:
+    case HF_VALUE_LATER:
+        break;
+    }
+    return "text";
+}
+
+static hf_status describe_key(hf_buf *out, const hf_config_key *key)
+{
+    char name[HF_YAML_PATH_LEN + 16];
+    hf_config_key_env_name(key, name, sizeof name);
+    bool is_file_only = (key->flags & HF_KEY_NO_ENV) != 0;
+    bool is_number = strcmp(type_name(key), "number") == 0;
+    hf_status st = hf_buf_putf(out, "%s: %s", key->path, type_name(key));
+    if (!hf_failed(st) && is_number) {
+        st = hf_buf_putf(out, " from %llu to %llu", (unsigned long long)key->least,
+                         (unsigned long long)key->most);
+    }
+    if (!hf_failed(st) && key->fallback != NULL) {
+        st = hf_buf_putf(out, ", default %s", key->fallback);
+    }
+    if (!hf_failed(st)) {
+        st = hf_buf_putf(out, "%s%s%s%s\n    %s\n", is_file_only ? "" : "; ",
+                         is_file_only ? "" : name, key->option == NULL ? "" : ", ",
+                         key->option == NULL ? "" : key->option, key->help);
+    }
+    return st;
+}
+
+hf_status hf_config_describe(hf_buf *out, hf_error *err)
+{
+    hf_status st = hf_ok();
+    for (size_t i = 0; i < hf_config_key_count && !hf_failed(st); i++) {
+        if (hf_config_keys[i].type != HF_VALUE_LATER) {
+            st = describe_key(out, &hf_config_keys[i]);
+        }
+    }
+    return hf_failed(st) ? hf_fail(err, st.code, "the list is too long") : st;
 }

@@ -1,0 +1,56 @@
+/* holdfast: one program, many commands; this file only finds the one that was meant. */
+#include "cli.h"
+
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+static const hf_cli_verb commands[] = {
+#ifdef HF_HAVE_SERVE
+    {"serve", "run the signer in the foreground", hf_cli_serve},
+#endif
+    {"check", "is this configuration good, and what does it come to", hf_cli_check},
+#ifdef HF_HAVE_KEY
+    {"key", "make, import and list keys; deposit data", hf_cli_key},
+#endif
+#ifdef HF_HAVE_SLASHING
+    {"slashing", "import, export, prune and inspect the record of what was signed",
+     hf_cli_slashing},
+#endif
+};
+
+/* Whatever the command is, it may meet a secret: no core dump, no debugger, no readable file. */
+static void protect_process(void)
+{
+    const struct rlimit none = {0, 0};
+    (void)umask(077);
+    (void)setrlimit(RLIMIT_CORE, &none);
+#ifndef HF_SANITIZED /* the leak checker attaches to us at exit */
+    (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+#endif
+}
+
+static bool is_version(const char *word)
+{
+    return strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0 ||
+           strcmp(word, "version") == 0;
+}
+
+int main(int argc, char **argv)
+{
+    int status = HF_EXIT_DONE;
+    protect_process();
+    if (argc == 2 && is_version(argv[1])) {
+        (void)printf("holdfast %s\n", HF_VERSION);
+    } else {
+        status = hf_cli_dispatch("",
+                                 "Holds every secret that a validator depends on, and refuses any "
+                                 "signature that could get it slashed.",
+                                 commands, HF_ARRAY_LEN(commands), argc, argv);
+    }
+    /* A full disk or a closed pipe must not look like success. */
+    if ((fflush(stdout) != 0 || ferror(stdout) != 0) && status == HF_EXIT_DONE) {
+        status = hf_cli_complain(HF_EXIT_FAILED, "the output could not be written");
+    }
+    return status;
+}
