@@ -22,100 +22,36 @@
     (CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID |  \
      CLONE_NEWNET)
 
-/* clang-format off: it would give each name a line of its own */
+/* It would give each name a line of its own. */
+/* clang-format off */
 
 /* Memory, time, threads that exist, frames on descriptors that exist. */
 static const char *const everywhere[] = {
-    "read",
-    "readv",
-    "write",
-    "writev",
-    "close",
-    "lseek",
-    "fcntl",
-    "fstat",
-    "dup",
-    "dup2",
-    "dup3",
-    "pipe2",
-    "eventfd2",
-    "brk",
-    "munmap",
-    "mremap",
-    "madvise",
-    "mlock",
-    "mlock2",
-    "munlock",
-    "futex",
-    "futex_waitv",
-    "set_robust_list",
-    "get_robust_list",
-    "rseq",
-    "membarrier",
-    "sched_yield",
-    "sched_getaffinity",
-    "getcpu",
-    "set_tid_address",
-    "clock_gettime",
-    "clock_getres",
-    "clock_nanosleep",
-    "nanosleep",
-    "gettimeofday",
-    "time",
-    "timerfd_create",
-    "timerfd_settime",
-    "timerfd_gettime",
-    "getpid",
-    "gettid",
-    "getppid",
-    "getuid",
-    "geteuid",
-    "getgid",
-    "getegid",
-    "getrandom",
-    "getrusage",
-    "getrlimit",
-    "sysinfo",
-    "uname",
-    "times",
-    "rt_sigaction",
-    "rt_sigprocmask",
-    "rt_sigreturn",
-    "rt_sigpending",
-    "sigaltstack",
-    "restart_syscall",
-    "signalfd4",
-    "poll",
-    "ppoll",
-    "select",
-    "pselect6",
-    "epoll_create1",
-    "epoll_ctl",
-    "epoll_wait",
-    "epoll_pwait",
-    "epoll_pwait2",
-    "sendmsg",
-    "sendto",
-    "recvmsg",
-    "recvfrom",
-    "getsockopt",
-    "setsockopt",
-    "shutdown",
-    "exit",
+    "read", "readv", "write", "writev", "close", "lseek", "fcntl", "fstat", "dup", "dup2",
+    "dup3", "pipe2", "eventfd2", "brk", "munmap", "mremap", "madvise", "mlock", "mlock2",
+    "munlock", "futex", "futex_waitv", "set_robust_list", "get_robust_list", "rseq",
+    "membarrier", "sched_yield", "sched_getaffinity", "getcpu", "set_tid_address",
+    "clock_gettime", "clock_getres", "clock_nanosleep", "nanosleep", "gettimeofday", "time",
+    "timerfd_create", "timerfd_settime", "timerfd_gettime", "getpid", "gettid", "getppid",
+    "getuid", "geteuid", "getgid", "getegid", "getrandom", "getrusage", "getrlimit", "sysinfo",
+    "uname", "times", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "rt_sigpending",
+    "sigaltstack", "restart_syscall", "signalfd4", "poll", "ppoll", "select", "pselect6",
+    "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "epoll_pwait2", "sendmsg",
+    "sendto", "recvmsg", "recvfrom", "getsockopt", "setsockopt", "shutdown", "exit",
     "exit_group",
 };
 
 /* Files: Landlock says where. */
 static const char *const files[] = {
-    "openat",     "newfstatat", "stat",       "lstat",     "statx",      "access",    "faccessat",
-    "faccessat2", "readlink",   "readlinkat", "getcwd",    "getdents64", "pread64",   "pwrite64",
-    "preadv",     "pwritev",    "ftruncate",  "fallocate", "fsync",      "fdatasync", "fchmod",
-    "unlink",     "unlinkat",   "rename",     "renameat",  "renameat2",
+    "openat", "newfstatat", "stat", "lstat", "statx", "access", "faccessat", "faccessat2",
+    "readlink", "readlinkat", "getcwd", "getdents64", "pread64", "pwrite64", "preadv",
+    "pwritev", "ftruncate", "fallocate", "fsync", "fdatasync", "fchmod", "unlink", "unlinkat",
+    "rename", "renameat", "renameat2",
 };
 
 static const char *const front_only[] = {
-    "accept",   "accept4",      "getpeername", "getsockname", "sendfile", "sendmmsg",
-    "recvmmsg", "memfd_create", "ftruncate",   "pread64",     "pwrite64",
+    "accept", "accept4", "getpeername", "getsockname", "sendfile", "sendmmsg", "recvmmsg",
+    "memfd_create", "ftruncate", "pread64", "pwrite64",
 };
 
 static const char *const loader_only[] = {
@@ -124,13 +60,14 @@ static const char *const loader_only[] = {
 
 /* Tried by libraries, and not needed: refused without a death. */
 static const char *const probed_anywhere[] = {
-    "fchown", "sched_setaffinity", "sched_setscheduler", "mbind", "set_mempolicy", "get_mempolicy",
+    "fchown", "sched_setaffinity", "sched_setscheduler", "mbind", "set_mempolicy",
+    "get_mempolicy",
 };
 
 /* Without files: the time zone, the number of processors and the like are asked for lazily. */
 static const char *const probed_files[] = {
-    "open",      "openat",     "openat2",  "newfstatat", "stat",   "lstat",  "statx",  "access",
-    "faccessat", "faccessat2", "readlink", "readlinkat", "getcwd", "unlink", "statfs", "fstatfs",
+    "open", "openat", "openat2", "newfstatat", "stat", "lstat", "statx", "access", "faccessat",
+    "faccessat2", "readlink", "readlinkat", "getcwd", "unlink", "statfs", "fstatfs",
 };
 
 /* clang-format on */
