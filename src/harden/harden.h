@@ -23,6 +23,10 @@ typedef struct hf_harden_report {
 hf_status hf_harden_process(const hf_hardening_config *config, int last_fd,
                             hf_harden_report *report, hf_error *err) HF_MUST_CHECK;
 
+/* The part of it that a parent needs as well: no dumps, no_new_privs, no capabilities. */
+hf_status hf_harden_privileges(const hf_hardening_config *config, hf_harden_report *report,
+                               hf_error *err) HF_MUST_CHECK;
+
 /*
  * SIGKILL when the parent dies; NOT_FOUND when it is dead already. hf_harden_process does it for
  * the process that calls it; a forked worker does not inherit it and calls this itself.

@@ -154,6 +154,20 @@ static hf_status check_control_channel(hf_error *err)
     return hf_ok();
 }
 
+hf_status hf_harden_privileges(const hf_hardening_config *config, hf_harden_report *report,
+                               hf_error *err)
+{
+    hf_status st = forbid_dumps(config, report, err);
+    if (hf_failed(st)) {
+        return st;
+    }
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
+        return hf_fail(err, HF_INTERNAL, "PR_SET_NO_NEW_PRIVS: %s", strerror(errno));
+    }
+    hf_harden_note(report, "no_new_privs", HF_PROTECTION_ON, "no program started raises rights");
+    return drop_capabilities(report, err);
+}
+
 hf_status hf_harden_process(const hf_hardening_config *config, int last_fd,
                             hf_harden_report *report, hf_error *err)
 {
@@ -164,16 +178,8 @@ hf_status hf_harden_process(const hf_hardening_config *config, int last_fd,
     }
     (void)umask(S_IRWXG | S_IRWXO);
     if (!hf_failed(st)) {
-        st = forbid_dumps(config, report, err);
+        st = hf_harden_privileges(config, report, err);
     }
-    if (!hf_failed(st) && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
-        st = hf_fail(err, HF_INTERNAL, "PR_SET_NO_NEW_PRIVS: %s", strerror(errno));
-    }
-    if (hf_failed(st)) {
-        return st;
-    }
-    hf_harden_note(report, "no_new_privs", HF_PROTECTION_ON, "no program started raises rights");
-    st = drop_capabilities(report, err);
     if (!hf_failed(st)) {
         st = hf_harden_die_with_parent(getppid(), err);
     }

@@ -1,0 +1,324 @@
+/* The children: what each is told at its start, and which of them are there. */
+#include "supervisor/supervisor_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* A store of many years is checked before the keeper is ready. */
+#define KEEPER_START_NS (300 * HF_SECOND_NS)
+#define FRONT_START_NS (30 * HF_SECOND_NS)
+/* Room for a burst of frames between front and keeper, within what the kernel permits. */
+#define CHANNEL_BUFFER_BYTES (4 << 20)
+
+const char *hf_child_name(hf_child_kind kind)
+{
+    switch (kind) {
+    case HF_CHILD_KEEPER:
+        return "keeper";
+    case HF_CHILD_FRONT:
+        return "front";
+    case HF_CHILD_LOADER:
+        return "loader";
+    case HF_CHILD_IMPORT:
+        return "import";
+    }
+    return "child";
+}
+
+static const char *program_of(hf_child_kind kind)
+{
+    switch (kind) {
+    case HF_CHILD_KEEPER:
+        return "holdfast-keeper";
+    case HF_CHILD_FRONT:
+        return "holdfast-front";
+    case HF_CHILD_LOADER:
+    case HF_CHILD_IMPORT:
+        break;
+    }
+    return "holdfast-loader";
+}
+
+hf_child *hf_child_by_pid(hf_supervisor *sup, pid_t pid)
+{
+    for (size_t i = 0; i < HF_CHILDREN_MAX; i++) {
+        if (sup->children[i].pid == pid) {
+            return &sup->children[i];
+        }
+    }
+    return NULL;
+}
+
+hf_child *hf_child_keeper(hf_supervisor *sup)
+{
+    for (size_t i = 0; i < HF_CHILDREN_MAX; i++) {
+        if (sup->children[i].pid != 0 && sup->children[i].kind == HF_CHILD_KEEPER) {
+            return &sup->children[i];
+        }
+    }
+    return NULL;
+}
+
+size_t hf_children_count(const hf_supervisor *sup, hf_child_kind kind)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < HF_CHILDREN_MAX; i++) {
+        count += sup->children[i].pid != 0 && sup->children[i].kind == kind;
+    }
+    return count;
+}
+
+void hf_child_close_control(hf_child *child)
+{
+    if (child->control_fd >= 0) {
+        (void)close(child->control_fd);
+        child->control_fd = -1;
+    }
+}
+
+void hf_child_stop(hf_child *child, uint64_t grace_ns)
+{
+    hf_msg_plain frame = {0};
+    hf_frame_init(&frame, HF_MSG_SHUTDOWN, 0);
+    child->is_draining = true;
+    child->kill_at_ns = hf_time_mono_ns() + grace_ns;
+    if (child->control_fd < 0 || hf_failed(hf_frame_send(child->control_fd, &frame))) {
+        (void)kill(child->pid, SIGKILL);
+    }
+}
+
+static void close_pair(int pair[2])
+{
+    for (int i = 0; i < 2; i++) {
+        if (pair[i] >= 0) {
+            (void)close(pair[i]);
+            pair[i] = -1;
+        }
+    }
+}
+
+static void set_nonblocking(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    (void)fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+}
+
+static void widen(int fd)
+{
+    const int wanted = CHANNEL_BUFFER_BYTES;
+    (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &wanted, sizeof wanted);
+}
+
+/* The first end is the child's, which may block; the second ours or the keeper's, which may not. */
+static hf_status open_pair(int pair[2], hf_error *err)
+{
+    if (hf_failed(hf_channel_pair(false, pair))) {
+        return hf_fail(err, HF_IO, "socketpair: %s", strerror(errno));
+    }
+    set_nonblocking(pair[1]);
+    widen(pair[0]);
+    widen(pair[1]);
+    return hf_ok();
+}
+
+/*
+ * Starts a program whose first frame, config, waits for it in its control channel; fds follow that
+ * channel from descriptor 4 on and stay open here.
+ */
+static hf_status start(hf_supervisor *sup, hf_child_kind kind, const void *config, const int *fds,
+                       size_t fd_count, hf_child **ret_child, hf_error *err)
+{
+    char program[HF_PATH_LEN + 32];
+    int pair[2] = {-1, -1};
+    pid_t pid = 0;
+    hf_child *child = hf_child_by_pid(sup, 0);
+    if (child == NULL) {
+        return hf_fail(err, HF_LIMIT, "too many processes");
+    }
+    hf_status st =
+        hf_str_format(program, sizeof program, "%s/%s", sup->programs_dir, program_of(kind));
+    if (hf_failed(st)) {
+        return hf_fail(err, st.code, "%s: path too long", sup->programs_dir);
+    }
+    st = open_pair(pair, err);
+    if (hf_failed(st)) {
+        return st;
+    }
+    hf_spawn_plan plan = {.program = program, .fds = {pair[0]}, .fd_count = 1};
+    for (size_t i = 0; i < fd_count; i++) {
+        plan.fds[plan.fd_count++] = fds[i];
+    }
+    st = hf_frame_send(pair[1], config);
+    if (hf_failed(st)) {
+        st = hf_fail(err, st.code, "%s: cannot send its configuration", program);
+    } else {
+        st = hf_spawn(&plan, &pid, err);
+    }
+    if (!hf_failed(st)) {
+        *child = (hf_child){
+            .pid = pid, .kind = kind, .control_fd = pair[1], .started_ns = hf_time_mono_ns()};
+        *ret_child = child;
+        pair[1] = -1;
+    }
+    close_pair(pair);
+    return st;
+}
+
+hf_status hf_give_channel(hf_supervisor *sup, int fd, hf_channel channel, uint64_t request_id)
+{
+    hf_msg_new_channel frame = {.channel = channel};
+    hf_child *keeper = hf_child_keeper(sup);
+    if (keeper == NULL || keeper->control_fd < 0) {
+        return (hf_status){HF_NOT_FOUND};
+    }
+    hf_frame_init(&frame, HF_MSG_NEW_CHANNEL, request_id);
+    return hf_frame_send_fd(keeper->control_fd, &frame, fd);
+}
+
+hf_status hf_start_keeper(hf_supervisor *sup, hf_error *err)
+{
+    const hf_config *config = sup->config;
+    hf_child *child = NULL;
+    hf_msg_keeper_config frame = {.network = config->network,
+                                  .hardening = config->hardening,
+                                  .log = config->log,
+                                  .keep_epochs = config->keep_epochs,
+                                  .sign_threads = config->sign_threads,
+                                  .max_keys = config->max_keys,
+                                  .max_in_flight = config->max_in_flight,
+                                  .require_all_keys = config->require_all_keys};
+    memcpy(frame.data_dir, config->data_dir, sizeof frame.data_dir);
+    memcpy(frame.store_path, config->store_path, sizeof frame.store_path);
+    memcpy(frame.key_manager_token_path, config->key_manager_token_file,
+           sizeof frame.key_manager_token_path);
+    hf_frame_init(&frame, HF_MSG_KEEPER_CONFIG, 0);
+    hf_status st = start(sup, HF_CHILD_KEEPER, &frame, NULL, 0, &child, err);
+    if (!hf_failed(st)) {
+        child->kill_at_ns = child->started_ns + KEEPER_START_NS;
+    }
+    return st;
+}
+
+/* What all fronts share is divided between them, rounded up. */
+static uint32_t share(uint32_t total, uint32_t fronts)
+{
+    return total / fronts + (total % fronts != 0);
+}
+
+static void fill_front_config(const hf_supervisor *sup, hf_msg_front_config *frame)
+{
+    const hf_config *config = sup->config;
+    *frame =
+        (hf_msg_front_config){.network = config->network,
+                              .hardening = config->hardening,
+                              .log = config->log,
+                              .request_timeout_ms = config->request_timeout_ms,
+                              .max_connections = share(config->max_connections, config->fronts),
+                              .max_body_bytes = config->max_body_bytes,
+                              .max_in_flight = share(config->max_in_flight, config->fronts),
+                              .idle_timeout_seconds = config->idle_timeout_seconds,
+                              .key_manager_enabled = config->key_manager_enabled,
+                              .has_metrics_listener = sup->metrics_fd >= 0};
+    memcpy(frame->tls_cert, config->tls_cert, sizeof frame->tls_cert);
+    memcpy(frame->tls_key, config->tls_key, sizeof frame->tls_key);
+    memcpy(frame->tls_client_ca, config->tls_client_ca, sizeof frame->tls_client_ca);
+    memcpy(frame->tls_known_clients, config->tls_known_clients, sizeof frame->tls_known_clients);
+    hf_frame_init(frame, HF_MSG_FRONT_CONFIG, 0);
+}
+
+hf_status hf_start_front(hf_supervisor *sup, uint32_t slot, hf_error *err)
+{
+    hf_msg_front_config frame;
+    hf_child *child = NULL;
+    int pair[2] = {-1, -1};
+    hf_status st = open_pair(pair, err);
+    if (hf_failed(st)) {
+        return st;
+    }
+    set_nonblocking(pair[0]); /* one loop serves all clients: it must never wait for the keeper */
+    const int fds[] = {pair[0], sup->api_fd, sup->metrics_fd};
+    fill_front_config(sup, &frame);
+    st = hf_give_channel(sup, pair[1], HF_CHANNEL_FRONT, 0);
+    if (hf_failed(st)) {
+        st = hf_fail(err, st.code, "the keeper takes no channel");
+        goto out;
+    }
+    st = start(sup, HF_CHILD_FRONT, &frame, fds, sup->metrics_fd >= 0 ? 3 : 2, &child, err);
+    if (!hf_failed(st)) {
+        child->slot = slot;
+        child->kill_at_ns = child->started_ns + FRONT_START_NS;
+    }
+out:
+    close_pair(pair);
+    return st;
+}
+
+static void fill_loader_config(const hf_supervisor *sup, bool is_import,
+                               hf_msg_loader_config *frame)
+{
+    const hf_config *config = sup->config;
+    *frame = (hf_msg_loader_config){.hardening = config->hardening,
+                                    .log = config->log,
+                                    .is_import = is_import,
+                                    .source_count = config->key_source_count};
+    /* DATA_DIR fits in HF_PATH_LEN with room to spare: hf_cli_serve checked it. */
+    hf_status st = hf_str_format(frame->imported_dir, sizeof frame->imported_dir, "%s/imported",
+                                 config->data_dir);
+    HF_ASSERT(!hf_failed(st));
+    memcpy(frame->sources, config->key_sources, sizeof frame->sources);
+    hf_frame_init(frame, HF_MSG_LOADER_CONFIG, 0);
+}
+
+/* The keeper learns of a loader that never came by the end of its channel. */
+static hf_status start_on_channel(hf_supervisor *sup, hf_child_kind kind, int import_fd,
+                                  uint64_t request_id, hf_error *err)
+{
+    static hf_msg_loader_config frame; /* large, and this process has one thread */
+    hf_child *child = NULL;
+    int pair[2] = {-1, -1};
+    bool is_import = kind == HF_CHILD_IMPORT;
+    hf_status st = open_pair(pair, err);
+    if (hf_failed(st)) {
+        return st;
+    }
+    const int fds[] = {pair[0], import_fd};
+    fill_loader_config(sup, is_import, &frame);
+    st = hf_give_channel(sup, pair[1], is_import ? HF_CHANNEL_IMPORT : HF_CHANNEL_LOADER,
+                         request_id);
+    if (hf_failed(st)) {
+        st = hf_fail(err, st.code, "the keeper takes no channel");
+    } else {
+        st = start(sup, kind, &frame, fds, is_import ? 2 : 1, &child, err);
+    }
+    close_pair(pair);
+    return st;
+}
+
+hf_status hf_start_loader(hf_supervisor *sup, hf_error *err)
+{
+    return start_on_channel(sup, HF_CHILD_LOADER, -1, 0, err);
+}
+
+/* One too many is refused by the same sign: a channel whose other end is gone. */
+static hf_status refuse_import(hf_supervisor *sup, uint64_t request_id, hf_error *err)
+{
+    int pair[2] = {-1, -1};
+    hf_status st = open_pair(pair, err);
+    if (!hf_failed(st)) {
+        (void)!hf_failed(hf_give_channel(sup, pair[1], HF_CHANNEL_IMPORT, request_id));
+        close_pair(pair);
+        st = hf_fail(err, HF_LIMIT, "more than %d imports at a time", HF_IMPORTS_MAX);
+    }
+    return st;
+}
+
+hf_status hf_start_import(hf_supervisor *sup, int fd, uint64_t request_id, hf_error *err)
+{
+    if (hf_children_count(sup, HF_CHILD_IMPORT) >= HF_IMPORTS_MAX) {
+        return refuse_import(sup, request_id, err);
+    }
+    return start_on_channel(sup, HF_CHILD_IMPORT, fd, request_id, err);
+}

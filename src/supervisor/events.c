@@ -1,0 +1,493 @@
+/* What happens to the supervisor, and what it does about it. */
+#include "supervisor/supervisor_internal.h"
+
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* A front that dies sooner than this counts as one that cannot start. */
+#define EARLY_DEATH_NS (2 * HF_SECOND_NS)
+#define BACKOFF_FIRST_NS (HF_SECOND_NS / 10)
+#define BACKOFF_LAST_NS (10 * HF_SECOND_NS)
+#define BACKOFF_DOUBLINGS_MAX 7
+/* Beyond the time that a request may take: a front closes its connections and ends. */
+#define DRAIN_EXTRA_NS (2 * HF_SECOND_NS)
+#define DRAIN_WITHOUT_KEEPER_NS HF_SECOND_NS
+#define KEEPER_STOP_NS (15 * HF_SECOND_NS)
+#define KEEPER_HUNG_UP_NS (5 * HF_SECOND_NS)
+#define EXIT_TEXT_LEN 96
+#define ADMIN_AT_ONCE 16
+
+/* ---- the end ------------------------------------------------------------------------------ */
+
+static uint64_t drain_ns(const hf_supervisor *sup)
+{
+    return (uint64_t)sup->config->request_timeout_ms * 1000000U + DRAIN_EXTRA_NS;
+}
+
+static void close_listeners(hf_supervisor *sup)
+{
+    int *const fds[] = {&sup->api_fd, &sup->metrics_fd, &sup->admin_fd, &sup->reload_fd};
+    if (sup->admin_fd >= 0) {
+        hf_unlink_admin(sup->config->data_dir);
+    }
+    for (size_t i = 0; i < HF_ARRAY_LEN(fds); i++) {
+        if (*fds[i] >= 0) {
+            (void)close(*fds[i]);
+            *fds[i] = -1;
+        }
+    }
+}
+
+/* The fronts have ended: now the keeper; and when it has, too, all is done. */
+static void advance_stop(hf_supervisor *sup)
+{
+    hf_child *keeper = hf_child_keeper(sup);
+    if (sup->phase == HF_PHASE_STOP_FRONTS && hf_children_count(sup, HF_CHILD_FRONT) == 0 &&
+        hf_children_count(sup, HF_CHILD_IMPORT) == 0) {
+        sup->phase = HF_PHASE_STOP_KEEPER;
+        if (keeper != NULL) {
+            hf_child_stop(keeper, KEEPER_STOP_NS);
+        }
+    }
+    if (sup->phase == HF_PHASE_STOP_KEEPER && keeper == NULL &&
+        hf_children_count(sup, HF_CHILD_LOADER) == 0) {
+        sup->phase = HF_PHASE_DONE;
+    }
+}
+
+void hf_stop_all(hf_supervisor *sup, int exit_status)
+{
+    if (sup->phase >= HF_PHASE_STOP_FRONTS) {
+        return;
+    }
+    hf_notify("STOPPING=1");
+    sup->exit_status = exit_status;
+    sup->phase = HF_PHASE_STOP_FRONTS;
+    close_listeners(sup);
+    uint64_t grace_ns = hf_child_keeper(sup) != NULL ? drain_ns(sup) : DRAIN_WITHOUT_KEEPER_NS;
+    for (size_t i = 0; i < HF_CHILDREN_MAX; i++) {
+        hf_child *child = &sup->children[i];
+        if (child->pid == 0 || child->kind == HF_CHILD_KEEPER) {
+            continue;
+        }
+        if (child->kind == HF_CHILD_FRONT) {
+            hf_child_stop(child, grace_ns);
+        } else if (child->kind == HF_CHILD_LOADER) {
+            (void)kill(child->pid, SIGKILL); /* it only reads */
+        } else {
+            child->kill_at_ns = hf_time_mono_ns() + grace_ns;
+        }
+    }
+    advance_stop(sup);
+}
+
+/* Whoever asks a second time does not want to wait. */
+static void hurry(hf_supervisor *sup)
+{
+    for (size_t i = 0; i < HF_CHILDREN_MAX; i++) {
+        if (sup->children[i].pid != 0 && sup->children[i].kind != HF_CHILD_KEEPER) {
+            (void)kill(sup->children[i].pid, SIGKILL);
+        }
+    }
+}
+
+/* ---- children that ended ------------------------------------------------------------------ */
+
+static void keeper_ended(hf_supervisor *sup, const char *how)
+{
+    if (sup->phase == HF_PHASE_STOP_KEEPER) {
+        return;
+    }
+    hf_log(HF_LOG_BROKEN, sup->phase == HF_PHASE_KEEPER ? "start_failed" : "keeper_died",
+           "the keeper %s; %s", how,
+           sup->phase == HF_PHASE_KEEPER ? "its reason is above" : "the service ends");
+    sup->exit_status = 1;
+    hf_stop_all(sup, 1);
+    hurry(sup); /* without the keeper a front has nothing to finish */
+}
+
+static void schedule_front(hf_supervisor *sup, const hf_child *child)
+{
+    hf_front_slot *slot = &sup->slots[child->slot];
+    uint64_t now_ns = hf_time_mono_ns();
+    uint64_t wait_ns = 0;
+    bool early = !child->is_ready || now_ns - child->started_ns < EARLY_DEATH_NS;
+    slot->failures = early ? slot->failures + 1 : 0;
+    if (slot->failures > 1) {
+        uint32_t doublings = slot->failures - 2;
+        wait_ns = BACKOFF_FIRST_NS
+                  << (doublings < BACKOFF_DOUBLINGS_MAX ? doublings : BACKOFF_DOUBLINGS_MAX);
+        wait_ns = wait_ns < BACKOFF_LAST_NS ? wait_ns : BACKOFF_LAST_NS;
+    }
+    slot->start_at_ns = now_ns + wait_ns + 1;
+}
+
+/* Does another front fill the slot of this one, or is about to? */
+static bool slot_is_filled(const hf_supervisor *sup, uint32_t slot)
+{
+    for (size_t i = 0; i < HF_CHILDREN_MAX; i++) {
+        const hf_child *child = &sup->children[i];
+        if (child->pid != 0 && child->kind == HF_CHILD_FRONT && child->slot == slot &&
+            !child->is_draining) {
+            return true;
+        }
+    }
+    return sup->slots[slot].start_at_ns != 0;
+}
+
+static void front_ended(hf_supervisor *sup, const hf_child *child, const char *how)
+{
+    if (sup->phase == HF_PHASE_STOP_FRONTS) {
+        advance_stop(sup);
+        return;
+    }
+    if (sup->phase == HF_PHASE_FRONTS) {
+        hf_log(HF_LOG_BROKEN, "start_failed", "a front %s; its reason is above", how);
+        hf_stop_all(sup, 1);
+        return;
+    }
+    if (slot_is_filled(sup, child->slot)) {
+        if (!child->is_draining) {
+            hf_log(HF_LOG_BROKEN, "tls_reload_failed",
+                   "a front with the new TLS files %s; the earlier ones go on serving", how);
+        }
+        return;
+    }
+    hf_log(HF_LOG_UNUSUAL, "front_died", "front %u (pid %d) %s; another takes its place",
+           child->slot, (int)child->pid, how);
+    schedule_front(sup, child);
+}
+
+static void child_ended(hf_supervisor *sup, hf_child *child, int status)
+{
+    char how[EXIT_TEXT_LEN];
+    hf_child was = *child;
+    bool failed = !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+    hf_describe_exit(status, how, sizeof how);
+    hf_child_close_control(child);
+    *child = (hf_child){.control_fd = -1};
+    switch (was.kind) {
+    case HF_CHILD_KEEPER:
+        if (sup->phase == HF_PHASE_STOP_KEEPER && failed) {
+            hf_log(HF_LOG_BROKEN, "keeper_died", "the keeper %s while stopping", how);
+            sup->exit_status = 1;
+        }
+        keeper_ended(sup, how);
+        break;
+    case HF_CHILD_FRONT:
+        front_ended(sup, &was, how);
+        break;
+    case HF_CHILD_LOADER:
+    case HF_CHILD_IMPORT:
+        if (failed && sup->phase == HF_PHASE_SERVING) {
+            hf_log(HF_LOG_UNUSUAL, "loader_failed", "the %s %s", hf_child_name(was.kind), how);
+        }
+        break;
+    }
+    advance_stop(sup);
+}
+
+static void reap(hf_supervisor *sup)
+{
+    int status = 0;
+    pid_t pid;
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        hf_child *child = hf_child_by_pid(sup, pid);
+        if (child != NULL) { /* as process 1 of a container we get others' orphans as well */
+            child_ended(sup, child, status);
+        }
+    }
+}
+
+/* ---- reload ------------------------------------------------------------------------------- */
+
+static void look_at_tls(hf_supervisor *sup)
+{
+    if (sup->config->tls_cert[0] == '\0' || !hf_tls_watch_look(&sup->tls_watch, sup->config)) {
+        return;
+    }
+    hf_log(HF_LOG_INFO, "tls_changed", "the TLS files changed: fronts that use them are starting");
+    sup->tls_is_stale = true;
+}
+
+/* The keys, by the same way as POST /reload: an admin channel, of our own. */
+static void reload_keys(hf_supervisor *sup)
+{
+    hf_msg_plain frame = {0};
+    int pair[2];
+    if (sup->reload_fd >= 0) {
+        hf_log(HF_LOG_INFO, "reload_busy", "a reload is under way already");
+        return;
+    }
+    if (hf_failed(hf_channel_pair(true, pair))) {
+        hf_log(HF_LOG_BROKEN, "reload_failed", "no channel to the keeper");
+        return;
+    }
+    hf_frame_init(&frame, HF_MSG_RELOAD, 1);
+    if (hf_failed(hf_give_channel(sup, pair[1], HF_CHANNEL_ADMIN, 0)) ||
+        hf_failed(hf_frame_send(pair[0], &frame))) {
+        hf_log(HF_LOG_BROKEN, "reload_failed", "the keeper takes no channel");
+        (void)close(pair[0]);
+    } else {
+        sup->reload_fd = pair[0];
+    }
+    (void)close(pair[1]);
+}
+
+void hf_on_reload_answer(hf_supervisor *sup)
+{
+    static uint8_t buf[HF_IPC_MAX_BYTES];
+    size_t len = 0;
+    hf_msg_result answer;
+    hf_status st = hf_frame_recv(sup->reload_fd, buf, &len, NULL);
+    if (st.code == HF_UNAVAILABLE) {
+        return;
+    }
+    if (hf_failed(st) || !hf_frame_is_acceptable(buf, len, HF_CHANNEL_ADMIN, false) ||
+        len != sizeof answer) {
+        hf_log(HF_LOG_BROKEN, "reload_failed", "the keeper gave no answer");
+    } else {
+        memcpy(&answer, buf, sizeof answer);
+        hf_log(HF_LOG_INFO, "reload", "%s", hf_reason_describe(answer.reason)->sentence);
+    }
+    (void)close(sup->reload_fd);
+    sup->reload_fd = -1;
+}
+
+/* ---- signals ------------------------------------------------------------------------------ */
+
+void hf_on_signals(hf_supervisor *sup)
+{
+    struct signalfd_siginfo info;
+    while (read(sup->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
+        if (info.ssi_signo == SIGCHLD) {
+            reap(sup);
+        } else if (info.ssi_signo == SIGHUP) {
+            if (sup->phase == HF_PHASE_SERVING) {
+                reload_keys(sup);
+                look_at_tls(sup);
+            }
+        } else if (sup->phase >= HF_PHASE_STOP_FRONTS) {
+            hurry(sup);
+        } else {
+            hf_log(HF_LOG_INFO, "stopping", "told to stop: finishing what is under way");
+            hf_stop_all(sup, 0);
+        }
+    }
+}
+
+/* ---- frames ------------------------------------------------------------------------------- */
+
+void hf_on_admin(hf_supervisor *sup)
+{
+    for (int i = 0; i < ADMIN_AT_ONCE; i++) {
+        int fd = -1;
+        hf_status st = hf_accept_admin(sup->admin_fd, &fd);
+        if (st.code == HF_NOT_FOUND) {
+            return;
+        }
+        if (hf_failed(st)) {
+            hf_log(HF_LOG_UNUSUAL, "admin_denied", "another user was turned away at admin.sock");
+            continue;
+        }
+        if (hf_failed(hf_give_channel(sup, fd, HF_CHANNEL_ADMIN, 0))) {
+            hf_log(HF_LOG_UNUSUAL, "admin_denied", "the keeper takes no channel");
+        }
+        (void)close(fd);
+    }
+}
+
+static void start_fronts(hf_supervisor *sup)
+{
+    sup->phase = HF_PHASE_FRONTS;
+    for (uint32_t slot = 0; slot < sup->config->fronts; slot++) {
+        hf_error err = {HF_OK, ""};
+        if (hf_failed(hf_start_front(sup, slot, &err))) {
+            hf_log(HF_LOG_BROKEN, "start_failed", "%s", err.msg);
+            hf_stop_all(sup, 1);
+            return;
+        }
+    }
+}
+
+static bool all_fronts_ready(const hf_supervisor *sup)
+{
+    for (size_t i = 0; i < HF_CHILDREN_MAX; i++) {
+        const hf_child *child = &sup->children[i];
+        if (child->pid != 0 && child->kind == HF_CHILD_FRONT && !child->is_ready) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* A successor answers: its predecessor may go. */
+static void drain_predecessors(hf_supervisor *sup, const hf_child *successor)
+{
+    for (size_t i = 0; i < HF_CHILDREN_MAX; i++) {
+        hf_child *child = &sup->children[i];
+        if (child->pid != 0 && child != successor && child->kind == HF_CHILD_FRONT &&
+            child->slot == successor->slot && !child->is_draining) {
+            hf_child_stop(child, drain_ns(sup));
+        }
+    }
+}
+
+static void front_ready(hf_supervisor *sup, hf_child *front)
+{
+    front->is_ready = true;
+    front->kill_at_ns = 0;
+    drain_predecessors(sup, front);
+    if (sup->phase == HF_PHASE_FRONTS && all_fronts_ready(sup)) {
+        sup->phase = HF_PHASE_SERVING;
+        hf_log(HF_LOG_INFO, "ready", "%u fronts and the keeper answer", sup->config->fronts);
+        hf_notify("READY=1\nSTATUS=signing");
+    }
+}
+
+/* One loader at a time; another load that is wanted meanwhile starts when it has ended. */
+static void start_wanted_load(hf_supervisor *sup)
+{
+    hf_error err = {HF_OK, ""};
+    if (!sup->load_wanted || hf_children_count(sup, HF_CHILD_LOADER) > 0 ||
+        sup->phase >= HF_PHASE_STOP_FRONTS) {
+        return;
+    }
+    sup->load_wanted = false;
+    if (hf_failed(hf_start_loader(sup, &err))) {
+        hf_log(HF_LOG_BROKEN, "loader_failed", "%s", err.msg);
+    }
+}
+
+static void import_wanted(hf_supervisor *sup, int fd, uint64_t request_id)
+{
+    hf_error err = {HF_OK, ""};
+    if (fd < 0) {
+        hf_log(HF_LOG_BROKEN, "frame_refused", "an import without its keystore");
+    } else if (sup->phase == HF_PHASE_SERVING &&
+               hf_failed(hf_start_import(sup, fd, request_id, &err))) {
+        hf_log(HF_LOG_UNUSUAL, "import_refused", "%s", err.msg);
+    }
+}
+
+static void on_frame(hf_supervisor *sup, hf_child *child, const hf_frame_header *header, int fd)
+{
+    bool from_keeper = child->kind == HF_CHILD_KEEPER;
+    if (header->type == HF_MSG_READY && from_keeper) {
+        child->is_ready = true;
+        child->kill_at_ns = 0;
+        if (sup->phase == HF_PHASE_KEEPER) {
+            start_fronts(sup);
+        }
+    } else if (header->type == HF_MSG_READY && child->kind == HF_CHILD_FRONT &&
+               !child->is_draining) {
+        front_ready(sup, child);
+    } else if (header->type == HF_MSG_LOAD_WANTED && from_keeper) {
+        sup->load_wanted = true;
+        start_wanted_load(sup);
+    } else if (header->type == HF_MSG_IMPORT_WANTED && from_keeper) {
+        import_wanted(sup, fd, header->request_id);
+    } else {
+        hf_log(HF_LOG_BROKEN, "frame_refused", "%s from the %s", hf_frame_name(header->type),
+               hf_child_name(child->kind));
+    }
+}
+
+/* The other end is closed: the child is ending, or wrong. */
+static void hung_up(hf_child *child)
+{
+    hf_child_close_control(child);
+    if (child->kind == HF_CHILD_KEEPER || child->kind == HF_CHILD_FRONT) {
+        child->kill_at_ns = hf_time_mono_ns() + KEEPER_HUNG_UP_NS;
+    }
+}
+
+void hf_on_control(hf_supervisor *sup, hf_child *child)
+{
+    static uint8_t buf[HF_IPC_MAX_BYTES];
+    hf_frame_header header;
+    size_t len = 0;
+    int fd = -1;
+    hf_status st = hf_frame_recv(child->control_fd, buf, &len, &fd);
+    if (st.code == HF_UNAVAILABLE) {
+        return;
+    }
+    if (hf_failed(st)) {
+        hung_up(child);
+        return;
+    }
+    if (hf_frame_is_acceptable(buf, len, HF_CHANNEL_CONTROL, false)) {
+        memcpy(&header, buf, sizeof header);
+        on_frame(sup, child, &header, fd);
+    } else {
+        hf_log(HF_LOG_BROKEN, "frame_refused", "%zu bytes from the %s that are no frame for us",
+               len, hf_child_name(child->kind));
+    }
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+}
+
+/* ---- time --------------------------------------------------------------------------------- */
+
+static void kill_overdue(hf_supervisor *sup, uint64_t now_ns)
+{
+    for (size_t i = 0; i < HF_CHILDREN_MAX; i++) {
+        hf_child *child = &sup->children[i];
+        if (child->pid != 0 && child->kill_at_ns != 0 && now_ns >= child->kill_at_ns) {
+            hf_log(HF_LOG_UNUSUAL, "child_overdue", "the %s (pid %d) took too long: killed",
+                   hf_child_name(child->kind), (int)child->pid);
+            child->kill_at_ns = 0;
+            (void)kill(child->pid, SIGKILL);
+        }
+    }
+}
+
+static void start_due_fronts(hf_supervisor *sup, uint64_t now_ns)
+{
+    for (uint32_t i = 0; i < sup->config->fronts; i++) {
+        hf_front_slot *slot = &sup->slots[i];
+        hf_error err = {HF_OK, ""};
+        if (slot->start_at_ns == 0 || now_ns < slot->start_at_ns) {
+            continue;
+        }
+        slot->start_at_ns = 0;
+        if (hf_failed(hf_start_front(sup, i, &err))) {
+            hf_log(HF_LOG_BROKEN, "front_failed", "%s", err.msg);
+            slot->start_at_ns = now_ns + HF_SECOND_NS;
+        }
+    }
+}
+
+/* A second front in each slot; when it is ready, the first one drains. */
+static void replace_fronts(hf_supervisor *sup)
+{
+    sup->tls_is_stale = false;
+    for (uint32_t i = 0; i < sup->config->fronts; i++) {
+        hf_error err = {HF_OK, ""};
+        if (hf_failed(hf_start_front(sup, i, &err))) {
+            hf_log(HF_LOG_BROKEN, "tls_reload_failed", "%s", err.msg);
+        }
+    }
+}
+
+void hf_on_time(hf_supervisor *sup, uint64_t now_ns)
+{
+    kill_overdue(sup, now_ns);
+    if (sup->phase != HF_PHASE_SERVING) {
+        return;
+    }
+    start_due_fronts(sup, now_ns);
+    start_wanted_load(sup);
+    if (sup->config->tls_reload_interval_seconds != 0 && now_ns >= sup->tls_look_at_ns) {
+        sup->tls_look_at_ns = now_ns + sup->config->tls_reload_interval_seconds * HF_SECOND_NS;
+        look_at_tls(sup);
+    }
+    /* One change at a time: no place is taken twice over. */
+    if (sup->tls_is_stale && all_fronts_ready(sup) &&
+        hf_children_count(sup, HF_CHILD_FRONT) <= sup->config->fronts) {
+        replace_fronts(sup);
+    }
+}

@@ -1,0 +1,152 @@
+/* supervisor, inside: the children, the state of the whole, and what its files offer each other. */
+#ifndef HF_SUPERVISOR_INTERNAL_H
+#define HF_SUPERVISOR_INTERNAL_H
+
+#include "harden/harden.h"
+#include "supervisor/supervisor.h"
+
+#define HF_FRONTS_MAX 64
+#define HF_IMPORTS_MAX                                                                             \
+    4 /* keystores imported at one time; the keeper asks for one after another                     \
+       */
+/* Each front twice, while its successor takes over. */
+#define HF_CHILDREN_MAX (1 + 2 * HF_FRONTS_MAX + 1 + HF_IMPORTS_MAX)
+#define HF_SECOND_NS UINT64_C(1000000000)
+#define HF_ADDRESS_LEN 96
+
+/* ---- sockets (listen.c) ------------------------------------------------------------------- */
+
+/* text becomes "127.0.0.1:9000", with the port that was really got. */
+hf_status hf_listen_tcp(const char *address, uint16_t port, int *ret_fd, char text[HF_ADDRESS_LEN],
+                        hf_error *err) HF_MUST_CHECK;
+/* DATA_DIR/admin.sock, mode 0600; one that an earlier run left is replaced (the lock is held). */
+hf_status hf_listen_admin(const char *data_dir, int *ret_fd, hf_error *err) HF_MUST_CHECK;
+void hf_unlink_admin(const char *data_dir);
+/* NOT_FOUND: nobody waits. DENIED: another user, turned away. */
+hf_status hf_accept_admin(int listen_fd, int *ret_fd) HF_MUST_CHECK;
+
+/* ---- programs (spawn.c) ------------------------------------------------------------------- */
+
+#define HF_SPAWN_FDS_MAX 4
+typedef struct hf_spawn_plan {
+    const char *program;       /* absolute path */
+    int fds[HF_SPAWN_FDS_MAX]; /* become descriptors 3, 4, ... of the child */
+    size_t fd_count;
+} hf_spawn_plan;
+
+/* The folder of the private programs: beside our own, else where they are installed. */
+hf_status hf_programs_find(char *out, size_t out_len, hf_error *err) HF_MUST_CHECK;
+hf_status hf_spawn(const hf_spawn_plan *plan, pid_t *ret_pid, hf_error *err) HF_MUST_CHECK;
+/* "was killed by signal 9 (Killed)" and so on, from the status of wait. */
+void hf_describe_exit(int status, char *out, size_t out_len);
+/* As many descriptors and as much locked memory as this machine lets us have. */
+void hf_raise_limits(void);
+
+/* ---- service manager (notify.c) ----------------------------------------------------------- */
+
+/* Sends state ("READY=1") to $NOTIFY_SOCKET; nothing happens where there is none. */
+void hf_notify(const char *state);
+
+/* ---- TLS files (tls_watch.c) -------------------------------------------------------------- */
+
+#define HF_TLS_FILES 4
+typedef struct hf_file_stamp {
+    uint64_t inode;
+    int64_t size;
+    int64_t mtime_ns;
+} hf_file_stamp;
+
+typedef struct hf_tls_watch {
+    hf_file_stamp stamps[HF_TLS_FILES];
+} hf_tls_watch;
+
+/* Notes how the files are now; true when one differs from the last time. */
+bool hf_tls_watch_look(hf_tls_watch *watch, const hf_config *config);
+
+/* ---- children (children.c) ---------------------------------------------------------------- */
+
+typedef enum hf_child_kind {
+    HF_CHILD_KEEPER = 0,
+    HF_CHILD_FRONT,
+    HF_CHILD_LOADER,
+    HF_CHILD_IMPORT
+} hf_child_kind;
+
+typedef struct hf_child {
+    pid_t pid; /* 0: this place is free */
+    hf_child_kind kind;
+    uint32_t slot;  /* of a front */
+    int control_fd; /* -1 once its other end is gone */
+    uint64_t started_ns;
+    uint64_t kill_at_ns; /* 0: no deadline */
+    bool is_ready;
+    bool is_draining; /* told to stop */
+} hf_child;
+
+/* A place that one front fills, again and again. */
+typedef struct hf_front_slot {
+    uint64_t start_at_ns; /* 0: filled */
+    uint32_t failures;    /* early deaths in a row */
+} hf_front_slot;
+
+typedef enum hf_phase {
+    HF_PHASE_KEEPER = 0, /* the keeper opens its store */
+    HF_PHASE_FRONTS,     /* the first fronts start */
+    HF_PHASE_SERVING,
+    HF_PHASE_STOP_FRONTS,
+    HF_PHASE_STOP_KEEPER,
+    HF_PHASE_DONE
+} hf_phase;
+
+typedef struct hf_supervisor {
+    const hf_config *config;
+    hf_phase phase;
+    int exit_status;
+    char programs_dir[HF_PATH_LEN];
+    int lock_fd;
+    int signal_fd;
+    int api_fd;
+    int metrics_fd; /* -1: off */
+    int admin_fd;
+    int reload_fd; /* our own admin channel while a reload is answered, else -1 */
+    bool load_wanted;
+    bool tls_is_stale; /* new TLS files: fronts are being replaced */
+    uint64_t tls_look_at_ns;
+    hf_tls_watch tls_watch;
+    hf_front_slot slots[HF_FRONTS_MAX];
+    hf_child children[HF_CHILDREN_MAX];
+} hf_supervisor;
+
+hf_status hf_start_keeper(hf_supervisor *sup, hf_error *err) HF_MUST_CHECK;
+hf_status hf_start_front(hf_supervisor *sup, uint32_t slot, hf_error *err) HF_MUST_CHECK;
+hf_status hf_start_loader(hf_supervisor *sup, hf_error *err) HF_MUST_CHECK;
+/* fd is the keystore and its password; stays open here. */
+hf_status hf_start_import(hf_supervisor *sup, int fd, uint64_t request_id,
+                          hf_error *err) HF_MUST_CHECK;
+/* A channel from the keeper to whoever holds the other end of fd, which stays open here. */
+hf_status hf_give_channel(hf_supervisor *sup, int fd, hf_channel channel,
+                          uint64_t request_id) HF_MUST_CHECK;
+
+hf_child *hf_child_by_pid(hf_supervisor *sup, pid_t pid);
+hf_child *hf_child_keeper(hf_supervisor *sup); /* NULL: not running */
+size_t hf_children_count(const hf_supervisor *sup, hf_child_kind kind);
+/* Tells it to stop, and kills it when it has not within grace_ns. */
+void hf_child_stop(hf_child *child, uint64_t grace_ns);
+void hf_child_close_control(hf_child *child);
+const char *hf_child_name(hf_child_kind kind);
+
+/* ---- running (loop.c, events.c) ----------------------------------------------------------- */
+
+/* Until the phase is DONE. */
+void hf_supervise(hf_supervisor *sup);
+
+void hf_on_signals(hf_supervisor *sup);
+void hf_on_admin(hf_supervisor *sup);
+void hf_on_reload_answer(hf_supervisor *sup);
+void hf_on_control(hf_supervisor *sup, hf_child *child);
+/* What time alone brings: deadlines, restarts, TLS files. */
+void hf_on_time(hf_supervisor *sup, uint64_t now_ns);
+/* Begins the orderly end; exit_status 0 when it was asked for. */
+void hf_stop_all(hf_supervisor *sup, int exit_status);
+
+#endif
