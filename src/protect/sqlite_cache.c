@@ -1,0 +1,213 @@
+/* The ends of each validator's history in memory: loaded when first asked for. */
+#include "protect/sqlite_internal.h"
+
+#define FIRST_ENTRIES 64
+
+static uint64_t mix(uint64_t seed, const uint8_t *pubkey)
+{
+    uint64_t hash = seed;
+    for (size_t i = 0; i < HF_BLS_PUBKEY_BYTES; i += 8) {
+        hash = (hash ^ hf_le64_get(pubkey + i)) * 0x9E3779B97F4A7C15U;
+        hash ^= hash >> 29;
+    }
+    return hash;
+}
+
+/* The slot of a pubkey, or the empty one where it belongs. */
+static uint32_t *find_slot(const hf_validator_cache *cache, const uint8_t *pubkey)
+{
+    uint32_t mask = cache->slot_count - 1;
+    uint32_t i = (uint32_t)mix(cache->seed, pubkey) & mask;
+    while (cache->slots[i] != 0 &&
+           !hf_bytes_equal(cache->entries[cache->slots[i] - 1].pubkey, pubkey,
+                           HF_BLS_PUBKEY_BYTES)) {
+        i = (i + 1) & mask;
+    }
+    return &cache->slots[i];
+}
+
+/* Keeps at least half of the slots empty. */
+static bool reserve_one(hf_validator_cache *cache)
+{
+    if (cache->count < cache->capacity) {
+        return true;
+    }
+    uint32_t capacity = cache->capacity == 0 ? FIRST_ENTRIES : cache->capacity * 2;
+    hf_validator *entries = realloc(cache->entries, capacity * sizeof *entries);
+    if (entries == NULL) {
+        return false;
+    }
+    cache->entries = entries;
+    uint32_t *slots = calloc((size_t)capacity * 2, sizeof *slots);
+    if (slots == NULL) {
+        return false;
+    }
+    free(cache->slots);
+    cache->slots = slots;
+    cache->slot_count = capacity * 2;
+    cache->capacity = capacity;
+    for (uint32_t i = 0; i < cache->count; i++) {
+        *find_slot(cache, cache->entries[i].pubkey) = i + 1;
+    }
+    return true;
+}
+
+static hf_validator *find_or_add(hf_validator_cache *cache, const uint8_t *pubkey)
+{
+    if (cache->slot_count != 0) {
+        uint32_t found = *find_slot(cache, pubkey);
+        if (found != 0) {
+            return &cache->entries[found - 1];
+        }
+    }
+    if (!reserve_one(cache)) {
+        return NULL;
+    }
+    hf_validator *validator = &cache->entries[cache->count];
+    *validator = (hf_validator){.now = hf_bounds_none, .durable = hf_bounds_none};
+    memcpy(validator->pubkey, pubkey, HF_BLS_PUBKEY_BYTES);
+    cache->count++;
+    *find_slot(cache, pubkey) = cache->count;
+    return validator;
+}
+
+/* ---- loading ------------------------------------------------------------------------------ */
+
+static hf_status load_row(hf_sqlite *store, hf_validator *validator, hf_error *err)
+{
+    bool row = false;
+    sqlite3_stmt *statement = hf_sqlite_statement(store, HF_SQL_VALIDATOR);
+    (void)sqlite3_bind_blob(statement, 1, validator->pubkey, HF_BLS_PUBKEY_BYTES, SQLITE_STATIC);
+    hf_status st = hf_sqlite_step(store, statement, &row, err);
+    validator->now = hf_bounds_none;
+    validator->id = 0;
+    validator->irregular = false;
+    if (!hf_failed(st) && row) {
+        validator->id = sqlite3_column_int64(statement, 0);
+        validator->now.floor_slot = hf_sqlite_column_bound(statement, 1);
+        validator->now.floor_source = hf_sqlite_column_bound(statement, 2);
+        validator->now.floor_target = hf_sqlite_column_bound(statement, 3);
+        validator->irregular = sqlite3_column_int(statement, 4) != 0;
+    }
+    (void)sqlite3_reset(statement);
+    return st;
+}
+
+/* Runs a statement about one validator that yields one row of up to two numbers, NULL for none. */
+static hf_status load_numbers(hf_sqlite *store, hf_sql which, int64_t id, int64_t *ret_first,
+                              int64_t *ret_second, hf_error *err)
+{
+    bool row = false;
+    sqlite3_stmt *statement = hf_sqlite_statement(store, which);
+    hf_sqlite_bind(statement, 1, id);
+    hf_status st = hf_sqlite_step(store, statement, &row, err);
+    if (!hf_failed(st) && row) {
+        *ret_first = hf_sqlite_column_bound(statement, 0);
+        if (ret_second != NULL) {
+            *ret_second = hf_sqlite_column_bound(statement, 1);
+        }
+    }
+    (void)sqlite3_reset(statement);
+    return st;
+}
+
+static int64_t larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Does the history that was just read reach as far as what was durable before? */
+static bool reaches(const hf_bounds *now, const hf_bounds *durable)
+{
+    return larger(now->max_slot, now->floor_slot) >= durable->max_slot &&
+           larger(now->max_source, now->floor_source) >= durable->max_source &&
+           larger(now->max_target, now->floor_target) >= durable->max_target &&
+           now->floor_slot >= durable->floor_slot && now->floor_source >= durable->floor_source &&
+           now->floor_target >= durable->floor_target;
+}
+
+static hf_status load(hf_sqlite *store, hf_validator *validator, hf_error *err)
+{
+    hf_bounds *now = &validator->now;
+    hf_status st = load_row(store, validator, err);
+    if (!hf_failed(st) && validator->id != 0) {
+        st = load_numbers(store, HF_SQL_MAX_BLOCK, validator->id, &now->max_slot, NULL, err);
+        if (!hf_failed(st)) {
+            st = load_numbers(store, HF_SQL_LAST_ATTESTATION, validator->id, &now->max_source,
+                              &now->max_target, err);
+        }
+        if (!hf_failed(st) && validator->irregular) {
+            st = load_numbers(store, HF_SQL_MAX_SOURCE, validator->id, &now->max_source, NULL,
+                              err);
+        }
+    }
+    if (hf_failed(st)) {
+        return st;
+    }
+    if (!reaches(now, &validator->durable)) {
+        char key[2 * HF_BLS_PUBKEY_BYTES + 1];
+        hf_hex_encode(validator->pubkey, HF_BLS_PUBKEY_BYTES, key);
+        return hf_fail(err, HF_CORRUPT,
+                       "the database lost records of 0x%.16s...: an older copy was put in place",
+                       key);
+    }
+    validator->durable = *now;
+    validator->fresh = true;
+    return hf_ok();
+}
+
+/* ---- public ------------------------------------------------------------------------------- */
+
+void hf_cache_done(hf_validator_cache *cache)
+{
+    free(cache->entries);
+    free(cache->slots);
+    *cache = (hf_validator_cache){0};
+}
+
+hf_status hf_cache_get(hf_sqlite *store, const uint8_t pubkey[HF_BLS_PUBKEY_BYTES],
+                       hf_validator **ret_validator, hf_error *err)
+{
+    hf_validator *validator = find_or_add(&store->cache, pubkey);
+    if (validator == NULL) {
+        return hf_fail(err, HF_NOMEM, "slashing protection: out of memory");
+    }
+    if (!validator->fresh) {
+        hf_status st = load(store, validator, err);
+        if (hf_failed(st)) {
+            return st;
+        }
+    }
+    *ret_validator = validator;
+    return hf_ok();
+}
+
+void hf_cache_touch(hf_validator_cache *cache, hf_validator *validator)
+{
+    if (!validator->touched) {
+        validator->touched = true;
+        validator->next_touched = cache->touched;
+        cache->touched = (uint32_t)(validator - cache->entries) + 1;
+    }
+}
+
+void hf_cache_settle(hf_validator_cache *cache)
+{
+    uint32_t next = cache->touched;
+    while (next != 0) {
+        hf_validator *validator = &cache->entries[next - 1];
+        validator->durable = validator->now;
+        validator->touched = false;
+        next = validator->next_touched;
+    }
+    cache->touched = 0;
+}
+
+void hf_cache_expire(hf_validator_cache *cache)
+{
+    for (uint32_t i = 0; i < cache->count; i++) {
+        cache->entries[i].fresh = false;
+        cache->entries[i].touched = false;
+    }
+    cache->touched = 0;
+}

@@ -1,0 +1,311 @@
+/* The database as a file: created whole, recognised again, migrated. */
+#include "protect/sqlite_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <unistd.h>
+
+#define SCHEMA_VERSION 1
+#define APPLICATION_ID 0x48465350 /* "HFSP" */
+#define STRINGIFY_(x) #x
+#define STRINGIFY(x) STRINGIFY_(x)
+
+/* Small pages: each record of a batch dirties one page, of which every byte is summed, logged and
+ * copied (docs/adr/0003-sqlite-layout.md has the measurements). */
+#define PAGE_BYTES 1024
+
+/*
+ * Migrations, in order; the n-th brings schema n to n + 1 and never changes once released.
+ *
+ * Several votes may share a target, and a root may be NULL: an import can bring what is
+ * contradictory, and dropping a part of it would make the protection weaker.
+ */
+static const char *const migrations[SCHEMA_VERSION] = {
+    "CREATE TABLE meta("
+    "  id INTEGER PRIMARY KEY CHECK (id = 1),"
+    "  store_id BLOB NOT NULL CHECK (length(store_id) = 16),"
+    "  genesis_validators_root BLOB NOT NULL CHECK (length(genesis_validators_root) = 32),"
+    "  high_slot INTEGER CHECK (high_slot >= 0),"
+    "  high_target INTEGER CHECK (high_target >= 0)"
+    ") STRICT;"
+    "CREATE TABLE validators("
+    "  id INTEGER PRIMARY KEY,"
+    "  pubkey BLOB NOT NULL UNIQUE CHECK (length(pubkey) = 48),"
+    "  floor_slot INTEGER CHECK (floor_slot >= 0),"
+    "  floor_source INTEGER CHECK (floor_source >= 0),"
+    "  floor_target INTEGER CHECK (floor_target >= 0),"
+    "  irregular INTEGER NOT NULL DEFAULT 0 CHECK (irregular IN (0, 1)),"
+    "  CHECK ((floor_source IS NULL) = (floor_target IS NULL))"
+    ") STRICT;"
+    "CREATE TABLE blocks("
+    "  validator_id INTEGER NOT NULL REFERENCES validators(id),"
+    "  slot INTEGER NOT NULL CHECK (slot >= 0),"
+    "  signing_root BLOB CHECK (length(signing_root) = 32),"
+    "  PRIMARY KEY (validator_id, slot)"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE TABLE attestations("
+    "  validator_id INTEGER NOT NULL REFERENCES validators(id),"
+    "  target_epoch INTEGER NOT NULL CHECK (target_epoch >= 0),"
+    "  source_epoch INTEGER NOT NULL CHECK (source_epoch >= 0),"
+    "  signing_root BLOB CHECK (length(signing_root) = 32),"
+    "  PRIMARY KEY (validator_id, target_epoch, source_epoch)"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE TABLE staged_validators("
+    "  id INTEGER PRIMARY KEY,"
+    "  pubkey BLOB NOT NULL UNIQUE CHECK (length(pubkey) = 48)"
+    ") STRICT;"
+    "CREATE TABLE staged_blocks("
+    "  validator_id INTEGER NOT NULL REFERENCES staged_validators(id),"
+    "  slot INTEGER NOT NULL CHECK (slot >= 0),"
+    "  signing_root BLOB CHECK (length(signing_root) = 32),"
+    "  conflict INTEGER NOT NULL DEFAULT 0,"
+    "  PRIMARY KEY (validator_id, slot)"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE TABLE staged_attestations("
+    "  validator_id INTEGER NOT NULL REFERENCES staged_validators(id),"
+    "  target_epoch INTEGER NOT NULL CHECK (target_epoch >= 0),"
+    "  source_epoch INTEGER NOT NULL CHECK (source_epoch >= 0),"
+    "  signing_root BLOB CHECK (length(signing_root) = 32),"
+    "  conflict INTEGER NOT NULL DEFAULT 0,"
+    "  PRIMARY KEY (validator_id, target_epoch, source_epoch)"
+    ") STRICT, WITHOUT ROWID;",
+};
+
+static hf_status read_number(sqlite3 *db, const char *pragma, int64_t *ret_value, hf_error *err)
+{
+    sqlite3_stmt *statement = NULL;
+    int rc = sqlite3_prepare_v2(db, pragma, -1, &statement, NULL);
+    if (rc == SQLITE_OK) {
+        rc = sqlite3_step(statement);
+    }
+    if (rc == SQLITE_ROW) {
+        *ret_value = sqlite3_column_int64(statement, 0);
+    }
+    (void)sqlite3_finalize(statement);
+    return rc == SQLITE_ROW ? hf_ok() : hf_sqlite_fail(db, rc, "reading the schema version", err);
+}
+
+static hf_status apply_migration(sqlite3 *db, int64_t version, hf_error *err)
+{
+    char stamp[64];
+    hf_status st = hf_sqlite_exec(db, "BEGIN IMMEDIATE", "migrating", err);
+    if (hf_failed(st)) {
+        return st;
+    }
+    st = hf_str_format(stamp, sizeof stamp, "PRAGMA user_version = %lld", (long long)version + 1);
+    if (!hf_failed(st)) {
+        st = hf_sqlite_exec(db, migrations[version], "migrating", err);
+    }
+    if (!hf_failed(st)) {
+        st = hf_sqlite_exec(db, stamp, "migrating", err);
+    }
+    if (!hf_failed(st)) {
+        st = hf_sqlite_exec(db, "COMMIT", "migrating", err);
+    }
+    if (hf_failed(st)) {
+        (void)sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+    }
+    return st;
+}
+
+hf_status hf_sqlite_migrate(sqlite3 *db, const char *path, hf_error *err)
+{
+    int64_t version = 0;
+    int64_t application = 0;
+    hf_status st = read_number(db, "PRAGMA application_id", &application, err);
+    if (!hf_failed(st)) {
+        st = read_number(db, "PRAGMA user_version", &version, err);
+    }
+    if (hf_failed(st)) {
+        return st;
+    }
+    if (application != APPLICATION_ID) {
+        return hf_fail(err, HF_CORRUPT, "%s: not a slashing protection database", path);
+    }
+    if (version > SCHEMA_VERSION) {
+        return hf_fail(err, HF_CONFLICT, "%s: written by a newer version (schema %lld, known %d)",
+                       path, (long long)version, SCHEMA_VERSION);
+    }
+    for (; version < SCHEMA_VERSION; version++) {
+        st = apply_migration(db, version, err);
+        if (hf_failed(st)) {
+            return st;
+        }
+    }
+    return hf_ok();
+}
+
+/* ---- creation ----------------------------------------------------------------------------- */
+
+static hf_status insert_meta(sqlite3 *db, const uint8_t *root, hf_error *err)
+{
+    sqlite3_stmt *statement = NULL;
+    int rc = sqlite3_prepare_v2(db,
+                                "INSERT INTO meta(id, store_id, genesis_validators_root)"
+                                " VALUES (1, randomblob(16), ?1)",
+                                -1, &statement, NULL);
+    if (rc == SQLITE_OK) {
+        (void)sqlite3_bind_blob(statement, 1, root, HF_ROOT_BYTES, SQLITE_STATIC);
+        rc = sqlite3_step(statement);
+    }
+    (void)sqlite3_finalize(statement);
+    return rc == SQLITE_DONE ? hf_ok() : hf_sqlite_fail(db, rc, "creating the database", err);
+}
+
+static hf_status fill_new(const char *path, const hf_sqlite_config *config, hf_error *err)
+{
+    sqlite3 *db = NULL;
+    hf_status st;
+    int rc = sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+    if (rc != SQLITE_OK) {
+        st = hf_sqlite_fail(db, rc, "creating the database", err);
+        goto out;
+    }
+    st = hf_sqlite_exec(db,
+                        "PRAGMA page_size = " STRINGIFY(PAGE_BYTES) ";"
+                        "PRAGMA application_id = " STRINGIFY(APPLICATION_ID) ";"
+                        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;",
+                        "creating the database", err);
+    if (!hf_failed(st)) {
+        st = hf_sqlite_migrate(db, path, err);
+    }
+    if (!hf_failed(st)) {
+        st = insert_meta(db, config->genesis_validators_root, err);
+    }
+    if (!hf_failed(st)) {
+        /* The log goes into the file, so that the file alone is the database. */
+        st = hf_sqlite_exec(db, "PRAGMA wal_checkpoint(TRUNCATE);", "creating the database", err);
+    }
+out:
+    rc = sqlite3_close(db);
+    if (rc != SQLITE_OK && !hf_failed(st)) {
+        st = hf_sqlite_fail(NULL, rc, "creating the database", err);
+    }
+    return st;
+}
+
+static int sync_path(const char *path, int flags)
+{
+    int fd = open(path, flags | O_CLOEXEC);
+    if (fd < 0) {
+        return -1;
+    }
+    int r = fsync(fd);
+    (void)close(fd);
+    return r;
+}
+
+/* Puts the finished file in its place; never over another. */
+static hf_status publish(const char *temp, const char *path, hf_error *err)
+{
+    char folder[HF_SQLITE_PATH_LEN];
+    hf_status st = hf_str_copy(folder, sizeof folder, path);
+    if (hf_failed(st)) {
+        return hf_fail(err, st.code, "%s: path too long", path);
+    }
+    if (sync_path(temp, O_RDONLY) != 0 || link(temp, path) != 0 ||
+        sync_path(dirname(folder), O_RDONLY | O_DIRECTORY) != 0) {
+        return hf_fail(err, HF_IO, "%s: %s", path, strerror(errno));
+    }
+    return hf_ok();
+}
+
+hf_status hf_sqlite_create(const hf_sqlite_config *config, hf_error *err)
+{
+    char temp[HF_SQLITE_PATH_LEN];
+    char wal[HF_SQLITE_PATH_LEN];
+    struct stat info;
+    hf_status st = hf_str_format(temp, sizeof temp, "%s.new", config->path);
+    if (!hf_failed(st)) {
+        st = hf_str_format(wal, sizeof wal, "%s-wal", config->path);
+    }
+    if (hf_failed(st)) {
+        return hf_fail(err, st.code, "%s: path too long", config->path);
+    }
+    if (lstat(wal, &info) == 0) {
+        return hf_fail(err, HF_CORRUPT,
+                       "%s is missing, but its -wal is there: restore the database first",
+                       config->path);
+    }
+    (void)unlink(temp);
+    int fd = open(temp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0) {
+        return hf_fail(err, HF_IO, "%s: %s", temp, strerror(errno));
+    }
+    (void)close(fd);
+    st = fill_new(temp, config, err);
+    if (!hf_failed(st)) {
+        st = publish(temp, config->path, err);
+    }
+    (void)unlink(temp);
+    return st;
+}
+
+/* ---- identity ----------------------------------------------------------------------------- */
+
+static bool mark_of(const char *path, hf_file_mark *ret_mark)
+{
+    struct stat info;
+    if (stat(path, &info) != 0 || info.st_nlink == 0) {
+        return false;
+    }
+    *ret_mark = (hf_file_mark){true, info.st_dev, info.st_ino, info.st_size};
+    return true;
+}
+
+static bool same_file(const hf_file_mark *a, const hf_file_mark *b)
+{
+    return a->device == b->device && a->inode == b->inode;
+}
+
+hf_status hf_sqlite_mark_files(hf_sqlite *store, hf_error *err)
+{
+    int moved = 1;
+    hf_file_mark file;
+    hf_file_mark wal;
+    if (!mark_of(store->config.path, &file) || !mark_of(store->wal_path, &wal) ||
+        sqlite3_file_control(store->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) != SQLITE_OK ||
+        moved != 0) {
+        return hf_fail(err, HF_UNAVAILABLE, "%s was removed or replaced while it was opened",
+                       store->config.path);
+    }
+    store->file = file;
+    store->wal = wal;
+    return hf_ok();
+}
+
+hf_status hf_sqlite_check_files(hf_sqlite *store, bool after_commit, hf_error *err)
+{
+    const char *paths[] = {store->config.path, store->wal_path};
+    hf_file_mark *marks[] = {&store->file, &store->wal};
+    for (size_t i = 0; i < HF_ARRAY_LEN(paths); i++) {
+        hf_file_mark seen;
+        if (!mark_of(paths[i], &seen)) {
+            return hf_fail(err, HF_UNAVAILABLE, "%s was removed: put it back", paths[i]);
+        }
+        if (!same_file(&seen, marks[i])) {
+            return hf_fail(err, HF_UNAVAILABLE, "%s was replaced by another file", paths[i]);
+        }
+        /* Only this connection's own checkpoints may shorten the log. */
+        if (!after_commit && seen.size < marks[i]->size) {
+            return hf_fail(err, HF_UNAVAILABLE, "%s was cut short", paths[i]);
+        }
+        marks[i]->size = seen.size;
+    }
+    return hf_ok();
+}
+
+hf_status hf_sqlite_check_pair(const hf_sqlite *store, hf_error *err)
+{
+    hf_file_mark file;
+    hf_file_mark wal;
+    if (store->file.known && store->wal.known && mark_of(store->config.path, &file) &&
+        mark_of(store->wal_path, &wal) && !same_file(&file, &store->file) &&
+        same_file(&wal, &store->wal)) {
+        return hf_fail(err, HF_CORRUPT,
+                       "%s was replaced, but its -wal belongs to the old file: restore both",
+                       store->config.path);
+    }
+    return hf_ok();
+}
