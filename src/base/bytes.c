@@ -244,6 +244,13 @@ hf_status hf_str_copy(char *out, size_t out_len, const char *text)
     return hf_ok();
 }
 
+void hf_str_cut(char *out, size_t out_len, const char *text)
+{
+    size_t len = strnlen(text, out_len - 1);
+    memcpy(out, text, len);
+    out[len] = '\0';
+}
+
 bool hf_str_has_suffix(const char *text, const char *suffix)
 {
     size_t text_len = strlen(text);

@@ -1,7 +1,12 @@
 /* Status and errors: categories by value, one sentence by reference. */
 #include "base.h"
 
-hf_code hf_error_set(hf_error *err, hf_code code, const char *fmt, ...)
+static hf_status status_of(hf_code code)
+{
+    return (hf_status){code};
+}
+
+hf_status hf_fail(hf_error *err, hf_code code, const char *fmt, ...)
 {
     HF_ASSERT(code != HF_OK);
     if (err != NULL) {
@@ -11,7 +16,7 @@ hf_code hf_error_set(hf_error *err, hf_code code, const char *fmt, ...)
         va_end(ap);
         err->code = code;
     }
-    return code;
+    return status_of(code);
 }
 
 hf_status hf_error_wrap(hf_error *err, hf_status st, const char *fmt, ...)
