@@ -159,10 +159,8 @@ hf_status hf_frame_send_fd(int fd, const void *frame, int passed_fd)
     HF_ASSERT(len != 0);
     struct iovec part = {.iov_base = (void *)(uintptr_t)frame, .iov_len = len};
     _Alignas(struct cmsghdr) char space[CMSG_SPACE(sizeof(int))] = {0};
-    struct msghdr message = {.msg_iov = &part,
-                             .msg_iovlen = 1,
-                             .msg_control = space,
-                             .msg_controllen = sizeof space};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof space};
     struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
     rights->cmsg_level = SOL_SOCKET;
     rights->cmsg_type = SCM_RIGHTS;
@@ -197,10 +195,8 @@ hf_status hf_frame_recv(int fd, void *buf, size_t *ret_len, int *ret_fd)
 {
     struct iovec part = {.iov_base = buf, .iov_len = HF_IPC_MAX_BYTES};
     _Alignas(struct cmsghdr) char space[CMSG_SPACE(4 * sizeof(int))];
-    struct msghdr message = {.msg_iov = &part,
-                             .msg_iovlen = 1,
-                             .msg_control = space,
-                             .msg_controllen = sizeof space};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof space};
     ssize_t n;
     do {
         n = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);

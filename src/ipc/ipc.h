@@ -187,14 +187,14 @@ typedef struct hf_msg_keeper_config {
     hf_network network;
     hf_hardening_config hardening;
     hf_log_config log;
-    char data_dir[HF_PATH_LEN];        /* absolute */
-    char store_path[HF_PATH_LEN];      /* absolute; inside data_dir unless configured elsewhere */
+    char data_dir[HF_PATH_LEN];   /* absolute */
+    char store_path[HF_PATH_LEN]; /* absolute; inside data_dir unless configured elsewhere */
     char key_manager_token_path[HF_PATH_LEN]; /* made when absent, mode 0600 */
-    uint64_t keep_epochs;              /* 0 keeps all */
-    uint32_t sign_threads;             /* 0: one a core */
+    uint64_t keep_epochs;                     /* 0 keeps all */
+    uint32_t sign_threads;                    /* 0: one a core */
     uint32_t max_keys;
-    uint32_t max_in_flight;            /* requests under way, all fronts together */
-    uint8_t require_all_keys;          /* 1: a failed key at the first load ends the keeper */
+    uint32_t max_in_flight;   /* requests under way, all fronts together */
+    uint8_t require_all_keys; /* 1: a failed key at the first load ends the keeper */
     uint8_t reserved[3];
 } hf_msg_keeper_config;
 
@@ -244,9 +244,9 @@ typedef struct hf_msg_loader_config {
     hf_log_config log;
     uint8_t is_import; /* 1: HF_FD_IMPORT holds one keystore to be decrypted and kept */
     uint8_t reserved[3];
-    uint32_t workers;                /* 0: one a core, fewer when memory is short */
-    uint64_t kdf_memory_bytes;       /* 0: half of MemAvailable; shared by all workers */
-    char imported_dir[HF_PATH_LEN];  /* DATA_DIR/imported: keystores kept by the key manager API */
+    uint32_t workers;               /* 0: one a core, fewer when memory is short */
+    uint64_t kdf_memory_bytes;      /* 0: half of MemAvailable; shared by all workers */
+    char imported_dir[HF_PATH_LEN]; /* DATA_DIR/imported: keystores kept by the key manager API */
     uint32_t source_count;
     uint32_t reserved2;
     hf_key_source sources[HF_KEY_SOURCES_MAX];
@@ -305,8 +305,9 @@ typedef enum hf_key_outcome {
     HF_KEY_ERROR /* detail says why */
 } hf_key_outcome;
 
-/* AUTHORIZE, IMPORT_BEGIN, KEY_IMPORT: fronts must show the key manager token; admins leave it empty.
- * The descriptor of KEY_IMPORT is a memfd: u32 length and keystore JSON, u32 length and password. */
+/* AUTHORIZE, IMPORT_BEGIN, KEY_IMPORT: fronts must show the key manager token; admins leave it
+ * empty. The descriptor of KEY_IMPORT is a memfd: u32 length and keystore JSON, u32 length and
+ * password. */
 typedef struct hf_msg_token {
     hf_frame_header header;
     char token[HF_TOKEN_LEN];
@@ -393,8 +394,19 @@ typedef struct hf_msg_status_reply {
 
 /* -- metrics: counters since the keeper's start -- */
 
-typedef enum hf_stage { HF_STAGE_DECODE = 0, HF_STAGE_DECIDE, HF_STAGE_SIGN, HF_STAGE_TOTAL, HF_STAGE_COUNT } hf_stage;
-typedef enum hf_sign_result { HF_RESULT_SIGNED = 0, HF_RESULT_REFUSED, HF_RESULT_FAILED, HF_RESULT_COUNT } hf_sign_result;
+typedef enum hf_stage {
+    HF_STAGE_DECODE = 0,
+    HF_STAGE_DECIDE,
+    HF_STAGE_SIGN,
+    HF_STAGE_TOTAL,
+    HF_STAGE_COUNT
+} hf_stage;
+typedef enum hf_sign_result {
+    HF_RESULT_SIGNED = 0,
+    HF_RESULT_REFUSED,
+    HF_RESULT_FAILED,
+    HF_RESULT_COUNT
+} hf_sign_result;
 
 #define HF_BUCKETS 16
 /* Upper bounds in nanoseconds of the first HF_BUCKETS - 1 buckets; the last is +Inf. */
@@ -497,8 +509,8 @@ typedef struct hf_msg_watermark {
  * A load: LOAD_BEGIN, then SOURCE for every key file found (the keeper answers whether that file,
  * with that stamp, is loaded already), then KEY or KEY_FAILED for the rest in any order from the
  * loader's workers, then LOAD_DONE. Keys of files that were not named in the load are dropped.
- * An import: KEY, answered by RESULT (hf_key_outcome); when IMPORTED, the loader writes the file and
- * sends KEY_PERSISTED, and only then may the key sign; or KEY_FAILED.
+ * An import: KEY, answered by RESULT (hf_key_outcome); when IMPORTED, the loader writes the file
+ * and sends KEY_PERSISTED, and only then may the key sign; or KEY_FAILED.
  */
 typedef struct hf_msg_load_count {
     hf_frame_header header; /* LOAD_BEGIN: files found. LOAD_DONE: files failed */

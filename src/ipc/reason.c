@@ -1,16 +1,15 @@
-/* The one table from reason to code, sentence, HTTP status and log level; names of key back ends. */
+/* The one table from reason to code, sentence, HTTP status and log level; names of key back ends.
+ */
 #include "ipc/ipc.h"
 
-#define REASON(name, status, level, sentence)                                                      \
-    [HF_REASON_##name] = {#name, sentence, status, level}
+#define REASON(name, status, level, sentence) [HF_REASON_##name] = {#name, sentence, status, level}
 
 static const hf_reason_info reasons[HF_REASON_COUNT] = {
     REASON(OK, 200, HF_LOG_DEBUG, "done"),
     REASON(DOUBLE_BLOCK, 412, HF_LOG_UNUSUAL, "another block was signed for this slot"),
     REASON(DOUBLE_VOTE, 412, HF_LOG_UNUSUAL, "another attestation was signed for this target"),
     REASON(SURROUNDING_VOTE, 412, HF_LOG_UNUSUAL, "the attestation surrounds an earlier one"),
-    REASON(SURROUNDED_VOTE, 412, HF_LOG_UNUSUAL,
-           "the attestation is surrounded by an earlier one"),
+    REASON(SURROUNDED_VOTE, 412, HF_LOG_UNUSUAL, "the attestation is surrounded by an earlier one"),
     REASON(BELOW_WATERMARK, 412, HF_LOG_UNUSUAL,
            "below the oldest slot or epoch on record for this key"),
     REASON(ABOVE_HIGH_WATERMARK, 412, HF_LOG_UNUSUAL, "at or above the high watermark"),
@@ -21,8 +20,7 @@ static const hf_reason_info reasons[HF_REASON_COUNT] = {
     REASON(OUT_OF_RANGE, 400, HF_LOG_INFO, "a slot or epoch is out of range"),
     REASON(UNAUTHORIZED, 401, HF_LOG_UNUSUAL, "no valid token was sent"),
     REASON(FORBIDDEN, 403, HF_LOG_UNUSUAL, "not permitted"),
-    REASON(WRONG_NETWORK, 403, HF_LOG_UNUSUAL,
-           "genesis_validators_root is another network's"),
+    REASON(WRONG_NETWORK, 403, HF_LOG_UNUSUAL, "genesis_validators_root is another network's"),
     REASON(CROSS_ORIGIN, 403, HF_LOG_UNUSUAL, "requests from web pages are refused"),
     REASON(UNKNOWN_KEY, 404, HF_LOG_INFO, "no such key is loaded"),
     REASON(NOT_FOUND, 404, HF_LOG_INFO, "no such route"),

@@ -1,0 +1,77 @@
+/* Frames that are answered from what the keeper knows: keys, status, metrics, tokens. */
+#include "keeper/keeper_internal.h"
+
+void hf_answer_keys(hf_keeper *keeper, hf_peer *peer, const hf_msg_keys *frame)
+{
+    const hf_keyring *ring = &keeper->ring;
+    static hf_msg_keys_reply reply; /* intake thread only; 14 KiB */
+    memset(&reply, 0, sizeof reply);
+    hf_frame_init(&reply, HF_MSG_KEYS_REPLY, frame->header.request_id);
+    reply.generation = ring->generation;
+    reply.total = (uint32_t)ring->count;
+    for (size_t i = frame->offset; i < ring->count && reply.count < HF_KEYS_PAGE; i++) {
+        hf_key_entry *entry = &reply.keys[reply.count++];
+        memcpy(entry->pubkey, ring->order[i]->pubkey, HF_BLS_PUBKEY_BYTES);
+        entry->backend = ring->order[i]->backend;
+        entry->removable = ring->order[i]->backend == HF_BACKEND_IMPORTED;
+    }
+    hf_peer_send(keeper, peer, &reply);
+}
+
+static uint32_t copy_protections(const hf_keeper *keeper, hf_protection *out)
+{
+    memcpy(out, keeper->report.items, keeper->report.count * sizeof *out);
+    return keeper->report.count;
+}
+
+void hf_answer_status(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *header)
+{
+    const hf_loading *loading = &keeper->loading;
+    hf_protector *protector = &keeper->protector;
+    hf_msg_status_reply reply = {
+        .started_unix_ms = (uint64_t)keeper->started_unix_ms,
+        .keys_loaded = (uint32_t)keeper->ring.count,
+        .load_total = loading->total,
+        .load_done = loading->done,
+        .load_failed = loading->failed,
+        .loading = loading->is_running,
+        .first_load_done = loading->first_done,
+        .reload_state = (uint8_t)loading->state,
+        .reload_unix_ms = (uint64_t)loading->finished_unix_ms,
+    };
+    hf_frame_init(&reply, HF_MSG_STATUS_REPLY, header->request_id);
+    for (size_t i = 0; i < HF_BACKEND_COUNT; i++) {
+        reply.keys_by_backend[i] = (uint32_t)keeper->ring.by_backend[i];
+    }
+    memcpy(reply.reload_error, loading->error, sizeof reply.reload_error);
+    memcpy(reply.network, keeper->config.network.name, sizeof reply.network);
+    (void)pthread_mutex_lock(&protector->lock);
+    reply.store_healthy = protector->healthy;
+    memcpy(reply.store_detail, protector->detail, sizeof reply.store_detail);
+    reply.high = protector->high;
+    (void)pthread_mutex_unlock(&protector->lock);
+    reply.protection_count = copy_protections(keeper, reply.protections);
+    hf_peer_send(keeper, peer, &reply);
+}
+
+void hf_answer_metrics(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *header)
+{
+    static hf_msg_metrics_reply reply; /* intake thread only */
+    memset(&reply, 0, sizeof reply);
+    hf_frame_init(&reply, HF_MSG_METRICS_REPLY, header->request_id);
+    hf_meter_set(&keeper->meter.now.in_flight, atomic_load(&keeper->requests.in_use));
+    hf_meter_snapshot(&keeper->meter, &reply.metrics);
+    reply.protection_count = copy_protections(keeper, reply.protections);
+    hf_peer_send(keeper, peer, &reply);
+}
+
+bool hf_answer_token_is_valid(const hf_keeper *keeper, const hf_peer *peer,
+                              const char token[HF_TOKEN_LEN])
+{
+    if (peer->channel == HF_CHANNEL_ADMIN) {
+        return true; /* the supervisor checked who opened the socket */
+    }
+    char shown[HF_TOKEN_LEN] = {0};
+    memcpy(shown, token, strnlen(token, HF_TOKEN_LEN - 1));
+    return keeper->token[0] != '\0' && hf_secret_equal(shown, keeper->token, HF_TOKEN_LEN);
+}

@@ -1,0 +1,468 @@
+/*
+ * The one thread that reads frames. Each is checked against the table of what may travel where,
+ * then handed to its handler; signing requests are admitted here and go on to the protector or the
+ * signers. Nothing here waits for a disk or a curve, but for the public key of a key that is added.
+ */
+#include "keeper/keeper_internal.h"
+
+#include <errno.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+/* Frames taken from one channel before the others have their turn. */
+#define FRAMES_PER_TURN 64
+#define KEY_FRAMES_PER_TURN 8
+#define EVENTS_MAX 32
+#define TICK_MS 1000
+
+void hf_intake_nudge(hf_keeper *keeper)
+{
+    uint64_t one = 1;
+    (void)!write(keeper->nudge_fd, &one, sizeof one);
+}
+
+static hf_sign_result result_of(hf_reason reason)
+{
+    unsigned status = hf_reason_describe(reason)->http_status;
+    if (reason == HF_REASON_OK) {
+        return HF_RESULT_SIGNED;
+    }
+    return status >= 500 ? HF_RESULT_FAILED : HF_RESULT_REFUSED;
+}
+
+static void log_refusal(const hf_request *request, hf_reason reason)
+{
+    char pubkey[2 * HF_BLS_PUBKEY_BYTES + 1];
+    const hf_reason_info *info = hf_reason_describe(reason);
+    hf_hex_encode(request->message.pubkey, HF_BLS_PUBKEY_BYTES, pubkey);
+    hf_log(info->log_level, "refused", "%s for 0x%s: %s: %s",
+           hf_eth_operation_name((hf_operation)request->operation), pubkey, info->code,
+           request->reply.detail[0] != '\0' ? request->reply.detail : info->sentence);
+}
+
+void hf_request_finish(hf_keeper *keeper, hf_request *request, hf_reason reason, const char *detail)
+{
+    hf_metrics *now = &keeper->meter.now;
+    request->reply.reason = reason;
+    hf_str_cut(request->reply.detail, sizeof request->reply.detail, detail);
+    if (reason == HF_REASON_OK) {
+        uint64_t end = hf_time_mono_ns();
+        uint64_t start = request->received_ns < end ? request->received_ns : end;
+        hf_meter_observe(&now->duration[request->operation][HF_STAGE_TOTAL], end - start);
+    } else {
+        HF_ASSERT(hf_bytes_is_zero(request->reply.signature, HF_BLS_SIGNATURE_BYTES));
+        hf_meter_add(&now->refusals[reason], 1);
+        log_refusal(request, reason);
+    }
+    hf_meter_add(&now->requests[request->operation][result_of(reason)], 1);
+    if (request->key != NULL) {
+        uint32_t before = atomic_fetch_sub(&request->key->refs, 1);
+        if (before == 1 && atomic_load(&keeper->closing)) {
+            hf_intake_nudge(keeper);
+        }
+        request->key = NULL;
+    }
+    hf_peer_answer(keeper, request);
+}
+
+/* ---- signing requests ---------------------------------------------------------------------------
+ */
+
+static void reply_overloaded(hf_keeper *keeper, hf_peer *peer, const hf_msg_sign *frame)
+{
+    hf_msg_sign_reply reply = {.reason = HF_REASON_OVERLOADED};
+    hf_frame_init(&reply, HF_MSG_SIGN_REPLY, frame->header.request_id);
+    hf_meter_add(&keeper->meter.now.overload, 1);
+    hf_meter_add(&keeper->meter.now.refusals[HF_REASON_OVERLOADED], 1);
+    hf_peer_send(keeper, peer, &reply);
+}
+
+static void observe_decoding(hf_keeper *keeper, const hf_msg_sign *frame, uint32_t operation)
+{
+    if (frame->decoded_ns >= frame->received_ns) {
+        hf_meter_observe(&keeper->meter.now.duration[operation][HF_STAGE_DECODE],
+                         frame->decoded_ns - frame->received_ns);
+    }
+}
+
+/* A request of its own for the frame; NULL when all are taken (the peer was told). */
+static hf_request *open_request(hf_keeper *keeper, hf_peer *peer, const hf_msg_sign *frame)
+{
+    hf_request *request = NULL;
+    if (atomic_load(&peer->refs) < peer->in_flight_max) {
+        request = hf_requests_take(&keeper->requests);
+    }
+    if (request == NULL) {
+        reply_overloaded(keeper, peer, frame);
+        return NULL;
+    }
+    hf_peer_ref(peer);
+    request->peer = peer;
+    /* Counters are indexed by the operation: an unknown one is admitted to nothing, counted as 0.
+     */
+    request->operation = frame->request.operation < HF_OP_COUNT ? frame->request.operation : 0;
+    request->received_ns = frame->received_ns;
+    request->admitted_ns = hf_time_mono_ns();
+    memcpy(request->message.pubkey, frame->request.pubkey, HF_BLS_PUBKEY_BYTES);
+    hf_frame_init(&request->reply, HF_MSG_SIGN_REPLY, frame->header.request_id);
+    observe_decoding(keeper, frame, request->operation);
+    return request;
+}
+
+/* Appends slashable requests to *slashable, for one push per turn. */
+static void take_sign(hf_keeper *keeper, hf_peer *peer, const hf_msg_sign *frame,
+                      hf_request ***slashable_end)
+{
+    hf_admission admission;
+    hf_request *request = open_request(keeper, peer, frame);
+    if (request == NULL) {
+        return;
+    }
+    if (keeper->stopping) {
+        hf_request_finish(keeper, request, HF_REASON_SHUTTING_DOWN, "");
+        return;
+    }
+    hf_key *key = hf_keyring_find(&keeper->ring, frame->request.pubkey);
+    bool held_back = keeper->config.require_all_keys && !keeper->loading.first_done;
+    if (key == NULL || held_back) {
+        hf_meter_add(&keeper->meter.now.missing_keys, 1);
+        hf_request_finish(keeper, request, HF_REASON_UNKNOWN_KEY, "");
+        return;
+    }
+    hf_keeper_admit(&keeper->config.network, &frame->request, &admission);
+    if (admission.reason != HF_REASON_OK) {
+        hf_request_finish(keeper, request, admission.reason, admission.detail);
+        return;
+    }
+    (void)atomic_fetch_add(&key->refs, 1);
+    request->key = key;
+    request->message = admission.message;
+    hf_signers_expect(keeper, request, admission.root);
+    if (admission.is_slashable) {
+        **slashable_end = request;
+        *slashable_end = &request->next;
+    } else {
+        hf_signers_sign(keeper, request);
+    }
+}
+
+/* ---- other frames
+ * ---------------------------------------------------------------------------------- */
+
+static void push_job(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *header,
+                     hf_job_kind kind, const void *frame)
+{
+    size_t count = kind == HF_JOB_IMPORT_ADD ? ((const hf_msg_import_add *)frame)->count : 0;
+    if (count > HF_EXPORT_PAGE) {
+        hf_peer_send_result(keeper, peer, header->request_id, HF_REASON_MALFORMED, 0, "");
+        return;
+    }
+    hf_job *job = calloc(1, sizeof *job + count * sizeof(hf_message));
+    if (job == NULL) {
+        hf_peer_send_result(keeper, peer, header->request_id, HF_REASON_OVERLOADED, 0, "");
+        return;
+    }
+    job->kind = kind;
+    job->peer = peer;
+    job->request_id = header->request_id;
+    if (kind == HF_JOB_IMPORT_ADD) {
+        job->count = (uint32_t)count;
+        memcpy(job->messages, ((const hf_msg_import_add *)frame)->messages,
+               count * sizeof(hf_message));
+    } else if (kind == HF_JOB_PRUNE) {
+        job->keep_epochs = ((const hf_msg_prune *)frame)->keep_epochs;
+    } else if (kind == HF_JOB_RAISE_FLOORS || kind == HF_JOB_SET_HIGH) {
+        job->watermark = ((const hf_msg_watermark *)frame)->watermark;
+    }
+    if (!hf_protector_push_job(keeper, job)) {
+        hf_peer_send_result(keeper, peer, header->request_id, HF_REASON_OVERLOADED, 0, "");
+    }
+}
+
+/* An import belongs to the channel that began it. */
+static void take_import(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *header,
+                        hf_job_kind kind, const void *frame)
+{
+    if (kind == HF_JOB_IMPORT_BEGIN) {
+        if (keeper->importer != NULL) {
+            hf_peer_send_result(keeper, peer, header->request_id, HF_REASON_BUSY, 0,
+                                "another import is under way");
+            return;
+        }
+        keeper->importer = peer;
+    } else if (keeper->importer != peer) {
+        hf_peer_send_result(keeper, peer, header->request_id, HF_REASON_MALFORMED, 0,
+                            "no import was begun");
+        return;
+    }
+    if (kind == HF_JOB_IMPORT_COMMIT || kind == HF_JOB_IMPORT_ABORT) {
+        keeper->importer = NULL;
+    }
+    push_job(keeper, peer, header, kind, frame);
+}
+
+static bool check_token(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *header,
+                        const char token[HF_TOKEN_LEN])
+{
+    if (hf_answer_token_is_valid(keeper, peer, token)) {
+        return true;
+    }
+    hf_meter_add(&keeper->meter.now.auth_rejections, 1);
+    hf_peer_send_result(keeper, peer, header->request_id, HF_REASON_FORBIDDEN, 0,
+                        "the token is not valid");
+    return false;
+}
+
+static void take_count(hf_keeper *keeper, const hf_msg_count *frame)
+{
+    if (frame->reason < HF_REASON_COUNT) {
+        hf_meter_add(&keeper->meter.now.refusals[frame->reason], 1);
+        hf_meter_add(&keeper->meter.now.malformed_requests, 1);
+    }
+    if (frame->operation < HF_OP_COUNT) {
+        hf_meter_add(&keeper->meter.now.requests[frame->operation][HF_RESULT_REFUSED], 1);
+    }
+}
+
+static void take_channel(hf_keeper *keeper, const hf_msg_new_channel *frame, int take_fd)
+{
+    bool fits = frame->channel > HF_CHANNEL_CONTROL && frame->channel < HF_CHANNEL_COUNT;
+    if (take_fd < 0 || !fits) {
+        hf_meter_add(&keeper->meter.now.bad_frames, 1);
+        if (take_fd >= 0) {
+            (void)close(take_fd);
+        }
+        return;
+    }
+    hf_peer *peer =
+        hf_peer_open(keeper, take_fd, (hf_channel)frame->channel, frame->header.request_id);
+    if (peer == NULL) {
+        hf_log(HF_LOG_UNUSUAL, "channel_refused", "too many channels are open");
+        return;
+    }
+    if (peer->channel == HF_CHANNEL_FRONT) {
+        /* No single front, captured or merely flooded, takes every place from the others. */
+        peer->in_flight_max = keeper->config.max_in_flight / 4 * 3;
+        hf_meter_add(&keeper->meter.now.fronts_started, 1);
+    }
+}
+
+/* Key management and exports, from fronts with a token and from admins. */
+static void take_managed(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *header,
+                         const void *frame, int *fd)
+{
+    const hf_msg_token *token = frame; /* hf_msg_pubkey begins the same way */
+    if (!check_token(keeper, peer, header, token->token)) {
+        return;
+    }
+    if (header->type == HF_MSG_AUTHORIZE) {
+        hf_peer_send_result(keeper, peer, header->request_id, HF_REASON_OK, 0, "");
+    } else if (header->type == HF_MSG_KEY_DELETE) {
+        hf_loading_delete(keeper, peer, frame);
+    } else if (header->type == HF_MSG_EXPORT_OPEN) {
+        hf_clerk_open(keeper, peer, frame);
+    } else if (header->type == HF_MSG_IMPORT_BEGIN) {
+        take_import(keeper, peer, header, HF_JOB_IMPORT_BEGIN, frame);
+    } else if (header->type == HF_MSG_KEY_IMPORT && *fd >= 0) {
+        hf_loading_import(keeper, peer, frame, *fd);
+        *fd = -1;
+    } else {
+        hf_peer_send_result(keeper, peer, header->request_id, HF_REASON_MALFORMED, 0, "");
+    }
+}
+
+static void take_frame(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
+{
+    const hf_frame_header *header = frame;
+    switch ((hf_msg_type)header->type) {
+    case HF_MSG_NEW_CHANNEL:
+        take_channel(keeper, frame, *fd);
+        *fd = -1;
+        return;
+    case HF_MSG_SHUTDOWN:
+        keeper->stopping = true;
+        return;
+    case HF_MSG_COUNT:
+        take_count(keeper, frame);
+        return;
+    case HF_MSG_METRICS:
+        hf_answer_metrics(keeper, peer, header);
+        return;
+    case HF_MSG_KEYS:
+        hf_answer_keys(keeper, peer, frame);
+        return;
+    case HF_MSG_STATUS:
+        hf_answer_status(keeper, peer, header);
+        return;
+    case HF_MSG_RELOAD:
+        hf_peer_send_result(keeper, peer, header->request_id, hf_loading_start(keeper), 0, "");
+        return;
+    case HF_MSG_AUTHORIZE:
+    case HF_MSG_KEY_IMPORT:
+    case HF_MSG_KEY_DELETE:
+    case HF_MSG_EXPORT_OPEN:
+    case HF_MSG_IMPORT_BEGIN:
+        take_managed(keeper, peer, header, frame, fd);
+        return;
+    case HF_MSG_EXPORT_READ:
+        hf_clerk_read(keeper, peer, frame);
+        return;
+    case HF_MSG_IMPORT_ADD:
+        take_import(keeper, peer, header, HF_JOB_IMPORT_ADD, frame);
+        return;
+    case HF_MSG_IMPORT_COMMIT:
+        take_import(keeper, peer, header, HF_JOB_IMPORT_COMMIT, frame);
+        return;
+    case HF_MSG_IMPORT_ABORT:
+        take_import(keeper, peer, header, HF_JOB_IMPORT_ABORT, frame);
+        return;
+    case HF_MSG_PRUNE:
+        push_job(keeper, peer, header, HF_JOB_PRUNE, frame);
+        return;
+    case HF_MSG_STORE_STATUS:
+        push_job(keeper, peer, header, HF_JOB_STATUS, frame);
+        return;
+    case HF_MSG_RAISE_FLOORS:
+        push_job(keeper, peer, header, HF_JOB_RAISE_FLOORS, frame);
+        return;
+    case HF_MSG_SET_HIGH:
+        push_job(keeper, peer, header, HF_JOB_SET_HIGH, frame);
+        return;
+    case HF_MSG_LOAD_BEGIN:
+    case HF_MSG_SOURCE:
+    case HF_MSG_LOAD_DONE:
+        hf_loading_frame(keeper, peer, frame);
+        return;
+    case HF_MSG_KEY:
+    case HF_MSG_KEY_FAILED:
+    case HF_MSG_KEY_PERSISTED:
+        if (peer->channel == HF_CHANNEL_IMPORT) {
+            hf_loading_import_frame(keeper, peer, frame);
+        } else {
+            hf_loading_frame(keeper, peer, frame);
+        }
+        return;
+    case HF_MSG_SIGN: /* taken by read_peer */
+    case HF_MSG_KEEPER_CONFIG:
+    case HF_MSG_FRONT_CONFIG:
+    case HF_MSG_LOADER_CONFIG:
+    case HF_MSG_READY:
+    case HF_MSG_LOAD_WANTED:
+    case HF_MSG_IMPORT_WANTED:
+    case HF_MSG_SIGN_REPLY:
+    case HF_MSG_METRICS_REPLY:
+    case HF_MSG_RESULT:
+    case HF_MSG_KEYS_REPLY:
+    case HF_MSG_STATUS_REPLY:
+    case HF_MSG_EXPORT_PAGE:
+    case HF_MSG_IMPORT_REPORT:
+    case HF_MSG_STORE_STATUS_REPLY:
+    case HF_MSG_SOURCE_REPLY:
+    case HF_MSG_COUNT_TYPES:
+        break;
+    }
+    hf_meter_add(&keeper->meter.now.bad_frames, 1);
+}
+
+/* ---- the loop
+ * --------------------------------------------------------------------------------------- */
+
+static void lose_peer(hf_keeper *keeper, hf_peer *peer)
+{
+    if (peer == keeper->control) { /* the supervisor is gone, and we go with it */
+        (void)epoll_ctl(keeper->epoll_fd, EPOLL_CTL_DEL, peer->fd, NULL);
+        keeper->stopping = true;
+        return;
+    }
+    if (keeper->importer == peer) {
+        hf_job *job = calloc(1, sizeof *job);
+        keeper->importer = NULL;
+        if (job != NULL) {
+            job->kind = HF_JOB_IMPORT_ABORT;
+            (void)hf_protector_push_job(keeper, job);
+        }
+    }
+    hf_peer_hang_up(keeper, peer);
+}
+
+static void read_peer(hf_keeper *keeper, hf_peer *peer)
+{
+    bool brings_keys = peer->channel == HF_CHANNEL_LOADER || peer->channel == HF_CHANNEL_IMPORT;
+    hf_request *slashable = NULL;
+    hf_request **slashable_end = &slashable;
+    for (int i = 0; i < (brings_keys ? KEY_FRAMES_PER_TURN : FRAMES_PER_TURN); i++) {
+        size_t len = 0;
+        int fd = -1;
+        hf_status st = hf_frame_recv(peer->fd, keeper->inbox, &len, &fd);
+        if (st.code == HF_UNAVAILABLE) {
+            break;
+        }
+        if (hf_failed(st)) {
+            lose_peer(keeper, peer);
+            break;
+        }
+        const hf_frame_header *header = (const void *)keeper->inbox;
+        if (!hf_frame_is_acceptable(keeper->inbox, len, peer->channel, true)) {
+            hf_meter_add(&keeper->meter.now.bad_frames, 1);
+        } else if (header->type == HF_MSG_SIGN) {
+            take_sign(keeper, peer, (const void *)keeper->inbox, &slashable_end);
+        } else {
+            take_frame(keeper, peer, keeper->inbox, &fd);
+        }
+        if (fd >= 0) {
+            (void)close(fd);
+        }
+    }
+    *slashable_end = NULL;
+    hf_protector_push(keeper, slashable);
+    if (brings_keys) {
+        hf_wipe(keeper->inbox, sizeof(hf_msg_key));
+    }
+}
+
+static void take_event(hf_keeper *keeper, const struct epoll_event *event)
+{
+    hf_peer *peer = event->data.ptr;
+    if (peer == NULL) {
+        uint64_t count;
+        (void)!read(keeper->nudge_fd, &count, sizeof count);
+        for (size_t i = 0; i < HF_PEERS_MAX; i++) {
+            if (keeper->peers[i].fd >= 0) {
+                hf_peer_flush(keeper, &keeper->peers[i]);
+            }
+        }
+        return;
+    }
+    if (peer->fd < 0 || peer->is_gone) {
+        return;
+    }
+    if ((event->events & EPOLLOUT) != 0) {
+        hf_peer_flush(keeper, peer);
+    }
+    if ((event->events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) {
+        read_peer(keeper, peer);
+    }
+}
+
+void hf_intake_loop(hf_keeper *keeper)
+{
+    struct epoll_event events[EVENTS_MAX];
+    while (!keeper->stopping || atomic_load(&keeper->requests.in_use) > 0) {
+        int n = epoll_wait(keeper->epoll_fd, events, EVENTS_MAX, TICK_MS);
+        if (n < 0 && errno != EINTR) {
+            hf_log(HF_LOG_BROKEN, "epoll_failed", "%s", strerror(errno));
+            keeper->failed = true;
+            return;
+        }
+        for (int i = 0; i < n; i++) {
+            take_event(keeper, &events[i]);
+        }
+        if (atomic_load(&keeper->closing) || keeper->ring.removed != NULL) {
+            hf_loading_settle(keeper);
+            hf_peers_sweep(keeper);
+        }
+        if (keeper->stopping && n == 0) {
+            return; /* the rest hangs on a store that does not answer */
+        }
+    }
+}

@@ -1,0 +1,365 @@
+/*
+ * The keeper's rooms and what they hand each other. Lock order, outermost first:
+ *   protector.lock, signers.lock, clerk.lock, then peer.lock, then requests.lock.
+ * No thread holds two of the first three at once.
+ */
+#ifndef HF_KEEPER_INTERNAL_H
+#define HF_KEEPER_INTERNAL_H
+
+#include "crypto/crypto.h"
+#include "harden/harden.h"
+#include "keeper/keeper.h"
+#include "protect/protect.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+typedef struct hf_keeper hf_keeper;
+typedef struct hf_peer hf_peer;
+typedef struct hf_root_group hf_root_group;
+
+/* ---- metrics.c: counters that any thread may raise ---------------------------------------- */
+
+typedef struct hf_meter {
+    hf_metrics now; /* only through the functions below: relaxed atomics on each member */
+    uint64_t started_ns;
+} hf_meter;
+
+void hf_meter_add(uint64_t *counter, uint64_t n);
+void hf_meter_set(uint64_t *gauge, uint64_t value);
+uint64_t hf_meter_get(const uint64_t *counter);
+void hf_meter_observe(hf_histogram *histogram, uint64_t ns);
+void hf_meter_observe_batch(hf_meter *meter, size_t size);
+void hf_meter_snapshot(const hf_meter *meter, hf_metrics *ret_metrics);
+
+/* ---- keys.c: the key table; intake thread only, but for refs ------------------------------- */
+
+typedef struct hf_key {
+    uint8_t pubkey[HF_BLS_PUBKEY_BYTES];
+    uint8_t source_id[HF_SOURCE_ID_LEN];
+    hf_bls_key *secret;    /* a slot of the locked slab */
+    _Atomic uint32_t refs; /* requests that may still sign with it */
+    uint32_t backend;
+    uint32_t load; /* the load that brought it last */
+    bool is_removed;
+    struct hf_key *next; /* hash chain, or the list of the removed */
+} hf_key;
+
+typedef struct hf_key_source_state hf_key_source_state;
+
+typedef struct hf_keyring {
+    hf_slab *slab;
+    hf_key **buckets;
+    size_t bucket_count;
+    hf_key **order; /* in order of arrival, for listings */
+    size_t count;
+    size_t max;
+    uint64_t generation;
+    hf_key *removed; /* waiting for their last request */
+    hf_key_source_state *sources;
+    size_t source_count;
+    size_t source_max;
+    uint32_t load; /* number of the load under way, or of the last */
+    uint64_t by_backend[HF_BACKEND_COUNT];
+} hf_keyring;
+
+hf_status hf_keyring_init(hf_keyring *ring, size_t max_keys, bool require_lock, hf_error *err);
+void hf_keyring_done(hf_keyring *ring);
+hf_key *hf_keyring_find(const hf_keyring *ring, const uint8_t pubkey[HF_BLS_PUBKEY_BYTES]);
+/* A key of its own, not yet in the ring: its public key is derived here (I3). */
+hf_status hf_key_new(hf_keyring *ring, const hf_msg_key *frame, hf_key **ret_key);
+void hf_key_free(hf_keyring *ring, hf_key *key);
+/* Owns take_key from here on. CONFLICT (key freed) when it is there already. */
+hf_status hf_keyring_add(hf_keyring *ring, hf_key *take_key);
+/* Out of the table at once; freed by reap when its last request is done. */
+void hf_keyring_remove(hf_keyring *ring, hf_key *key);
+/* Frees the removed keys that no request uses; true when none is left waiting. */
+bool hf_keyring_reap(hf_keyring *ring);
+bool hf_keyring_is_waiting(const hf_keyring *ring, const uint8_t pubkey[HF_BLS_PUBKEY_BYTES]);
+
+/* A load: begin, mention each source, keys arrive, end drops the keys of vanished files. */
+void hf_keyring_load_begin(hf_keyring *ring);
+/* Is this file, with this stamp, loaded already? Marks it as still there. */
+bool hf_keyring_source_known(hf_keyring *ring, const hf_msg_source *frame);
+void hf_keyring_source_loaded(hf_keyring *ring, const hf_msg_key *frame);
+size_t hf_keyring_load_end(hf_keyring *ring); /* keys dropped */
+
+/* ---- requests.c: the signing requests under way -------------------------------------------- */
+
+typedef struct hf_request {
+    struct hf_request *next; /* in the one list that holds it: free, protector, group, outbox */
+    hf_peer *peer;
+    hf_key *key;
+    hf_root_group *group;
+    uint32_t operation;
+    hf_message message;
+    uint64_t received_ns;
+    uint64_t admitted_ns;
+    uint64_t decided_ns;
+    hf_msg_sign_reply reply;
+} hf_request;
+
+typedef struct hf_request_pool {
+    pthread_mutex_t lock;
+    hf_request *all;
+    hf_request *free;
+    size_t max;
+    _Atomic size_t in_use;
+} hf_request_pool;
+
+hf_status hf_requests_init(hf_request_pool *pool, size_t max);
+hf_request *hf_requests_take(hf_request_pool *pool); /* NULL: all are under way */
+void hf_requests_put(hf_request_pool *pool, hf_request *request);
+
+/* ---- peers.c: the channels and their way out ------------------------------------------------ */
+
+#define HF_PEERS_MAX 96
+
+struct hf_peer {
+    int fd; /* -1: free place */
+    hf_channel channel;
+    uint64_t tag;         /* IMPORT: the session's number */
+    _Atomic bool is_gone; /* closed by the other end; kept until no request points here */
+    bool wants_write;
+    _Atomic uint32_t refs; /* requests and jobs that will still answer here */
+    pthread_mutex_t lock;  /* guards outbox and order of sending */
+    hf_request *outbox_head;
+    hf_request *outbox_tail;
+    uint32_t in_flight_max;
+};
+
+void hf_peers_init(hf_keeper *keeper);
+/* NULL when there is no place; take_fd is then closed. */
+hf_peer *hf_peer_open(hf_keeper *keeper, int take_fd, hf_channel channel, uint64_t tag);
+/* Marks it gone; hf_peers_sweep closes it when nothing points to it any more. */
+void hf_peer_hang_up(hf_keeper *keeper, hf_peer *peer);
+void hf_peers_sweep(hf_keeper *keeper);
+/* Any thread. Sends, or keeps the request in the outbox until the socket has room; then frees it.
+ */
+void hf_peer_answer(hf_keeper *keeper, hf_request *request);
+void hf_peer_flush(hf_keeper *keeper, hf_peer *peer);
+/* Any thread. A frame outside the signing path; dropped, with a count, when the peer reads nothing.
+ */
+void hf_peer_send(hf_keeper *keeper, hf_peer *peer, const void *frame);
+void hf_peer_send_result(hf_keeper *keeper, hf_peer *peer, uint64_t request_id, hf_reason reason,
+                         uint64_t value, const char *detail);
+void hf_peer_ref(hf_peer *peer);
+void hf_peer_unref(hf_keeper *keeper, hf_peer *peer);
+
+/* ---- signers.c ------------------------------------------------------------------------------ */
+
+#define HF_SIGN_THREADS_MAX 64
+
+typedef struct hf_group_queue {
+    hf_root_group *head;
+    hf_root_group *tail;
+} hf_group_queue;
+
+typedef struct hf_signers {
+    pthread_mutex_t lock;
+    pthread_cond_t work;
+    hf_root_group *groups; /* all of them */
+    hf_root_group **buckets;
+    size_t bucket_count;
+    hf_root_group *idle_head; /* no request uses them: oldest first, reused from the front */
+    hf_root_group *idle_tail;
+    hf_group_queue ready; /* groups with requests that may be signed */
+    hf_group_queue hash;  /* groups whose point will be needed soon */
+    unsigned waiting;     /* threads asleep */
+    bool stop;
+    unsigned thread_count;
+    pthread_t threads[HF_SIGN_THREADS_MAX];
+} hf_signers;
+
+hf_status hf_signers_init(hf_keeper *keeper, size_t max_requests, unsigned threads);
+void hf_signers_stop(hf_keeper *keeper);
+/* The request will probably be signed: joins the group of its root and has the root hashed. */
+void hf_signers_expect(hf_keeper *keeper, hf_request *request, const uint8_t root[HF_ROOT_BYTES]);
+/* Lists of requests linked by next: recorded (I1), or not slashable: to be signed now. */
+void hf_signers_sign(hf_keeper *keeper, hf_request *list);
+/* Refused after all. */
+void hf_signers_forget(hf_keeper *keeper, hf_request *list);
+
+/* ---- protector.c ----------------------------------------------------------------------------- */
+
+#define HF_BATCH_MAX 1024
+
+/* Work for the store's one thread besides signing requests. */
+typedef enum hf_job_kind {
+    HF_JOB_IMPORT_BEGIN,
+    HF_JOB_IMPORT_ADD,
+    HF_JOB_IMPORT_COMMIT,
+    HF_JOB_IMPORT_ABORT,
+    HF_JOB_PRUNE,
+    HF_JOB_STATUS,
+    HF_JOB_RAISE_FLOORS,
+    HF_JOB_SET_HIGH
+} hf_job_kind;
+
+typedef struct hf_job {
+    struct hf_job *next;
+    hf_job_kind kind;
+    hf_peer *peer; /* NULL: nobody waits for an answer */
+    uint64_t request_id;
+    uint64_t keep_epochs;
+    uint64_t pruned;
+    hf_watermark watermark;
+    uint32_t count;
+    hf_message messages[]; /* IMPORT_ADD */
+} hf_job;
+
+#define HF_JOBS_MAX 128
+
+typedef struct hf_protector {
+    pthread_mutex_t lock;
+    pthread_cond_t work;
+    pthread_t thread;
+    hf_store *store;
+    hf_request *head;
+    hf_request *tail;
+    hf_job *job_head;
+    hf_job *job_tail;
+    unsigned job_count;
+    bool stop;
+    bool healthy; /* under lock, with the sentence */
+    char detail[HF_DETAIL_LEN];
+    hf_watermark high;
+    uint64_t next_health_ns;
+    uint64_t next_prune_ns;
+    hf_message messages[HF_BATCH_MAX];
+    hf_verdict verdicts[HF_BATCH_MAX];
+} hf_protector;
+
+hf_status hf_protector_init(hf_keeper *keeper, hf_store *take_store);
+void hf_protector_stop(hf_keeper *keeper);
+void hf_protector_push(hf_keeper *keeper, hf_request *list);
+/* Owns take_job; false (job freed) when too many wait. */
+bool hf_protector_push_job(hf_keeper *keeper, hf_job *take_job);
+
+/* ---- clerk.c: exports ------------------------------------------------------------------------ */
+
+#define HF_CLERK_PAGES 4
+#define HF_CLERK_WAITING_MAX 16
+
+typedef struct hf_export_wanted {
+    hf_peer *peer;
+    uint64_t request_id;
+    bool has_pubkey;
+    uint8_t pubkey[HF_BLS_PUBKEY_BYTES];
+} hf_export_wanted;
+
+typedef struct hf_clerk {
+    pthread_mutex_t lock;
+    pthread_cond_t work;
+    pthread_t thread;
+    bool stop;
+    hf_export_wanted waiting[HF_CLERK_WAITING_MAX];
+    size_t waiting_count;
+    /* the export under way */
+    uint64_t export_id; /* 0: none */
+    hf_peer *peer;
+    bool abandoned;
+    bool finished;
+    hf_reason reason;
+    hf_msg_export_page *pages; /* a ring of HF_CLERK_PAGES, the newest being filled */
+    size_t first;
+    size_t filled;
+    bool has_pending_read; /* a READ waits for a page */
+    uint64_t pending_read; /* its request id */
+} hf_clerk;
+
+hf_status hf_clerk_init(hf_keeper *keeper);
+void hf_clerk_stop(hf_keeper *keeper);
+void hf_clerk_open(hf_keeper *keeper, hf_peer *peer, const hf_msg_pubkey *frame);
+void hf_clerk_read(hf_keeper *keeper, hf_peer *peer, const hf_msg_export_read *frame);
+void hf_clerk_forget_peer(hf_keeper *keeper, hf_peer *peer);
+
+/* ---- loading.c: loads and imports of keys -----------------------------------------------------
+ */
+
+#define HF_IMPORTS_MAX 32
+
+typedef struct hf_key_import {
+    uint64_t session; /* 0: free place */
+    hf_peer *asker;   /* the front; refs held */
+    uint64_t request_id;
+    hf_peer *loader; /* NULL until its channel came */
+    hf_key *key;     /* decrypted, not yet persisted */
+} hf_key_import;
+
+typedef struct hf_key_deletion {
+    hf_peer *asker; /* NULL: free place; refs held */
+    uint64_t request_id;
+    uint8_t pubkey[HF_BLS_PUBKEY_BYTES];
+} hf_key_deletion;
+
+#define HF_DELETIONS_MAX 256
+
+typedef struct hf_loading {
+    hf_peer *loader; /* the load under way */
+    bool is_running;
+    bool first_done;
+    hf_reload_state state;
+    uint32_t total;
+    uint32_t done;
+    uint32_t failed;
+    int64_t finished_unix_ms;
+    char error[HF_DETAIL_LEN];
+    uint64_t last_session;
+    hf_key_import imports[HF_IMPORTS_MAX];
+    hf_key_deletion deletions[HF_DELETIONS_MAX];
+    size_t deletion_count;
+} hf_loading;
+
+hf_reason hf_loading_start(hf_keeper *keeper);
+void hf_loading_frame(hf_keeper *keeper, hf_peer *peer, const void *frame);
+void hf_loading_import(hf_keeper *keeper, hf_peer *peer, const hf_msg_token *frame, int take_fd);
+void hf_loading_import_frame(hf_keeper *keeper, hf_peer *peer, const void *frame);
+void hf_loading_delete(hf_keeper *keeper, hf_peer *peer, const hf_msg_pubkey *frame);
+void hf_loading_peer_gone(hf_keeper *keeper, hf_peer *peer);
+/* Frees removed keys and answers the deletions that waited for them. */
+void hf_loading_settle(hf_keeper *keeper);
+
+/* ---- intake.c, answers.c, run.c
+ * ----------------------------------------------------------------------- */
+
+struct hf_keeper {
+    hf_msg_keeper_config config;
+    hf_sqlite_config store_config;
+    char token[HF_TOKEN_LEN];
+    hf_harden_report report;
+    int64_t started_unix_ms;
+    int lock_fd;
+    int epoll_fd;
+    int nudge_fd; /* eventfd: "look at outboxes, removed keys, stop" */
+    bool stopping;
+    bool failed;          /* exit status 1 */
+    _Atomic bool closing; /* a peer that is gone waits for its last reference */
+    hf_peer *control;
+    hf_peer *importer; /* the channel whose slashing import is open */
+    hf_peer peers[HF_PEERS_MAX];
+    hf_keyring ring;
+    hf_request_pool requests;
+    hf_protector protector;
+    hf_signers signers;
+    hf_clerk clerk;
+    hf_loading loading;
+    hf_meter meter;
+    uint8_t inbox[HF_IPC_MAX_BYTES];
+};
+
+/* Serves until told to stop. */
+void hf_intake_loop(hf_keeper *keeper);
+void hf_intake_nudge(hf_keeper *keeper); /* any thread */
+/* Ends a request with this reason: counts, answers, releases its key. Any thread. */
+void hf_request_finish(hf_keeper *keeper, hf_request *request, hf_reason reason,
+                       const char *detail);
+
+/* answers.c: frames that are answered from what is known. */
+void hf_answer_keys(hf_keeper *keeper, hf_peer *peer, const hf_msg_keys *frame);
+void hf_answer_status(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *header);
+void hf_answer_metrics(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *header);
+bool hf_answer_token_is_valid(const hf_keeper *keeper, const hf_peer *peer,
+                              const char token[HF_TOKEN_LEN]);
+
+#endif

@@ -1,0 +1,288 @@
+/* The key table: who may sign. Touched by the intake thread alone, but for the reference counts. */
+#include "keeper/keeper_internal.h"
+
+#define SOURCES_FIRST 64
+
+struct hf_key_source_state {
+    uint8_t source_id[HF_SOURCE_ID_LEN];
+    uint64_t stamp;
+    uint32_t seen_in;   /* the last load that named it */
+    uint32_t loaded_in; /* the last load that brought keys from it; 0: none */
+};
+
+hf_status hf_keyring_init(hf_keyring *ring, size_t max_keys, bool require_lock, hf_error *err)
+{
+    *ring = (hf_keyring){.max = max_keys};
+    ring->bucket_count = 64;
+    while (ring->bucket_count < 2 * max_keys) {
+        ring->bucket_count *= 2;
+    }
+    hf_status st = hf_slab_new(sizeof(hf_bls_key), max_keys, require_lock, &ring->slab, err);
+    if (hf_failed(st)) {
+        return st;
+    }
+    ring->buckets = calloc(ring->bucket_count, sizeof *ring->buckets);
+    ring->order = calloc(max_keys, sizeof(hf_key *));
+    if (ring->buckets == NULL || ring->order == NULL) {
+        return hf_fail(err, HF_NOMEM, "no memory for a table of %zu keys", max_keys);
+    }
+    return hf_ok();
+}
+
+void hf_keyring_done(hf_keyring *ring)
+{
+    while (ring->count > 0) {
+        hf_keyring_remove(ring, ring->order[ring->count - 1]);
+    }
+    (void)hf_keyring_reap(ring);
+    free(ring->buckets);
+    free(ring->order);
+    free(ring->sources);
+    hf_slab_free(ring->slab);
+    *ring = (hf_keyring){0};
+}
+
+/* Public keys are compressed curve points: their middle bytes are as good as random. */
+static size_t bucket_of(const hf_keyring *ring, const uint8_t pubkey[HF_BLS_PUBKEY_BYTES])
+{
+    return (size_t)hf_le64_get(pubkey + 16) & (ring->bucket_count - 1);
+}
+
+hf_key *hf_keyring_find(const hf_keyring *ring, const uint8_t pubkey[HF_BLS_PUBKEY_BYTES])
+{
+    for (hf_key *key = ring->buckets[bucket_of(ring, pubkey)]; key != NULL; key = key->next) {
+        if (hf_bytes_equal(key->pubkey, pubkey, HF_BLS_PUBKEY_BYTES)) {
+            return key;
+        }
+    }
+    return NULL;
+}
+
+hf_status hf_key_new(hf_keyring *ring, const hf_msg_key *frame, hf_key **ret_key)
+{
+    if (frame->backend >= HF_BACKEND_COUNT) {
+        return (hf_status){HF_INVALID_INPUT};
+    }
+    hf_key *key = calloc(1, sizeof *key);
+    if (key == NULL) {
+        return (hf_status){HF_NOMEM};
+    }
+    hf_status st = {HF_LIMIT};
+    key->secret = hf_slab_alloc(ring->slab);
+    if (key->secret == NULL) {
+        goto fail;
+    }
+    st = hf_bls_key_from_bytes(frame->secret, key->secret);
+    if (hf_failed(st)) {
+        goto fail;
+    }
+    hf_bls_pubkey(key->secret, key->pubkey);
+    memcpy(key->source_id, frame->source_id, HF_SOURCE_ID_LEN);
+    key->backend = frame->backend;
+    key->load = ring->load;
+    *ret_key = key;
+    return hf_ok();
+fail:
+    hf_key_free(ring, key);
+    return st;
+}
+
+void hf_key_free(hf_keyring *ring, hf_key *key)
+{
+    if (key == NULL) {
+        return;
+    }
+    if (key->secret != NULL) {
+        hf_slab_release(ring->slab, key->secret);
+    }
+    free(key);
+}
+
+/* The same key again in this load: its file may have a new name, so the key follows the file. */
+static void adopt(hf_keyring *ring, hf_key *old, const hf_key *again)
+{
+    if (old->load != ring->load) {
+        memcpy(old->source_id, again->source_id, HF_SOURCE_ID_LEN);
+        ring->by_backend[old->backend]--;
+        ring->by_backend[again->backend]++;
+        old->backend = again->backend;
+        old->load = ring->load;
+    }
+}
+
+hf_status hf_keyring_add(hf_keyring *ring, hf_key *take_key)
+{
+    hf_key *old = hf_keyring_find(ring, take_key->pubkey);
+    if (old != NULL) {
+        adopt(ring, old, take_key);
+        hf_key_free(ring, take_key);
+        return (hf_status){HF_CONFLICT};
+    }
+    if (ring->count == ring->max) {
+        hf_key_free(ring, take_key);
+        return (hf_status){HF_LIMIT};
+    }
+    size_t bucket = bucket_of(ring, take_key->pubkey);
+    take_key->next = ring->buckets[bucket];
+    ring->buckets[bucket] = take_key;
+    ring->order[ring->count++] = take_key;
+    ring->by_backend[take_key->backend]++;
+    ring->generation++;
+    return hf_ok();
+}
+
+void hf_keyring_remove(hf_keyring *ring, hf_key *key)
+{
+    hf_key **link = &ring->buckets[bucket_of(ring, key->pubkey)];
+    while (*link != key) {
+        HF_ASSERT(*link != NULL);
+        link = &(*link)->next;
+    }
+    *link = key->next;
+    size_t place = 0;
+    while (ring->order[place] != key) {
+        place++;
+    }
+    ring->order[place] = ring->order[--ring->count];
+    ring->by_backend[key->backend]--;
+    ring->generation++;
+    key->is_removed = true;
+    key->next = ring->removed;
+    ring->removed = key;
+}
+
+bool hf_keyring_reap(hf_keyring *ring)
+{
+    for (hf_key **link = &ring->removed; *link != NULL;) {
+        hf_key *key = *link;
+        if (atomic_load(&key->refs) != 0) {
+            link = &key->next;
+            continue;
+        }
+        *link = key->next;
+        hf_key_free(ring, key);
+    }
+    return ring->removed == NULL;
+}
+
+bool hf_keyring_is_waiting(const hf_keyring *ring, const uint8_t pubkey[HF_BLS_PUBKEY_BYTES])
+{
+    for (const hf_key *key = ring->removed; key != NULL; key = key->next) {
+        if (hf_bytes_equal(key->pubkey, pubkey, HF_BLS_PUBKEY_BYTES)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- loads ---------------------------------------------------------------------------------- */
+
+/* Open addressing over source ids, which are hashes already. */
+static hf_key_source_state *source_slot(const hf_keyring *ring,
+                                        const uint8_t source_id[HF_SOURCE_ID_LEN])
+{
+    size_t mask = ring->source_max - 1;
+    size_t i = (size_t)hf_le64_get(source_id) & mask;
+    while (ring->sources[i].seen_in != 0 &&
+           !hf_bytes_equal(ring->sources[i].source_id, source_id, HF_SOURCE_ID_LEN)) {
+        i = (i + 1) & mask;
+    }
+    return &ring->sources[i];
+}
+
+static bool grow_sources(hf_keyring *ring)
+{
+    hf_keyring bigger = *ring;
+    bigger.source_max = ring->source_max == 0 ? SOURCES_FIRST : 2 * ring->source_max;
+    bigger.sources = calloc(bigger.source_max, sizeof *bigger.sources);
+    if (bigger.sources == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < ring->source_max; i++) {
+        if (ring->sources[i].seen_in != 0) {
+            *source_slot(&bigger, ring->sources[i].source_id) = ring->sources[i];
+        }
+    }
+    free(ring->sources);
+    *ring = bigger;
+    return true;
+}
+
+static hf_key_source_state *find_source(const hf_keyring *ring,
+                                        const uint8_t source_id[HF_SOURCE_ID_LEN])
+{
+    if (ring->source_max == 0) {
+        return NULL;
+    }
+    hf_key_source_state *slot = source_slot(ring, source_id);
+    return slot->seen_in != 0 ? slot : NULL;
+}
+
+/* NULL when memory is short or there are more files than keys could be. */
+static hf_key_source_state *make_source(hf_keyring *ring, const uint8_t source_id[HF_SOURCE_ID_LEN])
+{
+    hf_key_source_state *found = find_source(ring, source_id);
+    if (found != NULL) {
+        return found;
+    }
+    if (2 * ring->source_count >= ring->source_max &&
+        (ring->source_count > 2 * ring->max || !grow_sources(ring))) {
+        return NULL;
+    }
+    hf_key_source_state *slot = source_slot(ring, source_id);
+    memcpy(slot->source_id, source_id, HF_SOURCE_ID_LEN);
+    ring->source_count++;
+    return slot;
+}
+
+void hf_keyring_load_begin(hf_keyring *ring)
+{
+    ring->load++;
+}
+
+bool hf_keyring_source_known(hf_keyring *ring, const hf_msg_source *frame)
+{
+    hf_key_source_state *source = make_source(ring, frame->source_id);
+    if (source == NULL) {
+        return false;
+    }
+    source->seen_in = ring->load;
+    return source->loaded_in != 0 && source->stamp == frame->stamp;
+}
+
+void hf_keyring_source_loaded(hf_keyring *ring, const hf_msg_key *frame)
+{
+    hf_key_source_state *source = make_source(ring, frame->source_id);
+    if (source != NULL) {
+        source->seen_in = ring->load;
+        source->loaded_in = ring->load;
+        source->stamp = frame->stamp;
+    }
+}
+
+/*
+ * A key stays when its file was named in this load and either was not read again or brought the
+ * key again. A file that is gone takes its key with it: someone may have moved the key to another
+ * machine, and two signers are worse than a missed duty. A file that is there but failed keeps it.
+ */
+static bool is_still_backed(const hf_keyring *ring, const hf_key *key)
+{
+    const hf_key_source_state *source = find_source(ring, key->source_id);
+    if (source == NULL || source->seen_in != ring->load) {
+        return false;
+    }
+    return source->loaded_in != ring->load || key->load == ring->load;
+}
+
+size_t hf_keyring_load_end(hf_keyring *ring)
+{
+    size_t dropped = 0;
+    for (size_t i = ring->count; i > 0; i--) {
+        hf_key *key = ring->order[i - 1];
+        if (!is_still_backed(ring, key)) {
+            hf_keyring_remove(ring, key);
+            dropped++;
+        }
+    }
+    return dropped;
+}

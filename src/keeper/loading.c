@@ -1,0 +1,357 @@
+/*
+ * How keys come and go: loads over the configured sources, imports and deletions of the key manager
+ * API. All on the intake thread. What a loader says is checked like any other frame: it can bring
+ * keys, never name one it does not have (I3).
+ */
+#include "keeper/keeper_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+hf_reason hf_loading_start(hf_keeper *keeper)
+{
+    hf_loading *loading = &keeper->loading;
+    hf_msg_plain frame;
+    if (loading->is_running) {
+        return HF_REASON_BUSY;
+    }
+    hf_frame_init(&frame, HF_MSG_LOAD_WANTED, 0);
+    loading->is_running = true;
+    loading->state = HF_RELOAD_RUNNING;
+    loading->total = 0;
+    loading->done = 0;
+    loading->failed = 0;
+    loading->error[0] = '\0';
+    hf_peer_send(keeper, keeper->control, &frame);
+    hf_meter_add(&keeper->meter.now.reloads, 1);
+    return HF_REASON_OK;
+}
+
+static void publish_counts(hf_keeper *keeper)
+{
+    for (size_t i = 0; i < HF_BACKEND_COUNT; i++) {
+        hf_meter_set(&keeper->meter.now.keys_loaded[i], keeper->ring.by_backend[i]);
+    }
+}
+
+static void note_failure(hf_keeper *keeper, const char *name, const char *detail)
+{
+    hf_loading *loading = &keeper->loading;
+    loading->failed++;
+    hf_meter_add(&keeper->meter.now.keys_failed, 1);
+    if (loading->error[0] == '\0') {
+        (void)snprintf(loading->error, sizeof loading->error, "%.64s: %.90s", name, detail);
+    }
+    hf_log(HF_LOG_UNUSUAL, "key_failed", "%s: %s", name, detail);
+}
+
+static void end_load(hf_keeper *keeper, hf_reload_state state)
+{
+    hf_loading *loading = &keeper->loading;
+    loading->is_running = false;
+    loading->loader = NULL;
+    loading->state = state;
+    loading->finished_unix_ms = hf_time_unix_ms();
+    publish_counts(keeper);
+    if (!loading->first_done && keeper->config.require_all_keys && state != HF_RELOAD_COMPLETED) {
+        hf_log(HF_LOG_BROKEN, "start_refused",
+               "require_all_keys is set and %u key files failed, the first: %s", loading->failed,
+               loading->error);
+        keeper->failed = true;
+        keeper->stopping = true;
+    }
+    loading->first_done = true;
+}
+
+static void finish_load(hf_keeper *keeper)
+{
+    hf_loading *loading = &keeper->loading;
+    size_t dropped = hf_keyring_load_end(&keeper->ring);
+    end_load(keeper, loading->failed == 0 ? HF_RELOAD_COMPLETED : HF_RELOAD_COMPLETED_WITH_ERRORS);
+    hf_log(
+        loading->failed == 0 ? HF_LOG_INFO : HF_LOG_UNUSUAL, "keys_loaded",
+        "%zu keys are loaded; %u files failed, %zu keys were dropped because their files are gone",
+        keeper->ring.count, loading->failed, dropped);
+}
+
+static void take_key(hf_keeper *keeper, const hf_msg_key *frame)
+{
+    hf_key *key = NULL;
+    char name[2 * HF_SOURCE_ID_LEN + 1];
+    hf_hex_encode(frame->source_id, HF_SOURCE_ID_LEN, name);
+    hf_status st = hf_key_new(&keeper->ring, frame, &key);
+    if (hf_failed(st)) {
+        note_failure(keeper, name,
+                     st.code == HF_LIMIT ? "there are more keys than max_keys"
+                                         : "not a BLS secret");
+        return;
+    }
+    hf_keyring_source_loaded(&keeper->ring, frame);
+    char pubkey[2 * HF_BLS_PUBKEY_BYTES + 1];
+    hf_hex_encode(key->pubkey, HF_BLS_PUBKEY_BYTES, pubkey);
+    const hf_key *old = hf_keyring_find(&keeper->ring, key->pubkey);
+    bool is_twice = old != NULL && old->load == keeper->ring.load;
+    st = hf_keyring_add(&keeper->ring, key);
+    if (is_twice) {
+        hf_log(HF_LOG_UNUSUAL, "key_twice", "0x%s is in more than one file; it is loaded once",
+               pubkey);
+    } else if (st.code == HF_LIMIT) {
+        note_failure(keeper, name, "there are more keys than max_keys");
+    }
+    publish_counts(keeper);
+}
+
+static void answer_source(hf_keeper *keeper, hf_peer *peer, const hf_msg_source *frame)
+{
+    hf_msg_source_reply reply = {.known = hf_keyring_source_known(&keeper->ring, frame)};
+    keeper->loading.done += reply.known;
+    hf_frame_init(&reply, HF_MSG_SOURCE_REPLY, frame->header.request_id);
+    hf_peer_send(keeper, peer, &reply);
+}
+
+static void take_failure(hf_keeper *keeper, const hf_msg_key_failed *frame)
+{
+    char name[sizeof frame->name];
+    char detail[sizeof frame->detail];
+    (void)snprintf(name, sizeof name, "%.*s", (int)sizeof frame->name - 1, frame->name);
+    (void)snprintf(detail, sizeof detail, "%.*s", (int)sizeof frame->detail - 1, frame->detail);
+    note_failure(keeper, name, detail);
+}
+
+void hf_loading_frame(hf_keeper *keeper, hf_peer *peer, const void *frame)
+{
+    hf_loading *loading = &keeper->loading;
+    const hf_frame_header *header = frame;
+    if (header->type == HF_MSG_LOAD_BEGIN && loading->loader == NULL && loading->is_running) {
+        loading->loader = peer;
+        loading->total = ((const hf_msg_load_count *)frame)->count;
+        hf_keyring_load_begin(&keeper->ring);
+        return;
+    }
+    if (loading->loader != peer) {
+        hf_meter_add(&keeper->meter.now.bad_frames, 1);
+        return;
+    }
+    if (header->type == HF_MSG_SOURCE) {
+        answer_source(keeper, peer, frame);
+    } else if (header->type == HF_MSG_KEY) {
+        loading->done++;
+        take_key(keeper, frame);
+    } else if (header->type == HF_MSG_KEY_FAILED) {
+        loading->done++;
+        take_failure(keeper, frame);
+    } else if (header->type == HF_MSG_LOAD_DONE) {
+        finish_load(keeper);
+    }
+}
+
+/* ---- imports -----------------------------------------------------------------------------------
+ */
+
+static void end_import(hf_keeper *keeper, hf_key_import *import, hf_key_outcome outcome,
+                       const char *detail)
+{
+    hf_peer_send_result(keeper, import->asker, import->request_id, HF_REASON_OK, outcome, detail);
+    hf_peer_unref(keeper, import->asker);
+    hf_key_free(&keeper->ring, import->key);
+    *import = (hf_key_import){0};
+}
+
+void hf_loading_import(hf_keeper *keeper, hf_peer *peer, const hf_msg_token *frame, int take_fd)
+{
+    hf_loading *loading = &keeper->loading;
+    hf_key_import *import = NULL;
+    for (size_t i = 0; i < HF_IMPORTS_MAX && import == NULL; i++) {
+        import = loading->imports[i].session == 0 ? &loading->imports[i] : NULL;
+    }
+    if (import == NULL) {
+        hf_peer_send_result(keeper, peer, frame->header.request_id, HF_REASON_OVERLOADED,
+                            HF_KEY_ERROR, "too many imports under way");
+        goto out;
+    }
+    import->session = ++loading->last_session;
+    import->asker = peer;
+    import->request_id = frame->header.request_id;
+    hf_peer_ref(peer);
+    hf_msg_plain wanted;
+    hf_frame_init(&wanted, HF_MSG_IMPORT_WANTED, import->session);
+    if (hf_failed(hf_frame_send_fd(keeper->control->fd, &wanted, take_fd))) {
+        end_import(keeper, import, HF_KEY_ERROR, "no loader could be started");
+    }
+out:
+    (void)close(take_fd);
+}
+
+static hf_key_import *find_import(hf_loading *loading, uint64_t session)
+{
+    for (size_t i = 0; i < HF_IMPORTS_MAX; i++) {
+        if (session != 0 && loading->imports[i].session == session) {
+            return &loading->imports[i];
+        }
+    }
+    return NULL;
+}
+
+static void take_imported(hf_keeper *keeper, hf_peer *peer, hf_key_import *import,
+                          const hf_msg_key *frame)
+{
+    hf_key *key = NULL;
+    if (import->key != NULL || hf_failed(hf_key_new(&keeper->ring, frame, &key))) {
+        end_import(keeper, import, HF_KEY_ERROR, "the key cannot be used");
+        hf_peer_hang_up(keeper, peer);
+        return;
+    }
+    bool is_known = hf_keyring_find(&keeper->ring, key->pubkey) != NULL;
+    hf_peer_send_result(keeper, peer, frame->header.request_id, HF_REASON_OK,
+                        is_known ? HF_KEY_DUPLICATE : HF_KEY_IMPORTED, "");
+    if (is_known) {
+        hf_key_free(&keeper->ring, key);
+        end_import(keeper, import, HF_KEY_DUPLICATE, "");
+        return;
+    }
+    key->backend = HF_BACKEND_IMPORTED;
+    import->key = key;
+    hf_keyring_source_loaded(&keeper->ring, frame);
+}
+
+static void activate_imported(hf_keeper *keeper, hf_key_import *import)
+{
+    hf_key *key = import->key;
+    import->key = NULL;
+    if (key == NULL) {
+        end_import(keeper, import, HF_KEY_ERROR, "the loader kept no key");
+        return;
+    }
+    char pubkey[2 * HF_BLS_PUBKEY_BYTES + 1];
+    hf_hex_encode(key->pubkey, HF_BLS_PUBKEY_BYTES, pubkey);
+    hf_status st = hf_keyring_add(&keeper->ring, key);
+    publish_counts(keeper);
+    if (st.code == HF_LIMIT) {
+        end_import(keeper, import, HF_KEY_ERROR, "there are more keys than max_keys");
+        return;
+    }
+    hf_log(HF_LOG_INFO, "key_imported", "0x%s", pubkey);
+    end_import(keeper, import, hf_failed(st) ? HF_KEY_DUPLICATE : HF_KEY_IMPORTED, "");
+}
+
+void hf_loading_import_frame(hf_keeper *keeper, hf_peer *peer, const void *frame)
+{
+    const hf_frame_header *header = frame;
+    hf_key_import *import = find_import(&keeper->loading, peer->tag);
+    if (import == NULL || (import->loader != NULL && import->loader != peer)) {
+        hf_meter_add(&keeper->meter.now.bad_frames, 1);
+        return;
+    }
+    import->loader = peer;
+    if (header->type == HF_MSG_KEY) {
+        take_imported(keeper, peer, import, frame);
+    } else if (header->type == HF_MSG_KEY_PERSISTED) {
+        activate_imported(keeper, import);
+    } else if (header->type == HF_MSG_KEY_FAILED) {
+        const hf_msg_key_failed *failure = frame;
+        char detail[HF_DETAIL_LEN];
+        (void)snprintf(detail, sizeof detail, "%.*s", HF_DETAIL_LEN - 1, failure->detail);
+        end_import(keeper, import, HF_KEY_ERROR, detail);
+    }
+}
+
+void hf_loading_peer_gone(hf_keeper *keeper, hf_peer *peer)
+{
+    hf_loading *loading = &keeper->loading;
+    if (peer->channel == HF_CHANNEL_LOADER &&
+        (loading->loader == peer || (loading->is_running && loading->loader == NULL))) {
+        (void)snprintf(loading->error, sizeof loading->error, "the loader ended early");
+        hf_log(HF_LOG_BROKEN, "load_failed", "the loader ended before its work was done");
+        end_load(keeper, HF_RELOAD_FAILED);
+    }
+    hf_key_import *import =
+        peer->channel == HF_CHANNEL_IMPORT ? find_import(loading, peer->tag) : NULL;
+    if (import != NULL) {
+        end_import(keeper, import, HF_KEY_ERROR, "the loader ended before its work was done");
+    }
+}
+
+/* ---- deletions ----------------------------------------------------------------------------------
+ */
+
+/* The imported key's file, gone for good before the answer. */
+static hf_status forget_file(const hf_keeper *keeper, const uint8_t pubkey[HF_BLS_PUBKEY_BYTES])
+{
+    char text[2 * HF_BLS_PUBKEY_BYTES + 1];
+    char path[HF_PATH_LEN + 128];
+    hf_hex_encode(pubkey, HF_BLS_PUBKEY_BYTES, text);
+    hf_status st =
+        hf_str_format(path, sizeof path, "%s/imported/0x%s.json", keeper->config.data_dir, text);
+    if (hf_failed(st)) {
+        return st;
+    }
+    if (unlink(path) != 0 && errno != ENOENT) {
+        return (hf_status){HF_IO};
+    }
+    st = hf_str_format(path, sizeof path, "%s/imported", keeper->config.data_dir);
+    if (hf_failed(st)) {
+        return st;
+    }
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool synced = fd >= 0 && fsync(fd) == 0;
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    return synced ? hf_ok() : (hf_status){HF_IO};
+}
+
+void hf_loading_delete(hf_keeper *keeper, hf_peer *peer, const hf_msg_pubkey *frame)
+{
+    hf_loading *loading = &keeper->loading;
+    uint64_t id = frame->header.request_id;
+    hf_key *key = hf_keyring_find(&keeper->ring, frame->pubkey);
+    if (key == NULL && !hf_keyring_is_waiting(&keeper->ring, frame->pubkey)) {
+        hf_peer_send_result(keeper, peer, id, HF_REASON_OK, HF_KEY_NOT_FOUND, "");
+        return;
+    }
+    if (key != NULL && key->backend != HF_BACKEND_IMPORTED) {
+        hf_peer_send_result(keeper, peer, id, HF_REASON_OK, HF_KEY_ERROR,
+                            "read-only: the key comes from a configured folder; remove its file "
+                            "there and reload");
+        return;
+    }
+    if (loading->deletion_count == HF_DELETIONS_MAX) {
+        hf_peer_send_result(keeper, peer, id, HF_REASON_OVERLOADED, HF_KEY_ERROR, "");
+        return;
+    }
+    if (key != NULL && hf_failed(forget_file(keeper, key->pubkey))) {
+        hf_peer_send_result(keeper, peer, id, HF_REASON_OK, HF_KEY_ERROR,
+                            "its file could not be removed; the key goes on signing");
+        return;
+    }
+    if (key != NULL) {
+        hf_keyring_remove(&keeper->ring, key); /* I5: no request finds it from here on */
+        publish_counts(keeper);
+    }
+    hf_key_deletion *deletion = &loading->deletions[loading->deletion_count++];
+    *deletion = (hf_key_deletion){.asker = peer, .request_id = id};
+    memcpy(deletion->pubkey, frame->pubkey, HF_BLS_PUBKEY_BYTES);
+    hf_peer_ref(peer);
+    atomic_store(&keeper->closing, true);
+    hf_loading_settle(keeper);
+}
+
+void hf_loading_settle(hf_keeper *keeper)
+{
+    hf_loading *loading = &keeper->loading;
+    bool all_gone = hf_keyring_reap(&keeper->ring);
+    for (size_t i = loading->deletion_count; i > 0; i--) {
+        hf_key_deletion *deletion = &loading->deletions[i - 1];
+        if (!all_gone && hf_keyring_is_waiting(&keeper->ring, deletion->pubkey)) {
+            continue;
+        }
+        char pubkey[2 * HF_BLS_PUBKEY_BYTES + 1];
+        hf_hex_encode(deletion->pubkey, HF_BLS_PUBKEY_BYTES, pubkey);
+        hf_log(HF_LOG_INFO, "key_deleted", "0x%s", pubkey);
+        hf_peer_send_result(keeper, deletion->asker, deletion->request_id, HF_REASON_OK,
+                            HF_KEY_DELETED, "");
+        hf_peer_unref(keeper, deletion->asker);
+        *deletion = loading->deletions[--loading->deletion_count];
+    }
+}

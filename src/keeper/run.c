@@ -1,0 +1,253 @@
+/*
+ * The keeper's life: configuration, protections, store, threads, sandbox, and then frames until the
+ * supervisor says stop. The order matters: Landlock binds threads made after it, seccomp takes
+ * effect on all threads at once and allows no new ones.
+ */
+#include "keeper/keeper_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#define TOKEN_BYTES 32
+#define IN_FLIGHT_DEFAULT 4096
+#define KEYS_DEFAULT 16384
+
+static bool is_terminated(const char *text, size_t len)
+{
+    return memchr(text, '\0', len) != NULL;
+}
+
+/* The supervisor wrote it, and still: only what is sane is taken. */
+static bool config_is_sane(const hf_msg_keeper_config *config)
+{
+    return is_terminated(config->data_dir, HF_PATH_LEN) && config->data_dir[0] == '/' &&
+           is_terminated(config->store_path, HF_PATH_LEN) && config->store_path[0] == '/' &&
+           is_terminated(config->key_manager_token_path, HF_PATH_LEN) &&
+           is_terminated(config->network.name, HF_NETWORK_NAME_LEN) &&
+           config->network.slots_per_epoch > 0 && config->log.format <= HF_LOG_JSON &&
+           config->log.least <= HF_LOG_BROKEN && config->sign_threads <= HF_SIGN_THREADS_MAX;
+}
+
+static hf_status read_config(hf_keeper *keeper, hf_error *err)
+{
+    size_t len = 0;
+    hf_status st = hf_frame_recv(HF_FD_CONTROL, keeper->inbox, &len, NULL);
+    if (hf_failed(st) || !hf_frame_is_acceptable(keeper->inbox, len, HF_CHANNEL_CONTROL, true) ||
+        len != sizeof keeper->config) {
+        return hf_fail(err, HF_USAGE,
+                       "no configuration came on descriptor 3: the keeper is started "
+                       "by `holdfast serve`");
+    }
+    memcpy(&keeper->config, keeper->inbox, sizeof keeper->config);
+    if (!config_is_sane(&keeper->config)) {
+        return hf_fail(err, HF_USAGE, "the configuration frame is malformed");
+    }
+    if (keeper->config.max_in_flight == 0) {
+        keeper->config.max_in_flight = IN_FLIGHT_DEFAULT;
+    }
+    if (keeper->config.max_keys == 0) {
+        keeper->config.max_keys = KEYS_DEFAULT;
+    }
+    if (keeper->config.sign_threads == 0) {
+        long cores = sysconf(_SC_NPROCESSORS_ONLN);
+        keeper->config.sign_threads =
+            cores < 1 ? 1 : (uint32_t)(cores > HF_SIGN_THREADS_MAX ? HF_SIGN_THREADS_MAX : cores);
+    }
+    return hf_ok();
+}
+
+static void folder_of(const char *path, char out[HF_PATH_LEN])
+{
+    size_t len = (size_t)(strrchr(path, '/') - path);
+    memcpy(out, path, len == 0 ? 1 : len);
+    out[len == 0 ? 1 : len] = '\0';
+}
+
+static hf_status enclose(hf_keeper *keeper, hf_error *err)
+{
+    char store_dir[HF_PATH_LEN];
+    char token_dir[HF_PATH_LEN];
+    folder_of(keeper->config.store_path, store_dir);
+    bool has_token = keeper->config.key_manager_token_path[0] == '/';
+    folder_of(has_token ? keeper->config.key_manager_token_path : "/none", token_dir);
+    const hf_harden_path paths[] = {
+        {keeper->config.data_dir, true},
+        {store_dir, true},
+        {token_dir, true},
+    };
+    return hf_harden_landlock(&keeper->config.hardening, paths, has_token ? 3 : 2, &keeper->report,
+                              err);
+}
+
+/* One keeper a data folder: two would keep two truths. */
+static hf_status lock_data_dir(hf_keeper *keeper, hf_error *err)
+{
+    char path[HF_PATH_LEN + 32];
+    hf_status st = hf_str_format(path, sizeof path, "%s/keeper.lock", keeper->config.data_dir);
+    if (hf_failed(st)) {
+        return hf_fail(err, st.code, "data_dir: path too long");
+    }
+    keeper->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (keeper->lock_fd < 0) {
+        return hf_fail(err, HF_IO, "%s: %s", path, strerror(errno));
+    }
+    if (flock(keeper->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+        return hf_fail(err, HF_CONFLICT, "%s: another signer runs on this data folder",
+                       keeper->config.data_dir);
+    }
+    return hf_ok();
+}
+
+static hf_status make_token(const char *path, hf_error *err)
+{
+    uint8_t random[TOKEN_BYTES];
+    char text[2 * TOKEN_BYTES + 2];
+    hf_random(random, sizeof random);
+    hf_hex_encode(random, sizeof random, text);
+    text[2 * TOKEN_BYTES] = '\n';
+    hf_status st = hf_file_write_atomic(path, text, sizeof text - 1, 0600, err);
+    hf_wipe(random, sizeof random);
+    hf_wipe(text, sizeof text);
+    return st;
+}
+
+static hf_status read_token(hf_keeper *keeper, hf_error *err)
+{
+    const char *path = keeper->config.key_manager_token_path;
+    hf_buf *buf = NULL;
+    if (path[0] == '\0') {
+        return hf_ok(); /* the key manager API is off: no token is valid */
+    }
+    hf_status st = hf_file_check_private(path, err);
+    if (st.code == HF_NOT_FOUND) {
+        st = make_token(path, err);
+    }
+    if (!hf_failed(st)) {
+        st = hf_file_read(path, HF_TOKEN_LEN - 1, &buf, err);
+    }
+    if (hf_failed(st)) {
+        goto out;
+    }
+    size_t len = strcspn(hf_buf_text(buf), "\r\n \t");
+    if (len < 16) {
+        st = hf_fail(err, HF_USAGE, "%s: a token of at least 16 characters is needed", path);
+        goto out;
+    }
+    memcpy(keeper->token, hf_buf_text(buf), len);
+out:
+    hf_buf_free(buf);
+    return st;
+}
+
+static hf_status open_store(hf_keeper *keeper, hf_store **ret_store, hf_error *err)
+{
+    hf_sqlite_config *config = &keeper->store_config;
+    memcpy(config->path, keeper->config.store_path, HF_PATH_LEN);
+    memcpy(config->genesis_validators_root, keeper->config.network.genesis_validators_root,
+           HF_ROOT_BYTES);
+    config->create = true;
+    hf_status st = hf_store_open_sqlite(config, ret_store, err);
+    return hf_error_wrap(err, st, "slashing_protection");
+}
+
+static hf_status start_threads(hf_keeper *keeper, hf_store *take_store, hf_error *err)
+{
+    if (hf_failed(hf_requests_init(&keeper->requests, keeper->config.max_in_flight)) ||
+        hf_failed(
+            hf_signers_init(keeper, keeper->config.max_in_flight, keeper->config.sign_threads)) ||
+        hf_failed(hf_protector_init(keeper, take_store)) || hf_failed(hf_clerk_init(keeper))) {
+        return hf_fail(err, HF_NOMEM, "not enough memory or threads to start");
+    }
+    return hf_ok();
+}
+
+static hf_status open_loop(hf_keeper *keeper, hf_error *err)
+{
+    keeper->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    keeper->nudge_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
+    if (keeper->epoll_fd < 0 || keeper->nudge_fd < 0 ||
+        epoll_ctl(keeper->epoll_fd, EPOLL_CTL_ADD, keeper->nudge_fd, &event) != 0 ||
+        fcntl(HF_FD_CONTROL, F_SETFL, O_NONBLOCK) != 0) {
+        return hf_fail(err, HF_IO, "event loop: %s", strerror(errno));
+    }
+    hf_peers_init(keeper);
+    keeper->control = hf_peer_open(keeper, HF_FD_CONTROL, HF_CHANNEL_CONTROL, 0);
+    return hf_ok();
+}
+
+static hf_status start(hf_keeper *keeper, hf_error *err)
+{
+    hf_store *store = NULL;
+    hf_status st =
+        hf_harden_process(&keeper->config.hardening, HF_FD_CONTROL, &keeper->report, err);
+    if (hf_failed(st)) {
+        return st;
+    }
+    bool require_lock = keeper->config.hardening.mlock == HF_PROTECT_REQUIRE;
+    if (hf_failed(st = enclose(keeper, err)) || hf_failed(st = lock_data_dir(keeper, err)) ||
+        hf_failed(st = read_token(keeper, err)) ||
+        hf_failed(st =
+                      hf_keyring_init(&keeper->ring, keeper->config.max_keys, require_lock, err)) ||
+        hf_failed(st = open_loop(keeper, err)) || hf_failed(st = open_store(keeper, &store, err))) {
+        return st;
+    }
+    bool locked = hf_slab_is_locked(keeper->ring.slab);
+    hf_harden_note(&keeper->report, "mlock", locked ? HF_PROTECTION_ON : HF_PROTECTION_UNAVAILABLE,
+                   locked ? "key memory is locked, guarded and not dumped"
+                          : "RLIMIT_MEMLOCK is too small");
+    if (hf_failed(st = start_threads(keeper, store, err))) {
+        return st;
+    }
+    return hf_harden_seccomp(&keeper->config.hardening, HF_SANDBOX_KEEPER, &keeper->report, err);
+}
+
+static void announce(hf_keeper *keeper)
+{
+    hf_msg_plain ready;
+    hf_frame_init(&ready, HF_MSG_READY, 0);
+    hf_peer_send(keeper, keeper->control, &ready);
+    (void)hf_loading_start(keeper);
+}
+
+static void stop(hf_keeper *keeper)
+{
+    hf_protector_stop(keeper);
+    hf_signers_stop(keeper);
+    hf_clerk_stop(keeper);
+    hf_keyring_done(&keeper->ring);
+    hf_wipe(keeper->token, sizeof keeper->token);
+}
+
+int hf_keeper_run(void)
+{
+    hf_error err = {.code = HF_OK};
+    hf_keeper *keeper = calloc(1, sizeof *keeper);
+    if (keeper == NULL) {
+        return 1;
+    }
+    hf_log_init("keeper", HF_LOG_TEXT, HF_LOG_INFO);
+    hf_status st = read_config(keeper, &err);
+    if (!hf_failed(st)) {
+        hf_log_init("keeper", (hf_log_format)keeper->config.log.format,
+                    (hf_log_level)keeper->config.log.least);
+        keeper->started_unix_ms = hf_time_unix_ms();
+        keeper->meter.started_ns = hf_time_mono_ns();
+        st = start(keeper, &err);
+    }
+    if (hf_failed(st)) {
+        hf_log(HF_LOG_BROKEN, "start_refused", "%s", err.msg);
+        return st.code == HF_USAGE ? 2 : 1;
+    }
+    announce(keeper);
+    hf_intake_loop(keeper);
+    bool failed = keeper->failed;
+    stop(keeper);
+    hf_log(HF_LOG_INFO, "stopped", "the keeper stopped; every answer given is on record");
+    free(keeper);
+    return failed ? 1 : 0;
+}
