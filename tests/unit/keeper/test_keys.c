@@ -1,0 +1,191 @@
+/* The key table: what loads bring, what they drop, and when a removed key may be forgotten. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "keeper/keeper_internal.h"
+
+static hf_msg_key key_frame(uint8_t secret, uint8_t source, uint64_t stamp)
+{
+    hf_msg_key frame = {.stamp = stamp, .backend = HF_BACKEND_LOCAL_KEYSTORE};
+    frame.secret[31] = secret;
+    frame.source_id[0] = source;
+    return frame;
+}
+
+static void bring(hf_keyring *ring, uint8_t secret, uint8_t source, uint64_t stamp)
+{
+    hf_msg_key frame = key_frame(secret, source, stamp);
+    hf_key *key = NULL;
+    assert_int_equal(hf_key_new(ring, &frame, &key).code, HF_OK);
+    hf_keyring_source_loaded(ring, &frame);
+    hf_status st = hf_keyring_add(ring, key);
+    assert_true(st.code == HF_OK || st.code == HF_CONFLICT);
+}
+
+static bool name(hf_keyring *ring, uint8_t source, uint64_t stamp)
+{
+    hf_msg_source frame = {.stamp = stamp};
+    frame.source_id[0] = source;
+    return hf_keyring_source_known(ring, &frame);
+}
+
+static bool has(const hf_keyring *ring, uint8_t secret)
+{
+    uint8_t bytes[HF_BLS_SECRET_BYTES] = {0};
+    uint8_t pubkey[HF_BLS_PUBKEY_BYTES];
+    hf_bls_key key;
+    bytes[31] = secret;
+    assert_int_equal(hf_bls_key_from_bytes(bytes, &key).code, HF_OK);
+    hf_bls_pubkey(&key, pubkey);
+    return hf_keyring_find(ring, pubkey) != NULL;
+}
+
+static int setup(void **state)
+{
+    hf_keyring *ring = calloc(1, sizeof *ring);
+    hf_error err;
+    assert_int_equal(hf_keyring_init(ring, 300, false, &err).code, HF_OK);
+    hf_keyring_load_begin(ring);
+    *state = ring;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    hf_keyring_done(*state);
+    free(*state);
+    return 0;
+}
+
+static void a_load_brings_keys_and_the_next_knows_their_files(void **state)
+{
+    hf_keyring *ring = *state;
+    assert_false(name(ring, 1, 10));
+    bring(ring, 1, 1, 10);
+    assert_int_equal(hf_keyring_load_end(ring), 0);
+    hf_keyring_load_begin(ring);
+    assert_true(name(ring, 1, 10));
+    assert_int_equal(hf_keyring_load_end(ring), 0);
+    assert_true(has(ring, 1));
+}
+
+static void a_vanished_file_takes_its_key_along(void **state)
+{
+    hf_keyring *ring = *state;
+    bring(ring, 1, 1, 10);
+    bring(ring, 2, 2, 10);
+    assert_int_equal(hf_keyring_load_end(ring), 0);
+    hf_keyring_load_begin(ring);
+    assert_true(name(ring, 2, 10));
+    assert_int_equal(hf_keyring_load_end(ring), 1);
+    assert_false(has(ring, 1));
+    assert_true(has(ring, 2));
+}
+
+static void a_file_that_changed_but_failed_keeps_its_key(void **state)
+{
+    hf_keyring *ring = *state;
+    bring(ring, 1, 1, 10);
+    assert_int_equal(hf_keyring_load_end(ring), 0);
+    hf_keyring_load_begin(ring);
+    assert_false(name(ring, 1, 11)); /* another stamp: to be read again, and then it fails */
+    assert_int_equal(hf_keyring_load_end(ring), 0);
+    assert_true(has(ring, 1));
+}
+
+static void a_file_with_another_key_replaces_the_old_one(void **state)
+{
+    hf_keyring *ring = *state;
+    bring(ring, 1, 1, 10);
+    assert_int_equal(hf_keyring_load_end(ring), 0);
+    hf_keyring_load_begin(ring);
+    assert_false(name(ring, 1, 11));
+    bring(ring, 2, 1, 11);
+    assert_int_equal(hf_keyring_load_end(ring), 1);
+    assert_false(has(ring, 1));
+    assert_true(has(ring, 2));
+}
+
+static void a_key_follows_its_file_to_a_new_name(void **state)
+{
+    hf_keyring *ring = *state;
+    bring(ring, 1, 1, 10);
+    assert_int_equal(hf_keyring_load_end(ring), 0);
+    hf_keyring_load_begin(ring);
+    assert_false(name(ring, 9, 10));
+    bring(ring, 1, 9, 10);
+    assert_int_equal(hf_keyring_load_end(ring), 0);
+    assert_true(has(ring, 1));
+    assert_int_equal(ring->count, 1);
+}
+
+static void a_removed_key_is_forgotten_with_its_last_request(void **state)
+{
+    hf_keyring *ring = *state;
+    bring(ring, 1, 1, 10);
+    hf_key *key = ring->order[0];
+    uint8_t pubkey[HF_BLS_PUBKEY_BYTES];
+    memcpy(pubkey, key->pubkey, sizeof pubkey);
+    atomic_store(&key->refs, 1);
+    hf_keyring_remove(ring, key);
+    assert_null(hf_keyring_find(ring, pubkey));
+    assert_false(hf_keyring_reap(ring));
+    assert_true(hf_keyring_is_waiting(ring, pubkey));
+    atomic_store(&key->refs, 0);
+    assert_true(hf_keyring_reap(ring));
+    assert_false(hf_keyring_is_waiting(ring, pubkey));
+}
+
+static void the_table_has_an_end(void **state)
+{
+    hf_keyring *ring = *state;
+    for (unsigned i = 0; i < 300; i++) {
+        hf_msg_key frame = key_frame((uint8_t)(i & 0xff), (uint8_t)(i & 0xff), 1);
+        frame.secret[30] = (uint8_t)(1 + (i >> 8));
+        frame.source_id[1] = (uint8_t)(i >> 8);
+        hf_key *key = NULL;
+        assert_int_equal(hf_key_new(ring, &frame, &key).code, HF_OK);
+        hf_keyring_source_loaded(ring, &frame);
+        assert_int_equal(hf_keyring_add(ring, key).code, HF_OK);
+    }
+    hf_msg_key one_more = key_frame(7, 7, 1);
+    hf_key *key = NULL;
+    assert_int_equal(hf_key_new(ring, &one_more, &key).code, HF_LIMIT);
+    assert_int_equal(ring->count, 300);
+    assert_int_equal(ring->by_backend[HF_BACKEND_LOCAL_KEYSTORE], 300);
+}
+
+static void what_is_no_key_is_refused(void **state)
+{
+    hf_keyring *ring = *state;
+    hf_msg_key zero = key_frame(0, 1, 1);
+    hf_msg_key large = key_frame(1, 1, 1);
+    hf_msg_key backend = key_frame(1, 1, 1);
+    hf_key *key = NULL;
+    memset(large.secret, 0xff, sizeof large.secret);
+    backend.backend = HF_BACKEND_COUNT;
+    assert_int_equal(hf_key_new(ring, &zero, &key).code, HF_CRYPTO);
+    assert_int_equal(hf_key_new(ring, &large, &key).code, HF_CRYPTO);
+    assert_int_equal(hf_key_new(ring, &backend, &key).code, HF_INVALID_INPUT);
+    assert_null(key);
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_load_brings_keys_and_the_next_knows_their_files),
+        TEST(a_vanished_file_takes_its_key_along),
+        TEST(a_file_that_changed_but_failed_keeps_its_key),
+        TEST(a_file_with_another_key_replaces_the_old_one),
+        TEST(a_key_follows_its_file_to_a_new_name),
+        TEST(a_removed_key_is_forgotten_with_its_last_request),
+        TEST(the_table_has_an_end),
+        TEST(what_is_no_key_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
