@@ -78,10 +78,10 @@ static void build_tables(const hf_cli_command *command, getopt_tables *tables)
     tables->letters[used++] = 'h';
     for (size_t i = 0; i < command->option_count; i++) {
         const hf_cli_option *option = &command->options[i];
-        tables->longs[i] = (struct option){
-            .name = option->name,
-            .has_arg = option->argument == NULL ? no_argument : required_argument,
-            .val = FIRST_LONG + (int)i};
+        tables->longs[i] =
+            (struct option){.name = option->name,
+                            .has_arg = option->argument == NULL ? no_argument : required_argument,
+                            .val = FIRST_LONG + (int)i};
         if (option->letter != 0) {
             tables->letters[used++] = option->letter;
             if (option->argument != NULL) {
@@ -107,8 +107,8 @@ static const hf_cli_option *option_of(const hf_cli_command *command, int value)
 static int take_option(const hf_cli_command *command, const hf_cli_option *option,
                        const char *argument)
 {
-    bool is_twice = (option->text != NULL && *option->text != NULL) ||
-                    (option->on != NULL && *option->on);
+    bool is_twice =
+        (option->text != NULL && *option->text != NULL) || (option->on != NULL && *option->on);
     if (is_twice) {
         return hf_cli_complain(HF_EXIT_USAGE, "--%s: given twice; see holdfast %s --help",
                                option->name, command->name);
@@ -144,8 +144,8 @@ static int complain_of_option(const hf_cli_command *command, int answer, char **
                                option->argument);
     }
     if (option != NULL || optopt == 'h') {
-        return hf_cli_complain(HF_EXIT_USAGE, "%.*s: takes no argument",
-                               (int)strcspn(typed, "="), typed);
+        return hf_cli_complain(HF_EXIT_USAGE, "%.*s: takes no argument", (int)strcspn(typed, "="),
+                               typed);
     }
     return hf_cli_complain(HF_EXIT_USAGE, "%s: no such option; see holdfast %s --help",
                            optopt != 0 ? letter : typed, command->name);
@@ -155,8 +155,8 @@ static int check_arguments(const hf_cli_command *command, int argc, char **argv)
 {
     int given = argc - optind;
     if (given < command->least) {
-        return hf_cli_complain(HF_EXIT_USAGE, "%s: needs %s; see holdfast %s --help",
-                               command->name, command->arguments, command->name);
+        return hf_cli_complain(HF_EXIT_USAGE, "%s: needs %s; see holdfast %s --help", command->name,
+                               command->arguments, command->name);
     }
     if (given > command->most) {
         return hf_cli_complain(HF_EXIT_USAGE, "%s: does not go with %s; see holdfast %s --help",

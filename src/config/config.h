@@ -21,10 +21,10 @@ typedef struct hf_config {
     uint32_t request_timeout_ms;
     uint32_t max_connections;
     uint32_t max_body_bytes;
-    uint32_t fronts;                 /* server.fronts: front processes, default 2 */
-    uint32_t sign_threads;           /* server.sign_threads: 0 for one a core */
-    uint32_t max_in_flight;          /* server.max_in_flight */
-    uint32_t idle_timeout_seconds;   /* server.idle_timeout_seconds, default 120, at least 75 */
+    uint32_t fronts;               /* server.fronts: front processes, default 2 */
+    uint32_t sign_threads;         /* server.sign_threads: 0 for one a core */
+    uint32_t max_in_flight;        /* server.max_in_flight */
+    uint32_t idle_timeout_seconds; /* server.idle_timeout_seconds, default 120, at least 75 */
     uint32_t max_keys;
     char tls_cert[HF_PATH_LEN];
     char tls_key[HF_PATH_LEN];
@@ -39,7 +39,7 @@ typedef struct hf_config {
     hf_key_source key_sources[HF_KEY_SOURCES_MAX];
     uint32_t key_source_count;
     bool require_all_keys;
-    bool key_manager_enabled;        /* key_manager.enabled, default true */
+    bool key_manager_enabled;                 /* key_manager.enabled, default true */
     char key_manager_token_file[HF_PATH_LEN]; /* default DATA_DIR/key-manager-token */
 
     char store_path[HF_PATH_LEN]; /* absolute */

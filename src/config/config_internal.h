@@ -58,8 +58,9 @@ typedef enum hf_origin_kind {
 
 typedef struct hf_origin {
     hf_origin_kind kind;
-    uint32_t line;    /* FILE */
-    const char *name; /* FILE: the file; FLAG: "--listen"; ENVIRONMENT: none, it follows from the key */
+    uint32_t line; /* FILE */
+    const char
+        *name; /* FILE: the file; FLAG: "--listen"; ENVIRONMENT: none, it follows from the key */
 } hf_origin;
 
 typedef enum hf_value_type {
@@ -134,7 +135,7 @@ typedef struct hf_settings {
     hf_setting values[HF_KEY_COUNT_MAX]; /* by index into hf_config_keys */
     hf_source_draft sources[HF_KEY_SOURCES_MAX];
     uint32_t source_count;
-    char keystore_dir[HF_PATH_LEN];  /* of the flags or the environment */
+    char keystore_dir[HF_PATH_LEN]; /* of the flags or the environment */
     char password_file[HF_PATH_LEN];
     bool network_is_mapping;
     hf_network_draft network_draft;
@@ -158,8 +159,8 @@ const char *hf_config_key_suggest(const char *path);
 
 /* Writes "FILE:LINE: key: ", "HOLDFAST_X: " or "--flag: " and the sentence; USAGE. */
 hf_status hf_config_refuse(const hf_origin *origin, const char *path, hf_error *err,
-                           const char *fmt, ...) __attribute__((format(printf, 4, 5)))
-    HF_MUST_CHECK;
+                           const char *fmt, ...)
+    __attribute__((format(printf, 4, 5))) HF_MUST_CHECK;
 
 /* Parses text for the key and stores it with its origin. */
 hf_status hf_config_set(hf_settings *settings, const hf_config_key *key, const char *text,
@@ -181,19 +182,18 @@ hf_status hf_config_apply_file(hf_settings *settings, const hf_yaml_doc *doc,
 hf_status hf_config_finish(hf_settings *settings, const hf_config_flags *flags,
                            hf_error *err) HF_MUST_CHECK;
 
-/* ---- networks ----------------------------------------------------------------------------- */
+/* Every key with its value and origin, as YAML. */
+hf_status hf_config_print(const hf_settings *settings, hf_buf *out) HF_MUST_CHECK;
 
-/* Names that hf_eth_network_find knows, NULL at the end. */
-extern const char *const hf_config_network_names[];
+/* ---- networks ----------------------------------------------------------------------------- */
 
 void hf_network_draft_init(hf_network_draft *draft);
 /*
- * Takes the nodes of doc beneath prefix ("network." or ""). Lower-case names are Holdfast's and must
- * be known; upper-case ones are a consensus client's, of which most are passed over.
+ * Takes the nodes of doc beneath prefix ("network." or ""). Lower-case names are Holdfast's and
+ * must be known; upper-case ones are a consensus client's, of which most are passed over.
  */
 hf_status hf_network_draft_apply(hf_network_draft *draft, const hf_yaml_doc *doc,
-                                 const char *prefix, const char *name,
-                                 hf_error *err) HF_MUST_CHECK;
+                                 const char *prefix, const char *name, hf_error *err) HF_MUST_CHECK;
 /* The same from a file, and from genesis_validators_root.txt beside it where there is one. */
 hf_status hf_network_draft_apply_file(hf_network_draft *draft, const char *path,
                                       hf_error *err) HF_MUST_CHECK;

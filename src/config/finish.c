@@ -68,9 +68,8 @@ static hf_status check_key_files(const hf_settings *settings, hf_error *err)
         if (!settings->values[i].is_set || (key->flags & HF_KEY_FILE_EXISTS) == 0) {
             continue;
         }
-        hf_status st = (key->flags & HF_KEY_FILE_PRIVATE) != 0
-                           ? check_private_file(path, &why)
-                           : check_readable(path, false, &why);
+        hf_status st = (key->flags & HF_KEY_FILE_PRIVATE) != 0 ? check_private_file(path, &why)
+                                                               : check_readable(path, false, &why);
         if (hf_failed(st)) {
             return refuse_key(settings, key->path, err, why.msg);
         }
@@ -116,9 +115,8 @@ static hf_status refuse_source(const hf_settings *settings, size_t index, const 
                                hf_error *err, const char *what)
 {
     char path[HF_YAML_PATH_LEN];
-    hf_origin origin = {.kind = HF_ORIGIN_FILE,
-                        .line = settings->sources[index].line,
-                        .name = settings->file};
+    hf_origin origin = {
+        .kind = HF_ORIGIN_FILE, .line = settings->sources[index].line, .name = settings->file};
     (void)snprintf(path, sizeof path, "signing_keys[%zu].%s", index, member);
     return hf_config_refuse(&origin, path, err, "%s", what);
 }
@@ -278,8 +276,7 @@ static bool is_loopback(const char *address)
     if (inet_pton(AF_INET6, address, &six) != 1) {
         return false;
     }
-    return IN6_IS_ADDR_LOOPBACK(&six) ||
-           (IN6_IS_ADDR_V4MAPPED(&six) && six.s6_addr[12] == 127);
+    return IN6_IS_ADDR_LOOPBACK(&six) || (IN6_IS_ADDR_V4MAPPED(&six) && six.s6_addr[12] == 127);
 }
 
 static hf_status finish_tls(const hf_settings *settings, hf_error *err)
@@ -288,10 +285,9 @@ static hf_status finish_tls(const hf_settings *settings, hf_error *err)
     bool has_cert = config->tls_cert[0] != '\0';
     bool has_key = config->tls_key[0] != '\0';
     if (has_cert != has_key) {
-        return has_cert ? refuse_key(settings, "server.tls.cert", err,
-                                     "needs server.tls.key as well")
-                        : refuse_key(settings, "server.tls.key", err,
-                                     "needs server.tls.cert as well");
+        return has_cert
+                   ? refuse_key(settings, "server.tls.cert", err, "needs server.tls.key as well")
+                   : refuse_key(settings, "server.tls.key", err, "needs server.tls.cert as well");
     }
     if (!has_cert && config->tls_client_ca[0] != '\0') {
         return refuse_key(settings, "server.tls.client_ca", err,
@@ -343,8 +339,8 @@ static hf_status finish_mapping(hf_settings *settings, const char *root, hf_erro
             return hf_error_wrap(err, st, "--genesis-validators-root");
         }
     }
-    if (hf_failed(hf_network_draft_finish(&settings->network_draft, &settings->config.network,
-                                          &why))) {
+    if (hf_failed(
+            hf_network_draft_finish(&settings->network_draft, &settings->config.network, &why))) {
         return refuse_key(settings, "network", err, why.msg);
     }
     return hf_ok();

@@ -258,10 +258,9 @@ static hf_status apply_listen(hf_settings *settings, const char *option, const c
     bool in_brackets = colon != NULL && text[0] == '[' && colon > text && colon[-1] == ']';
     size_t skip = in_brackets ? 1 : 0;
     size_t len = colon == NULL ? 0 : (size_t)(colon - text) - 2 * skip;
-    if (len == 0 || len >= sizeof address ||
-        (!in_brackets && memchr(text, ':', len) != NULL)) {
-        return hf_fail(err, HF_USAGE,
-                       "%s: give ADDRESS:PORT, such as 127.0.0.1:9000 or [::1]:9000", option);
+    if (len == 0 || len >= sizeof address || (!in_brackets && memchr(text, ':', len) != NULL)) {
+        return hf_fail(err, HF_USAGE, "%s: give ADDRESS:PORT, such as 127.0.0.1:9000 or [::1]:9000",
+                       option);
     }
     memcpy(address, text + skip, len);
     address[len] = '\0';

@@ -33,16 +33,16 @@ enum { ROOT_MEMBER = 1, SLOTS_MEMBER = 3, SLOT_MS_MEMBER = 4 };
 
 static const member members[] = {
     {"name", "CONFIG_NAME", MEMBER_NAME, AT(name), 0, 0, false},
-    {"genesis_validators_root", "GENESIS_VALIDATORS_ROOT", MEMBER_ROOT,
-     AT(genesis_validators_root), 0, 0, true},
+    {"genesis_validators_root", "GENESIS_VALIDATORS_ROOT", MEMBER_ROOT, AT(genesis_validators_root),
+     0, 0, true},
     {"genesis_time", "GENESIS_TIME", MEMBER_NUMBER, AT(genesis_time), 0, INT64_MAX, false},
     {"slots_per_epoch", "SLOTS_PER_EPOCH", MEMBER_NUMBER, AT(slots_per_epoch), 1,
      SLOTS_PER_EPOCH_MAX, false},
     {"slot_ms", "SLOT_DURATION_MS", MEMBER_NUMBER, AT(slot_ms), 1, SLOT_MS_MAX, false},
-    {"genesis_fork_version", "GENESIS_FORK_VERSION", MEMBER_VERSION, AT(genesis_fork_version), 0,
-     0, true},
-    {"capella_fork_version", "CAPELLA_FORK_VERSION", MEMBER_VERSION, AT(capella_fork_version), 0,
-     0, true},
+    {"genesis_fork_version", "GENESIS_FORK_VERSION", MEMBER_VERSION, AT(genesis_fork_version), 0, 0,
+     true},
+    {"capella_fork_version", "CAPELLA_FORK_VERSION", MEMBER_VERSION, AT(capella_fork_version), 0, 0,
+     true},
     {"deneb_fork_epoch", "DENEB_FORK_EPOCH", MEMBER_NUMBER, AT(deneb_epoch), 0, UINT64_MAX, true},
     {"electra_fork_epoch", "ELECTRA_FORK_EPOCH", MEMBER_NUMBER, AT(electra_epoch), 0, UINT64_MAX,
      false},
@@ -64,8 +64,7 @@ void hf_network_draft_init(hf_network_draft *draft)
     draft->network.gloas_epoch = HF_EPOCH_NEVER;
 }
 
-static hf_status set_member(hf_network_draft *draft, size_t index, const char *text,
-                            hf_error *why)
+static hf_status set_member(hf_network_draft *draft, size_t index, const char *text, hf_error *why)
 {
     const member *m = &members[index];
     void *field = (char *)&draft->network + m->offset;
@@ -134,9 +133,10 @@ static hf_status apply_entry(hf_network_draft *draft, const hf_yaml_entry *entry
     }
     bool is_client_key = isupper((unsigned char)key[0]) != 0;
     if (index == HF_NETWORK_MEMBERS && !is_client_key) {
-        return hf_config_refuse(origin, entry->path, err,
-                                "unknown key; a network has name, genesis_validators_root, "
-                                "genesis_fork_version, capella_fork_version, deneb_fork_epoch, ...");
+        return hf_config_refuse(
+            origin, entry->path, err,
+            "unknown key; a network has name, genesis_validators_root, "
+            "genesis_fork_version, capella_fork_version, deneb_fork_epoch, ...");
     }
     if (entry->kind != HF_YAML_SCALAR && entry->kind != HF_YAML_QUOTED) {
         return index == HF_NETWORK_MEMBERS
@@ -296,8 +296,8 @@ hf_status hf_network_from_root(const char *root, hf_network *ret_network, hf_err
 {
     hf_network_draft draft;
     hf_network_draft_init(&draft);
-    hf_status st = hf_error_wrap(err, hf_network_draft_root(&draft, root, err),
-                                 "--genesis-validators-root");
+    hf_status st =
+        hf_error_wrap(err, hf_network_draft_root(&draft, root, err), "--genesis-validators-root");
     if (hf_failed(st)) {
         return st;
     }

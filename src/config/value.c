@@ -63,8 +63,8 @@ hf_status hf_config_absolute(const char *folder, const char *path, char out[HF_P
     if (hf_failed(st)) {
         return hf_fail(err, HF_USAGE, "the path is longer than %d bytes", HF_PATH_LEN - 1);
     }
-    memcpy(out, copy, sizeof copy);
-    return hf_ok();
+    memset(out, 0, HF_PATH_LEN); /* it may travel in a frame: no old bytes behind the text */
+    return hf_str_copy(out, HF_PATH_LEN, copy);
 }
 
 /* ---- one function a type; each returns its sentence in why -------------------------------- */
@@ -148,8 +148,7 @@ static hf_status set_path(const hf_settings *settings, const hf_config_key *key,
     if (key->type == HF_VALUE_DATA_PATH) {
         return hf_str_copy(field, HF_PATH_LEN, text); /* made absolute when data_dir is known */
     }
-    const char *folder =
-        origin->kind == HF_ORIGIN_FILE ? settings->file_dir : settings->work_dir;
+    const char *folder = origin->kind == HF_ORIGIN_FILE ? settings->file_dir : settings->work_dir;
     return hf_config_absolute(folder, text, field, why);
 }
 

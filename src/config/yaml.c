@@ -8,7 +8,7 @@
 #include <yaml.h>
 
 typedef struct level {
-    size_t entry;    /* index of the container's own entry; SIZE_MAX for the top */
+    size_t entry; /* index of the container's own entry; SIZE_MAX for the top */
     bool is_list;
     bool has_key;    /* a key was read, its value comes next */
     uint32_t next;   /* index of the next list item */

@@ -1,0 +1,262 @@
+/* Each key of the table: a value that is taken, a value that is not, and the sentence for it. */
+#include "scratch.h"
+
+#include "config/config_internal.h"
+
+#define D "data_dir: data\n"
+#define AT3 "holdfast.yaml:3: "
+#define LATER_SENTENCE "not in this version of Holdfast; remove the key"
+
+typedef struct key_case {
+    const char *path;
+    const char *good; /* a whole file; NULL for a key that this version refuses */
+    const char *bad;
+    const char *sentence;
+} key_case;
+
+#define NUMBER_CASE(section, key, good_value, bad_value, range)                                    \
+    {                                                                                              \
+        section "." key, D section ":\n  " key ": " good_value "\n",                               \
+            D section ":\n  " key ": " bad_value "\n",                                             \
+            AT3 section "." key ": " bad_value ": give a number from " range                       \
+    }
+#define WORD_CASE(section, key, good_value, words)                                                 \
+    {                                                                                              \
+        section "." key, D section ":\n  " key ": " good_value "\n",                               \
+            D section ":\n  " key ": maybe\n", AT3 section "." key ": maybe: give one of: " words  \
+    }
+#define TLS "server:\n  tls:\n    cert: cert.pem\n    key: key.pem\n"
+#define NETWORK                                                                                    \
+    "network:\n  genesis_validators_root: \"" ROOT_HEX "\"\n  genesis_fork_version: 0x10000038\n"  \
+    "  capella_fork_version: 0x40000038\n  deneb_fork_epoch: 0\n"
+#define NETWORK_CASE(key, good_value, bad_value, what)                                             \
+    {                                                                                              \
+        "network." key, D NETWORK "  " key ": " good_value "\n",                                   \
+            D "network:\n  " key ": " bad_value "\n", AT3 "network." key ": " what                 \
+    }
+#define EPOCHS "give a number from 0 to 18446744073709551615"
+#define LOCAL "signing_keys:\n  - backend: local-keystore\n    keystore_dir: keys\n"
+#define LATER_SOURCE(key)                                                                          \
+    {                                                                                              \
+        "signing_keys[]." key, NULL, D "signing_keys:\n  - " key ": x\n",                          \
+            AT3 "signing_keys[0]." key ": " LATER_SENTENCE                                         \
+    }
+#define LATER_CASE(section, key)                                                                   \
+    {                                                                                              \
+        section "." key, NULL, D section ":\n  " key ": x\n",                                      \
+            AT3 section "." key ": " LATER_SENTENCE                                                \
+    }
+
+static const key_case cases[] = {
+    {"data_dir", D, "\ndata_dir: cert.pem\n", "holdfast.yaml:2: data_dir: not a folder; give one"},
+    {"network", D "network: hoodi\n", D "network: atlantis\n",
+     "holdfast.yaml:2: network: unknown network; give mainnet, sepolia, holesky, hoodi, gnosis, "
+     "chiado, or the path of a YAML file (with a / or ending in .yaml)"},
+    {"network.name", D NETWORK "  name: devnet\n",
+     D "network:\n  name: a-name-that-is-longer-than-31-letters\n",
+     AT3 "network.name: longer than 31 letters"},
+    {"network.config", D "network:\n  config: net.yaml\n  deneb_fork_epoch: 7\n",
+     D "network:\n  config: gone.yaml\n", NULL},
+    {"network.genesis_validators_root", D NETWORK, D "network:\n  genesis_validators_root: 0x11\n",
+     AT3 "network.genesis_validators_root: give 32 bytes in hex"},
+    {"network.genesis_fork_version", D NETWORK, D "network:\n  genesis_fork_version: 1\n",
+     AT3 "network.genesis_fork_version: give 4 bytes in hex, such as 0x10000038"},
+    {"network.capella_fork_version", D NETWORK, D "network:\n  capella_fork_version: x\n",
+     AT3 "network.capella_fork_version: give 4 bytes in hex, such as 0x10000038"},
+    {"network.deneb_fork_epoch", D NETWORK, D "network:\n  deneb_fork_epoch: soon\n",
+     AT3 "network.deneb_fork_epoch: " EPOCHS},
+    NETWORK_CASE("genesis_time", "1700000000", "-1", "give a number from 0 to 9223372036854775807"),
+    NETWORK_CASE("slots_per_epoch", "8", "0", "give a number from 1 to 1024"),
+    NETWORK_CASE("slot_ms", "5000", "0", "give a number from 1 to 3600000"),
+    NETWORK_CASE("electra_fork_epoch", "18446744073709551615", "1.5", EPOCHS),
+    NETWORK_CASE("gloas_fork_epoch", "9", "0x1", EPOCHS),
+
+    {"server.listen_address", D "server:\n  listen_address: ::1\n",
+     D "server:\n  listen_address: example.org\n",
+     AT3 "server.listen_address: example.org: give a numeric address such as 127.0.0.1, ::1 or "
+         "0.0.0.0, or localhost"},
+    NUMBER_CASE("server", "listen_port", "0", "65536", "0 to 65535"),
+    NUMBER_CASE("server", "request_timeout_ms", "100", "99", "100 to 600000"),
+    NUMBER_CASE("server", "max_connections", "1", "0", "1 to 65536"),
+    NUMBER_CASE("server", "max_body_bytes", "4096", "1e6", "4096 to 67108864"),
+    NUMBER_CASE("server", "fronts", "16", "17", "1 to 16"),
+    NUMBER_CASE("server", "sign_threads", "0", "-1", "0 to 256"),
+    NUMBER_CASE("server", "max_in_flight", "1", "0", "1 to 65536"),
+    NUMBER_CASE("server", "idle_timeout_seconds", "75", "74", "75 to 86400"),
+    {"server.tls.cert", D TLS, D "server:\n  tls: {cert: cert.pem}\n",
+     AT3 "server.tls.cert: needs server.tls.key as well"},
+    {"server.tls.key", D TLS, D "server:\n  tls: {key: key.pem}\n",
+     AT3 "server.tls.key: needs server.tls.cert as well"},
+    {"server.tls.client_ca", D TLS "    client_ca: ca.pem\n",
+     D "server:\n  tls: {client_ca: ca.pem}\n",
+     AT3 "server.tls.client_ca: needs server.tls.cert and server.tls.key as well"},
+    {"server.tls.known_clients", D TLS "    known_clients: clients.txt\n",
+     D "server:\n  tls: {known_clients: clients.txt}\n",
+     AT3 "server.tls.known_clients: needs server.tls.cert and server.tls.key as well"},
+    {"server.tls.reload_interval_seconds", D "server:\n  tls: {reload_interval_seconds: 1}\n",
+     D "server:\n  tls: {reload_interval_seconds: 0}\n",
+     AT3 "server.tls.reload_interval_seconds: 0: give a number from 1 to 86400"},
+
+    {"metrics.enabled", D "metrics:\n  enabled: false\n", D "metrics:\n  enabled: yes\n",
+     AT3 "metrics.enabled: yes: give true or false"},
+    {"metrics.listen_address", D "metrics:\n  listen_address: 0.0.0.0\n",
+     D "metrics:\n  listen_address: '*'\n",
+     AT3 "metrics.listen_address: *: give a numeric address such as 127.0.0.1, ::1 or 0.0.0.0, or "
+         "localhost"},
+    NUMBER_CASE("metrics", "listen_port", "3001", "http", "0 to 65535"),
+
+    {"signing_keys", D "signing_keys: []\n", D "signing_keys: keys\n",
+     "holdfast.yaml:2: signing_keys: a single value, where a list is wanted"},
+    {"signing_keys[].backend", D LOCAL "    password_file: pw.txt\n",
+     D "signing_keys:\n  - backend: floppy\n",
+     AT3 "signing_keys[0].backend: unknown; give local-keystore or web3signer"},
+    {"signing_keys[].keystore_dir", D LOCAL "    password_file: pw.txt\n",
+     D "signing_keys:\n  - backend: local-keystore\n",
+     AT3 "signing_keys[0].keystore_dir: missing; give the folder of the keystores"},
+    {"signing_keys[].password_file", D LOCAL "    password_file: pw.txt\n", D LOCAL,
+     AT3 "signing_keys[0].password_file: give either password_file (one password) or password_dir "
+         "(NAME.txt for each NAME.json)"},
+    {"signing_keys[].password_dir", D LOCAL "    password_dir: passwords\n",
+     D LOCAL "    password_dir: passwords\n    password_file: pw.txt\n",
+     AT3 "signing_keys[0].password_file: give either password_file (one password) or password_dir "
+         "(NAME.txt for each NAME.json)"},
+    {"signing_keys[].config_dir", D "signing_keys:\n  - {backend: web3signer, config_dir: w3s}\n",
+     D "signing_keys:\n  - {backend: web3signer}\n",
+     AT3 "signing_keys[0].config_dir: missing; give the folder of the YAML key files"},
+    LATER_SOURCE("module"),
+    LATER_SOURCE("token_label"),
+    LATER_SOURCE("pin_file"),
+    LATER_SOURCE("connector_url"),
+    LATER_SOURCE("auth_key_id"),
+    LATER_SOURCE("auth_key_password_file"),
+    LATER_SOURCE("cluster_id"),
+    LATER_SOURCE("blob_dir"),
+    LATER_SOURCE("key_id"),
+    LATER_SOURCE("encryption_context"),
+    LATER_SOURCE("address"),
+    LATER_SOURCE("path"),
+    LATER_SOURCE("auth"),
+    {"keystore_dir", NULL, D "keystore_dir: keys\n",
+     "holdfast.yaml:2: keystore_dir: not at this level of the file; it goes into an entry of "
+     "signing_keys"},
+    {"password_file", NULL, D "\npassword_file: pw.txt\n",
+     AT3 "password_file: not at this level of the file; it goes into an entry of signing_keys"},
+    {"require_all_keys", D "require_all_keys: true\n", D "require_all_keys: 'true'\n",
+     "holdfast.yaml:2: require_all_keys: \"true\" is text; write the value without quotes"},
+    {"max_keys", D "max_keys: 10000\n", D "max_keys: 100001\n",
+     "holdfast.yaml:2: max_keys: 100001: give a number from 1 to 100000"},
+    {"key_manager.enabled", D "key_manager:\n  enabled: false\n", D "key_manager:\n  enabled: 0\n",
+     AT3 "key_manager.enabled: 0: give true or false"},
+    {"key_manager.token_file", D "key_manager:\n  token_file: /run/token\n",
+     D "key_manager:\n  token_file: ''\n",
+     AT3 "key_manager.token_file: : an empty path; give one or remove the key"},
+
+    {"slashing_protection.backend", D "slashing_protection:\n  backend: sqlite\n",
+     D "slashing_protection:\n  backend: none\n",
+     AT3 "slashing_protection.backend: none: give one of: sqlite"},
+    {"slashing_protection.path", D "slashing_protection:\n  path: a.sqlite\n",
+     D "slashing_protection:\n  path:\n",
+     AT3 "slashing_protection.path: no value; give one or remove the key"},
+    LATER_CASE("slashing_protection", "url"),
+    LATER_CASE("slashing_protection", "url_file"),
+    LATER_CASE("slashing_protection", "auto_migrate"),
+    NUMBER_CASE("slashing_protection", "keep_epochs", "0", "all", "0 to 1000000000"),
+    WORD_CASE("slashing_protection", "start_guard", "off", "auto off"),
+
+    {"policies", D "policies: {}\n", D "policies: {a: b}\n",
+     "holdfast.yaml:2: policies: " LATER_SENTENCE},
+    WORD_CASE("auth", "mode", "none", "none"),
+    {"canary_keys", D "canary_keys: []\n", D "canary_keys: [{action: deny}]\n",
+     "holdfast.yaml:2: canary_keys: " LATER_SENTENCE},
+    LATER_CASE("audit", "path"),
+    LATER_CASE("audit", "sync"),
+
+    WORD_CASE("hardening", "seccomp", "off", "off prefer require"),
+    WORD_CASE("hardening", "landlock", "require", "off prefer require"),
+    WORD_CASE("hardening", "mlock", "prefer", "off prefer require"),
+    WORD_CASE("hardening", "no_dump", "prefer", "off prefer require"),
+    WORD_CASE("log", "format", "json", "text json"),
+    WORD_CASE("log", "level", "debug", "debug info unusual broken"),
+};
+
+static void every_key_takes_good_and_refuses_bad(void **state)
+{
+    (void)state;
+    hf_config *config = calloc(1, sizeof *config);
+    char gone[256];
+    assert_non_null(config);
+    scratch_write("net.yaml",
+                  "GENESIS_VALIDATORS_ROOT: '" ROOT_HEX "'\nGENESIS_FORK_VERSION: 0x10000038\n"
+                  "CAPELLA_FORK_VERSION: 0x40000038\n",
+                  0644);
+    (void)snprintf(gone, sizeof gone, "%s: No such file or directory", scratch_path("gone.yaml"));
+    for (size_t i = 0; i < HF_ARRAY_LEN(cases); i++) {
+        if (cases[i].good != NULL) {
+            assert_loads(cases[i].good, config);
+        }
+        assert_refused(cases[i].bad, cases[i].sentence == NULL ? gone : cases[i].sentence);
+    }
+    free(config);
+}
+
+static void every_key_has_a_case(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < hf_config_key_count; i++) {
+        size_t found = 0;
+        for (size_t j = 0; j < HF_ARRAY_LEN(cases); j++) {
+            found += strcmp(cases[j].path, hf_config_keys[i].path) == 0;
+        }
+        if (found != 1) {
+            fail_msg("%s has %zu cases", hf_config_keys[i].path, found);
+        }
+    }
+    assert_int_equal(HF_ARRAY_LEN(cases), hf_config_key_count);
+}
+
+/* The features to come are refused by name, wherever their words stand. */
+static void later_features_are_refused(void **state)
+{
+    (void)state;
+    static const char *const backends[] = {"sealed",       "pkcs11",  "yubihsm",
+                                           "aws-cloudhsm", "aws-kms", "vault"};
+    char text[256];
+    for (size_t i = 0; i < HF_ARRAY_LEN(backends); i++) {
+        (void)snprintf(text, sizeof text, D "signing_keys:\n  - {backend: %s}\n", backends[i]);
+        assert_refused(text, AT3 "signing_keys[0].backend: not in this version of Holdfast; it "
+                                 "has: local-keystore web3signer");
+    }
+    assert_refused(D "slashing_protection:\n  backend: postgres\n",
+                   AT3 "slashing_protection.backend: postgres: not in this version of Holdfast; it "
+                       "has: sqlite");
+    assert_refused(D "slashing_protection:\n  backend: dynamodb\n",
+                   AT3 "slashing_protection.backend: dynamodb: not in this version of Holdfast; it "
+                       "has: sqlite");
+    assert_refused(D "slashing_protection:\n  start_guard: always\n",
+                   AT3 "slashing_protection.start_guard: always: not in this version of Holdfast; "
+                       "it has: auto off");
+    assert_refused(D "auth:\n  mode: tokens\n",
+                   AT3 "auth.mode: tokens: not in this version of Holdfast; it has: none");
+}
+
+static void secrets_do_not_reach_errors(void **state)
+{
+    (void)state;
+    static hf_config config;
+    hf_error err = {0};
+    hf_status st = scratch_load(D "slashing_protection: {url: 'postgres://u:hunter2@h/d'}\n", NULL,
+                                &config, &err);
+    assert_int_equal(st.code, HF_USAGE);
+    assert_null(strstr(err.msg, "hunter2"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_key_takes_good_and_refuses_bad),
+        cmocka_unit_test(every_key_has_a_case),
+        cmocka_unit_test(later_features_are_refused),
+        cmocka_unit_test(secrets_do_not_reach_errors),
+    };
+    return cmocka_run_group_tests_name("config keys", tests, scratch_enter, scratch_leave);
+}
