@@ -248,7 +248,7 @@ typedef struct hf_msg_loader_config {
     uint64_t kdf_memory_bytes;      /* 0: half of MemAvailable; shared by all workers */
     char imported_dir[HF_PATH_LEN]; /* DATA_DIR/imported: keystores kept by the key manager API */
     uint32_t source_count;
-    uint32_t reserved2;
+    uint32_t file_timeout_seconds; /* processor time for one file; 0 for the default */
     hf_key_source sources[HF_KEY_SOURCES_MAX];
 } hf_msg_loader_config;
 

@@ -1,0 +1,238 @@
+/* Looking into key files: first what they are and want (survey), then the key itself (open). */
+#include "custody.h"
+
+#include <limits.h>
+#include <sodium.h>
+#include <sys/stat.h>
+
+#define YAML_MAX_BYTES (1U << 20)
+/* Other files of staking tools show what they are within this length. */
+#define PEEK_BYTES 4096
+
+/* ---- stamps -------------------------------------------------------------------------------- */
+
+/* Mixes in what changes when a file is replaced or written; zeros when it is not there. */
+static void stamp_add(crypto_generichash_state *state, const char *path)
+{
+    struct stat info;
+    uint8_t words[4 * 8] = {0};
+    if (path != NULL && path[0] != '\0' && stat(path, &info) == 0) {
+        hf_le64_put(words, (uint64_t)info.st_mtim.tv_sec);
+        hf_le64_put(words + 8, (uint64_t)info.st_mtim.tv_nsec);
+        hf_le64_put(words + 16, (uint64_t)info.st_size);
+        hf_le64_put(words + 24, (uint64_t)info.st_ino);
+    }
+    (void)crypto_generichash_update(state, words, sizeof words);
+}
+
+static uint64_t stamp_of(const char *path, const char *password_path, const char *third_path)
+{
+    crypto_generichash_state state;
+    uint8_t digest[crypto_generichash_BYTES_MIN];
+    (void)crypto_generichash_init(&state, NULL, 0, sizeof digest);
+    stamp_add(&state, path);
+    stamp_add(&state, password_path);
+    stamp_add(&state, third_path);
+    (void)crypto_generichash_final(&state, digest, sizeof digest);
+    uint64_t stamp = hf_le64_get(digest);
+    return stamp == 0 ? 1 : stamp; /* 0 says: no stamp yet */
+}
+
+/* ---- survey -------------------------------------------------------------------------------- */
+
+static bool holds(hf_bytes text, const char *word)
+{
+    return memmem(text.ptr, text.len, word, strlen(word)) != NULL;
+}
+
+bool hf_custody_is_foreign(hf_bytes json)
+{
+    hf_bytes head = {json.ptr, json.len < PEEK_BYTES ? json.len : PEEK_BYTES};
+    size_t i = 0;
+    while (i < head.len && strchr(" \t\r\n", head.ptr[i]) != NULL && head.ptr[i] != '\0') {
+        i++;
+    }
+    if (i == head.len || holds(head, "\"crypto\"")) {
+        return false;
+    }
+    return head.ptr[i] == '[' || holds(head, "\"interchange_format_version\"") ||
+           holds(head, "\"deposit_data_root\"");
+}
+
+static uint64_t kdf_memory_of(const char *path, uint8_t *ret_is_foreign)
+{
+    hf_buf *json = NULL;
+    uint64_t bytes = 0;
+    if (hf_failed(hf_file_read(path, HF_KEYSTORE_MAX_BYTES, &json, NULL))) {
+        return 0;
+    }
+    hf_bytes view = hf_bytes_from(hf_buf_peek(json), hf_buf_len(json));
+    *ret_is_foreign = hf_custody_is_foreign(view);
+    if (hf_failed(hf_keystore_kdf_memory(view, &bytes, NULL))) {
+        bytes = 0;
+    }
+    hf_buf_free(json);
+    return bytes;
+}
+
+/* The folder that a path lies in. LIMIT when it does not fit. */
+static hf_status folder_of(const char *path, char out[PATH_MAX])
+{
+    const char *slash = strrchr(path, '/');
+    return hf_str_format(out, PATH_MAX, "%.*s", slash == NULL ? 0 : (int)(slash - path), path);
+}
+
+static void survey_document(const hf_key_file *file, hf_bytes yaml, uint32_t n, const char *folder,
+                            hf_key_facts *fact)
+{
+    hf_key_document doc = {.type = HF_KEY_DOCUMENT_RAW};
+    uint8_t is_foreign = 0;
+    memset(fact, 0, sizeof *fact);
+    fact->document = n;
+    if (!hf_failed(hf_key_file_parse(yaml, n, folder, &doc, NULL)) &&
+        doc.type == HF_KEY_DOCUMENT_KEYSTORE) {
+        memcpy(fact->keystore_path, doc.keystore_path, sizeof fact->keystore_path);
+        memcpy(fact->password_path, doc.password_path, sizeof fact->password_path);
+        fact->kdf_memory_bytes = kdf_memory_of(doc.keystore_path, &is_foreign);
+    }
+    fact->stamp = stamp_of(file->path, doc.keystore_path, doc.password_path);
+    hf_wipe(&doc, sizeof doc);
+}
+
+static size_t survey_yaml(const hf_key_file *file, hf_key_facts *ret_facts)
+{
+    char folder[PATH_MAX];
+    hf_buf *text = NULL;
+    size_t n = 0;
+    if (!hf_failed(folder_of(file->path, folder)) &&
+        !hf_failed(hf_file_read(file->path, YAML_MAX_BYTES, &text, NULL))) {
+        hf_bytes yaml = hf_bytes_from(hf_buf_peek(text), hf_buf_len(text));
+        n = hf_key_file_count_documents(yaml);
+        n = n > HF_KEY_DOCUMENTS_MAX ? 0 : n;
+        for (size_t i = 0; i < n; i++) {
+            survey_document(file, yaml, (uint32_t)i, folder, &ret_facts[i]);
+        }
+    }
+    hf_buf_free(text);
+    return n;
+}
+
+size_t hf_custody_survey(const hf_key_file *file, hf_key_facts ret_facts[HF_KEY_DOCUMENTS_MAX])
+{
+    if (file->backend == HF_BACKEND_WEB3SIGNER) {
+        size_t n = survey_yaml(file, ret_facts);
+        if (n > 0) {
+            return n;
+        }
+    }
+    hf_key_facts fact = {.stamp = stamp_of(file->path, file->password_path, NULL)};
+    if (file->backend != HF_BACKEND_WEB3SIGNER) {
+        fact.kdf_memory_bytes = kdf_memory_of(file->path, &fact.is_foreign);
+    }
+    ret_facts[0] = fact;
+    return 1;
+}
+
+/* ---- opening ------------------------------------------------------------------------------- */
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash == NULL ? path : slash + 1;
+}
+
+/* Errors of base begin with the whole path, which is said elsewhere or takes too much room. */
+static void drop_path(hf_error *err, const char *path)
+{
+    size_t len = strlen(path);
+    if (err != NULL && strncmp(err->msg, path, len) == 0 && strncmp(err->msg + len, ": ", 2) == 0) {
+        memmove(err->msg, err->msg + len + 2, strlen(err->msg + len + 2) + 1);
+    }
+}
+
+static hf_status read_password(const char *path, hf_buf **ret_password, hf_error *err)
+{
+    hf_status st = hf_file_check_private(path, err);
+    if (!hf_failed(st)) {
+        st = hf_file_read(path, HF_PASSWORD_MAX_BYTES, ret_password, err);
+    }
+    if (hf_failed(st)) {
+        drop_path(err, path);
+        st = hf_error_wrap(err, st, "password file %s", base_name(path));
+    }
+    return st;
+}
+
+static hf_status open_keystore(const char *path, const char *password_path,
+                               const hf_keystore_limits *limits, hf_bls_key *ret_key, hf_error *err)
+{
+    hf_buf *password = NULL;
+    hf_buf *json = NULL;
+    hf_status st = hf_file_read(path, HF_KEYSTORE_MAX_BYTES, &json, err);
+    if (hf_failed(st)) {
+        drop_path(err, path);
+        goto out;
+    }
+    st = read_password(password_path, &password, err);
+    if (hf_failed(st)) {
+        goto out;
+    }
+    st = hf_keystore_decrypt(hf_bytes_from(hf_buf_peek(json), hf_buf_len(json)),
+                             hf_bytes_from(hf_buf_peek(password), hf_buf_len(password)), limits,
+                             ret_key, err);
+out:
+    hf_buf_free(password);
+    hf_buf_free(json);
+    return st;
+}
+
+static hf_status open_raw(const char *path, const hf_key_document *doc, hf_bls_key *ret_key,
+                          hf_error *err)
+{
+    hf_status st = hf_file_check_private(path, err);
+    if (hf_failed(st)) {
+        drop_path(err, path);
+        return st;
+    }
+    st = hf_bls_key_from_bytes(doc->secret, ret_key);
+    return hf_failed(st) ? hf_fail(err, HF_CRYPTO, "privateKey is not a BLS12-381 secret key") : st;
+}
+
+static hf_status open_document(const hf_key_file *file, const hf_keystore_limits *limits,
+                               hf_bls_key *ret_key, hf_error *err)
+{
+    char folder[PATH_MAX];
+    hf_buf *text = NULL;
+    hf_key_document doc = {.type = HF_KEY_DOCUMENT_RAW};
+    hf_status st = folder_of(file->path, folder);
+    if (hf_failed(st)) {
+        return hf_fail(err, st.code, "path too long");
+    }
+    st = hf_file_read(file->path, YAML_MAX_BYTES, &text, err);
+    if (hf_failed(st)) {
+        drop_path(err, file->path);
+        return st;
+    }
+    st = hf_key_file_parse(hf_bytes_from(hf_buf_peek(text), hf_buf_len(text)), file->document,
+                           folder, &doc, err);
+    hf_buf_free(text);
+    if (!hf_failed(st) && doc.type == HF_KEY_DOCUMENT_RAW) {
+        st = open_raw(file->path, &doc, ret_key, err);
+    } else if (!hf_failed(st)) {
+        st = open_keystore(doc.keystore_path, doc.password_path, limits, ret_key, err);
+        if (hf_failed(st)) {
+            st = hf_error_wrap(err, st, "%s", base_name(doc.keystore_path));
+        }
+    }
+    hf_wipe(&doc, sizeof doc);
+    return st;
+}
+
+hf_status hf_custody_open(const hf_key_file *file, const hf_keystore_limits *limits,
+                          hf_bls_key *ret_key, hf_error *err)
+{
+    if (file->backend == HF_BACKEND_WEB3SIGNER) {
+        return open_document(file, limits, ret_key, err);
+    }
+    return open_keystore(file->path, file->password_path, limits, ret_key, err);
+}
