@@ -1,6 +1,8 @@
 /*
- * interchange: EIP-3076 JSON, version 5, to and from hf_message records. Streams: neither direction
- * holds more than the JSON text itself and one page of records.
+ * interchange: EIP-3076 JSON, version 5, to and from hf_message records.
+ *
+ * Writing holds the text and one validator's votes. Parsing holds a tree of six to twelve times the
+ * text: a caller that must stay small bounds the text.
  */
 #ifndef HF_INTERCHANGE_H
 #define HF_INTERCHANGE_H
@@ -9,6 +11,8 @@
 #include "protect/protect.h"
 
 #define HF_INTERCHANGE_PAGE 64
+/* Half a million records are about 100 MB. */
+#define HF_INTERCHANGE_MAX_BYTES (256U << 20)
 
 /* Takes up to HF_INTERCHANGE_PAGE records; a failure ends the parse and is returned by it. */
 typedef hf_status (*hf_interchange_sink)(void *context, const hf_message *messages, size_t n,
