@@ -32,7 +32,7 @@
 #define HF_TOKEN_LEN 80 /* NUL-terminated */
 #define HF_SOURCE_ID_LEN 16
 
-/* ---- reasons ------------------------------------------------------------------------------ */
+/* ---- reasons --------------------------------------------------------------------------------- */
 
 /* Why a request got the answer it got. reason.c maps each to code, HTTP status and log level. */
 typedef enum hf_reason {
@@ -83,7 +83,7 @@ typedef struct hf_reason_info {
 const hf_reason_info *hf_reason_describe(hf_reason reason);
 hf_reason hf_reason_from_verdict(hf_verdict verdict); /* ALLOW and REPEAT give OK */
 
-/* ---- frames ------------------------------------------------------------------------------- */
+/* ---- frames ---------------------------------------------------------------------------------- */
 
 typedef enum hf_msg_type {
     /* supervisor -> child: the first frame */
@@ -546,7 +546,7 @@ typedef struct hf_msg_key_failed {
     char detail[HF_DETAIL_LEN];
 } hf_msg_key_failed;
 
-/* ---- sending and receiving ---------------------------------------------------------------- */
+/* ---- sending and receiving ------------------------------------------------------------------- */
 
 /* Fills the header. frame must begin with an hf_frame_header and be of the type's exact size. */
 void hf_frame_init(void *frame, hf_msg_type type, uint64_t request_id);

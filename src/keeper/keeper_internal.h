@@ -18,7 +18,7 @@ typedef struct hf_keeper hf_keeper;
 typedef struct hf_peer hf_peer;
 typedef struct hf_root_group hf_root_group;
 
-/* ---- metrics.c: counters that any thread may raise ---------------------------------------- */
+/* ---- metrics.c: counters that any thread may raise ------------------------------------------- */
 
 typedef struct hf_meter {
     hf_metrics now; /* only through the functions below: relaxed atomics on each member */
@@ -32,7 +32,7 @@ void hf_meter_observe(hf_histogram *histogram, uint64_t ns);
 void hf_meter_observe_batch(hf_meter *meter, size_t size);
 void hf_meter_snapshot(const hf_meter *meter, hf_metrics *ret_metrics);
 
-/* ---- keys.c: the key table; intake thread only, but for refs ------------------------------- */
+/* ---- keys.c: the key table; intake thread only, but for refs --------------------------------- */
 
 typedef struct hf_key {
     uint8_t pubkey[HF_BLS_PUBKEY_BYTES];
@@ -84,7 +84,7 @@ bool hf_keyring_source_known(hf_keyring *ring, const hf_msg_source *frame);
 void hf_keyring_source_loaded(hf_keyring *ring, const hf_msg_key *frame);
 size_t hf_keyring_load_end(hf_keyring *ring); /* keys dropped */
 
-/* ---- requests.c: the signing requests under way -------------------------------------------- */
+/* ---- requests.c: the signing requests under way ---------------------------------------------- */
 
 typedef struct hf_request {
     struct hf_request *next; /* in the one list that holds it: free, protector, group, outbox */
@@ -111,7 +111,7 @@ hf_status hf_requests_init(hf_request_pool *pool, size_t max);
 hf_request *hf_requests_take(hf_request_pool *pool); /* NULL: all are under way */
 void hf_requests_put(hf_request_pool *pool, hf_request *request);
 
-/* ---- peers.c: the channels and their way out ------------------------------------------------ */
+/* ---- peers.c: the channels and their way out ------------------------------------------------- */
 
 #define HF_PEERS_MAX 96
 
@@ -146,7 +146,7 @@ void hf_peer_send_result(hf_keeper *keeper, hf_peer *peer, uint64_t request_id, 
 void hf_peer_ref(hf_peer *peer);
 void hf_peer_unref(hf_keeper *keeper, hf_peer *peer);
 
-/* ---- signers.c ------------------------------------------------------------------------------ */
+/* ---- signers.c ------------------------------------------------------------------------------- */
 
 #define HF_SIGN_THREADS_MAX 64
 
@@ -274,8 +274,7 @@ void hf_clerk_open(hf_keeper *keeper, hf_peer *peer, const hf_msg_pubkey *frame)
 void hf_clerk_read(hf_keeper *keeper, hf_peer *peer, const hf_msg_export_read *frame);
 void hf_clerk_forget_peer(hf_keeper *keeper, hf_peer *peer);
 
-/* ---- loading.c: loads and imports of keys -----------------------------------------------------
- */
+/* ---- loading.c: loads and imports of keys ---------------------------------------------------- */
 
 #define HF_IMPORTS_MAX 32
 
@@ -320,8 +319,7 @@ void hf_loading_peer_gone(hf_keeper *keeper, hf_peer *peer);
 /* Frees removed keys and answers the deletions that waited for them. */
 void hf_loading_settle(hf_keeper *keeper);
 
-/* ---- intake.c, answers.c, run.c
- * ----------------------------------------------------------------------- */
+/* ---- intake.c, dispatch.c, answers.c, run.c -------------------------------------------------- */
 
 struct hf_keeper {
     hf_msg_keeper_config config;
@@ -348,6 +346,8 @@ struct hf_keeper {
     uint8_t inbox[HF_IPC_MAX_BYTES];
 };
 
+/* dispatch.c: hands an acceptable frame to its handler; sets *fd to -1 when that keeps it. */
+void hf_dispatch(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd);
 /* Serves until told to stop. */
 void hf_intake_loop(hf_keeper *keeper);
 void hf_intake_nudge(hf_keeper *keeper); /* any thread */

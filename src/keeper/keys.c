@@ -175,7 +175,7 @@ bool hf_keyring_is_waiting(const hf_keyring *ring, const uint8_t pubkey[HF_BLS_P
     return false;
 }
 
-/* ---- loads ---------------------------------------------------------------------------------- */
+/* ---- loads ----------------------------------------------------------------------------------- */
 
 /* Open addressing over source ids, which are hashes already. */
 static hf_key_source_state *source_slot(const hf_keyring *ring,

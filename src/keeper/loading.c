@@ -146,8 +146,7 @@ void hf_loading_frame(hf_keeper *keeper, hf_peer *peer, const void *frame)
     }
 }
 
-/* ---- imports -----------------------------------------------------------------------------------
- */
+/* ---- imports --------------------------------------------------------------------------------- */
 
 static void end_import(hf_keeper *keeper, hf_key_import *import, hf_key_outcome outcome,
                        const char *detail)
@@ -272,8 +271,7 @@ void hf_loading_peer_gone(hf_keeper *keeper, hf_peer *peer)
     }
 }
 
-/* ---- deletions ----------------------------------------------------------------------------------
- */
+/* ---- deletions ------------------------------------------------------------------------------- */
 
 /* The imported key's file, gone for good before the answer. */
 static hf_status forget_file(const hf_keeper *keeper, const uint8_t pubkey[HF_BLS_PUBKEY_BYTES])

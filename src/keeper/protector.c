@@ -107,8 +107,7 @@ static size_t drop_stale(hf_keeper *keeper, hf_request **list)
     return n;
 }
 
-/* ---- jobs -------------------------------------------------------------------------------------
- */
+/* ---- jobs ------------------------------------------------------------------------------------ */
 
 static void answer_job(hf_keeper *keeper, const hf_job *job, hf_status st, uint64_t value,
                        const hf_error *err)
@@ -235,8 +234,7 @@ static void free_job(hf_keeper *keeper, hf_job *job)
     free(job);
 }
 
-/* ---- the thread -------------------------------------------------------------------------------
- */
+/* ---- the thread ------------------------------------------------------------------------------ */
 
 static void append_job(hf_protector *protector, hf_job *job)
 {

@@ -218,8 +218,7 @@ void hf_signers_forget(hf_keeper *keeper, hf_request *list)
     (void)pthread_mutex_unlock(&signers->lock);
 }
 
-/* ---- the threads ------------------------------------------------------------------------------
- */
+/* ---- the threads ----------------------------------------------------------------------------- */
 
 static hf_root_group *pop_ready(hf_signers *signers)
 {

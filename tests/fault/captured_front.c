@@ -77,8 +77,7 @@ static void random_bytes(uint64_t *state, void *out, size_t len)
     }
 }
 
-/* ---- frames -----------------------------------------------------------------------------------
- */
+/* ---- frames ---------------------------------------------------------------------------------- */
 
 static void fill_attestation(uint64_t *rng, hf_attestation_data *data)
 {
@@ -167,8 +166,7 @@ static void send_garbage(front *f)
     }
 }
 
-/* ---- answers -----------------------------------------------------------------------------------
- */
+/* ---- answers --------------------------------------------------------------------------------- */
 
 static void keep(front *f, const hf_msg_sign *asked, const uint8_t root[HF_ROOT_BYTES])
 {
@@ -286,8 +284,7 @@ static void *front_main(void *context)
     return NULL;
 }
 
-/* ---- the judgement
- * ------------------------------------------------------------------------------- */
+/* ---- the judgement --------------------------------------------------------------------------- */
 
 /* consensus-specs is_slashable_attestation_data, and two blocks for one slot. */
 static bool conflict(const hf_message *a, const hf_message *b)
@@ -346,8 +343,7 @@ static void judge(uint64_t seed)
     free(distinct);
 }
 
-/* ---- the keeper under test
- * ------------------------------------------------------------------------ */
+/* ---- the keeper under test ------------------------------------------------------------------- */
 
 static pid_t start_keeper(const char *binary, int control)
 {

@@ -1,0 +1,283 @@
+/*
+ * Every frame but a signing request, by type. What may travel on which channel was checked before
+ * (ipc/frames.c); here each type finds its handler.
+ */
+#include "keeper/keeper_internal.h"
+
+#include <unistd.h>
+
+static void push_job(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *header,
+                     hf_job_kind kind, const void *frame)
+{
+    size_t count = kind == HF_JOB_IMPORT_ADD ? ((const hf_msg_import_add *)frame)->count : 0;
+    if (count > HF_EXPORT_PAGE) {
+        hf_peer_send_result(keeper, peer, header->request_id, HF_REASON_MALFORMED, 0, "");
+        return;
+    }
+    hf_job *job = calloc(1, sizeof *job + count * sizeof(hf_message));
+    if (job == NULL) {
+        hf_peer_send_result(keeper, peer, header->request_id, HF_REASON_OVERLOADED, 0, "");
+        return;
+    }
+    job->kind = kind;
+    job->peer = peer;
+    job->request_id = header->request_id;
+    if (kind == HF_JOB_IMPORT_ADD) {
+        job->count = (uint32_t)count;
+        memcpy(job->messages, ((const hf_msg_import_add *)frame)->messages,
+               count * sizeof(hf_message));
+    } else if (kind == HF_JOB_PRUNE) {
+        job->keep_epochs = ((const hf_msg_prune *)frame)->keep_epochs;
+    } else if (kind == HF_JOB_RAISE_FLOORS || kind == HF_JOB_SET_HIGH) {
+        job->watermark = ((const hf_msg_watermark *)frame)->watermark;
+    }
+    if (!hf_protector_push_job(keeper, job)) {
+        hf_peer_send_result(keeper, peer, header->request_id, HF_REASON_OVERLOADED, 0, "");
+    }
+}
+
+/* An import belongs to the channel that began it. */
+static void take_import(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *header,
+                        hf_job_kind kind, const void *frame)
+{
+    if (kind == HF_JOB_IMPORT_BEGIN) {
+        if (keeper->importer != NULL) {
+            hf_peer_send_result(keeper, peer, header->request_id, HF_REASON_BUSY, 0,
+                                "another import is under way");
+            return;
+        }
+        keeper->importer = peer;
+    } else if (keeper->importer != peer) {
+        hf_peer_send_result(keeper, peer, header->request_id, HF_REASON_MALFORMED, 0,
+                            "no import was begun");
+        return;
+    }
+    if (kind == HF_JOB_IMPORT_COMMIT || kind == HF_JOB_IMPORT_ABORT) {
+        keeper->importer = NULL;
+    }
+    push_job(keeper, peer, header, kind, frame);
+}
+
+static bool check_token(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *header,
+                        const char token[HF_TOKEN_LEN])
+{
+    if (hf_answer_token_is_valid(keeper, peer, token)) {
+        return true;
+    }
+    hf_meter_add(&keeper->meter.now.auth_rejections, 1);
+    hf_peer_send_result(keeper, peer, header->request_id, HF_REASON_FORBIDDEN, 0,
+                        "the token is not valid");
+    return false;
+}
+
+static void take_count(hf_keeper *keeper, const hf_msg_count *frame)
+{
+    if (frame->reason < HF_REASON_COUNT) {
+        hf_meter_add(&keeper->meter.now.refusals[frame->reason], 1);
+        hf_meter_add(&keeper->meter.now.malformed_requests, 1);
+    }
+    if (frame->operation < HF_OP_COUNT) {
+        hf_meter_add(&keeper->meter.now.requests[frame->operation][HF_RESULT_REFUSED], 1);
+    }
+}
+
+static void take_channel(hf_keeper *keeper, const hf_msg_new_channel *frame, int take_fd)
+{
+    bool fits = frame->channel > HF_CHANNEL_CONTROL && frame->channel < HF_CHANNEL_COUNT;
+    if (take_fd < 0 || !fits) {
+        hf_meter_add(&keeper->meter.now.bad_frames, 1);
+        if (take_fd >= 0) {
+            (void)close(take_fd);
+        }
+        return;
+    }
+    hf_peer *peer =
+        hf_peer_open(keeper, take_fd, (hf_channel)frame->channel, frame->header.request_id);
+    if (peer == NULL) {
+        hf_log(HF_LOG_UNUSUAL, "channel_refused", "too many channels are open");
+        return;
+    }
+    if (peer->channel == HF_CHANNEL_FRONT) {
+        /* No single front, captured or merely flooded, takes every place from the others. */
+        peer->in_flight_max = keeper->config.max_in_flight / 4 * 3;
+        hf_meter_add(&keeper->meter.now.fronts_started, 1);
+    }
+}
+
+/* Key management and exports, from fronts with a token and from admins. */
+static void take_managed(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *header,
+                         const void *frame, int *fd)
+{
+    const hf_msg_token *token = frame; /* hf_msg_pubkey begins the same way */
+    if (!check_token(keeper, peer, header, token->token)) {
+        return;
+    }
+    if (header->type == HF_MSG_AUTHORIZE) {
+        hf_peer_send_result(keeper, peer, header->request_id, HF_REASON_OK, 0, "");
+    } else if (header->type == HF_MSG_KEY_DELETE) {
+        hf_loading_delete(keeper, peer, frame);
+    } else if (header->type == HF_MSG_EXPORT_OPEN) {
+        hf_clerk_open(keeper, peer, frame);
+    } else if (header->type == HF_MSG_IMPORT_BEGIN) {
+        take_import(keeper, peer, header, HF_JOB_IMPORT_BEGIN, frame);
+    } else if (header->type == HF_MSG_KEY_IMPORT && *fd >= 0) {
+        hf_loading_import(keeper, peer, frame, *fd);
+        *fd = -1;
+    } else {
+        hf_peer_send_result(keeper, peer, header->request_id, HF_REASON_MALFORMED, 0, "");
+    }
+}
+
+/* ---- by type; a handler that keeps the descriptor sets it to -1 ------------------------------ */
+
+static void on_new_channel(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
+{
+    (void)peer;
+    take_channel(keeper, frame, *fd);
+    *fd = -1;
+}
+
+static void on_shutdown(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
+{
+    (void)peer;
+    (void)frame;
+    (void)fd;
+    keeper->stopping = true;
+}
+
+static void on_count(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
+{
+    (void)peer;
+    (void)fd;
+    take_count(keeper, frame);
+}
+
+static void on_metrics(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
+{
+    (void)fd;
+    hf_answer_metrics(keeper, peer, frame);
+}
+
+static void on_keys(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
+{
+    (void)fd;
+    hf_answer_keys(keeper, peer, frame);
+}
+
+static void on_status(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
+{
+    (void)fd;
+    hf_answer_status(keeper, peer, frame);
+}
+
+static void on_reload(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
+{
+    const hf_frame_header *header = frame;
+    (void)fd;
+    hf_peer_send_result(keeper, peer, header->request_id, hf_loading_start(keeper), 0, "");
+}
+
+static void on_managed(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
+{
+    take_managed(keeper, peer, frame, frame, fd);
+}
+
+static void on_export_read(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
+{
+    (void)fd;
+    hf_clerk_read(keeper, peer, frame);
+}
+
+static void on_import_add(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
+{
+    (void)fd;
+    take_import(keeper, peer, frame, HF_JOB_IMPORT_ADD, frame);
+}
+
+static void on_import_commit(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
+{
+    (void)fd;
+    take_import(keeper, peer, frame, HF_JOB_IMPORT_COMMIT, frame);
+}
+
+static void on_import_abort(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
+{
+    (void)fd;
+    take_import(keeper, peer, frame, HF_JOB_IMPORT_ABORT, frame);
+}
+
+static void on_prune(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
+{
+    (void)fd;
+    push_job(keeper, peer, frame, HF_JOB_PRUNE, frame);
+}
+
+static void on_store_status(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
+{
+    (void)fd;
+    push_job(keeper, peer, frame, HF_JOB_STATUS, frame);
+}
+
+static void on_raise_floors(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
+{
+    (void)fd;
+    push_job(keeper, peer, frame, HF_JOB_RAISE_FLOORS, frame);
+}
+
+static void on_set_high(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
+{
+    (void)fd;
+    push_job(keeper, peer, frame, HF_JOB_SET_HIGH, frame);
+}
+
+static void on_loading(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
+{
+    (void)fd;
+    if (peer->channel == HF_CHANNEL_IMPORT) {
+        hf_loading_import_frame(keeper, peer, frame);
+    } else {
+        hf_loading_frame(keeper, peer, frame);
+    }
+}
+
+typedef void (*frame_handler)(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd);
+
+static const frame_handler handlers[HF_MSG_COUNT_TYPES] = {
+    [HF_MSG_NEW_CHANNEL] = on_new_channel,
+    [HF_MSG_SHUTDOWN] = on_shutdown,
+    [HF_MSG_COUNT] = on_count,
+    [HF_MSG_METRICS] = on_metrics,
+    [HF_MSG_AUTHORIZE] = on_managed,
+    [HF_MSG_KEY_IMPORT] = on_managed,
+    [HF_MSG_KEY_DELETE] = on_managed,
+    [HF_MSG_EXPORT_OPEN] = on_managed,
+    [HF_MSG_IMPORT_BEGIN] = on_managed,
+    [HF_MSG_KEYS] = on_keys,
+    [HF_MSG_STATUS] = on_status,
+    [HF_MSG_RELOAD] = on_reload,
+    [HF_MSG_EXPORT_READ] = on_export_read,
+    [HF_MSG_IMPORT_ADD] = on_import_add,
+    [HF_MSG_IMPORT_COMMIT] = on_import_commit,
+    [HF_MSG_IMPORT_ABORT] = on_import_abort,
+    [HF_MSG_PRUNE] = on_prune,
+    [HF_MSG_STORE_STATUS] = on_store_status,
+    [HF_MSG_RAISE_FLOORS] = on_raise_floors,
+    [HF_MSG_SET_HIGH] = on_set_high,
+    [HF_MSG_LOAD_BEGIN] = on_loading,
+    [HF_MSG_SOURCE] = on_loading,
+    [HF_MSG_KEY] = on_loading,
+    [HF_MSG_KEY_FAILED] = on_loading,
+    [HF_MSG_KEY_PERSISTED] = on_loading,
+    [HF_MSG_LOAD_DONE] = on_loading,
+};
+
+void hf_dispatch(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
+{
+    const hf_frame_header *header = frame;
+    frame_handler handler = handlers[header->type];
+    if (handler == NULL) {
+        hf_meter_add(&keeper->meter.now.bad_frames, 1);
+        return;
+    }
+    handler(keeper, peer, frame, fd);
+}
