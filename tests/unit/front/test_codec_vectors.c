@@ -48,7 +48,8 @@ static void check_signature(const vector *v, void *data)
     hf_eth_request decoded = test_decode(v->network, v->pubkey, v->request, root);
     assert_memory_equal(root, v->signing_root, 32);
     unsigned i = 0;
-    while (i < INTEROP_KEYS && !hf_bytes_equal(keys[i].pubkey, decoded.pubkey, sizeof keys[i].pubkey)) {
+    while (i < INTEROP_KEYS &&
+           !hf_bytes_equal(keys[i].pubkey, decoded.pubkey, sizeof keys[i].pubkey)) {
         i++;
     }
     assert_true(i < INTEROP_KEYS);
@@ -174,7 +175,8 @@ static void test_respelled(void **state)
     (void)test_vectors_of("hoodi", check_respelled, NULL);
 }
 
-/* {version, data} and the bare container mean the same; returns whether the vector has a version. */
+/* {version, data} and the bare container mean the same; returns whether the vector has a version.
+ */
 static void check_bare(const vector *v, void *data)
 {
     unsigned *count = data;

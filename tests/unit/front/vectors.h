@@ -1,4 +1,5 @@
-/* Lines of tests/vectors/signing as jansson objects, which is another JSON library than the codec's. */
+/* Lines of tests/vectors/signing as jansson objects, which is another JSON library than the
+ * codec's. */
 #ifndef HF_TEST_FRONT_VECTORS_H
 #define HF_TEST_FRONT_VECTORS_H
 
@@ -32,31 +33,37 @@ static inline void test_decode_hex(const char *text, uint8_t *out, size_t len)
     assert_int_equal(hf_hex_decode(text, strlen(text), out, len).code, HF_OK);
 }
 
-static inline unsigned test_vectors_of(const char *network, each_vector *each, void *data)
+static inline unsigned test_vectors_in(const char *path, each_vector *each, void *data)
 {
     static char line[1 << 18];
-    char path[4096];
     unsigned count = 0;
-    (void)snprintf(path, sizeof path, "%s/signing/%s.jsonl", HF_TEST_VECTORS, network);
     FILE *file = fopen(path, "r");
     assert_non_null(file);
     while (fgets(line, sizeof line, file) != NULL) {
         json_t *object = json_loads(line, JSON_REJECT_DUPLICATES, NULL);
         assert_non_null(object);
-        vector v = {.network = hf_eth_network_find(network),
+        vector v = {.network =
+                        hf_eth_network_find(json_string_value(json_object_get(object, "network"))),
                     .name = json_string_value(json_object_get(object, "name")),
                     .pubkey = json_string_value(json_object_get(object, "pubkey")),
                     .signature = json_string_value(json_object_get(object, "signature")),
                     .line = object,
                     .request = json_object_get(object, "request")};
-        test_decode_hex(json_string_value(json_object_get(object, "signing_root")),
-                        v.signing_root, 32);
+        test_decode_hex(json_string_value(json_object_get(object, "signing_root")), v.signing_root,
+                        32);
         each(&v, data);
         json_decref(object);
         count++;
     }
     assert_int_equal(fclose(file), 0);
     return count;
+}
+
+static inline unsigned test_vectors_of(const char *network, each_vector *each, void *data)
+{
+    char path[4096];
+    (void)snprintf(path, sizeof path, "%s/signing/%s.jsonl", HF_TEST_VECTORS, network);
+    return test_vectors_in(path, each, data);
 }
 
 /* Decodes a request and gives its signing root; fails the test with the codec's own words. */
