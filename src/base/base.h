@@ -60,10 +60,6 @@ static inline bool hf_failed(hf_status st)
     return st.code != HF_OK;
 }
 
-/* Returns the code as a status and, when err is not NULL, writes the formatted sentence there. */
-hf_status hf_fail(hf_error *err, hf_code code, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4))) HF_MUST_CHECK;
-
 /* Puts "prefix: " before the sentence in err (err may be NULL); returns st unchanged. */
 hf_status hf_error_wrap(hf_error *err, hf_status st, const char *fmt, ...)
     __attribute__((format(printf, 3, 4))) HF_MUST_CHECK;
@@ -74,6 +70,17 @@ const char *hf_code_name(hf_code code);
 /* A caller's bug or a broken invariant: says where and aborts, in every build. */
 #define HF_ASSERT(cond) ((cond) ? (void)0 : hf_assert_failed(#cond, __FILE__, __LINE__))
 _Noreturn void hf_assert_failed(const char *what, const char *file, int line);
+
+/* Returns the code as a status and, when err is not NULL, writes the formatted sentence there. */
+#define hf_fail(err, code, ...) hf_status_failure(hf_error_set(err, code, __VA_ARGS__))
+hf_code hf_error_set(hf_error *err, hf_code code, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Inline, so that compilers and analyzers see that the status is never HF_OK. */
+static inline HF_MUST_CHECK hf_status hf_status_failure(hf_code code)
+{
+    HF_ASSERT(code != HF_OK);
+    return (hf_status){code};
+}
 
 #define HF_ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 

@@ -1,12 +1,7 @@
 /* Status and errors: categories by value, one sentence by reference. */
 #include "base.h"
 
-static hf_status status_of(hf_code code)
-{
-    return (hf_status){code};
-}
-
-hf_status hf_fail(hf_error *err, hf_code code, const char *fmt, ...)
+hf_code hf_error_set(hf_error *err, hf_code code, const char *fmt, ...)
 {
     HF_ASSERT(code != HF_OK);
     if (err != NULL) {
@@ -16,7 +11,7 @@ hf_status hf_fail(hf_error *err, hf_code code, const char *fmt, ...)
         va_end(ap);
         err->code = code;
     }
-    return status_of(code);
+    return code;
 }
 
 hf_status hf_error_wrap(hf_error *err, hf_status st, const char *fmt, ...)

@@ -91,8 +91,8 @@ hf_status hf_password_normalise(hf_bytes password, hf_buf **ret_password, hf_err
                        HF_PASSWORD_MAX_BYTES);
     }
     hf_status st = {HF_NOMEM};
-    hf_buf *normal = hf_buf_new(HF_PASSWORD_MAX_BYTES * NFKD_GROWTH_MAX);
-    hf_buf *clean = hf_buf_new(HF_PASSWORD_MAX_BYTES * NFKD_GROWTH_MAX);
+    hf_buf *normal = hf_buf_new((size_t)HF_PASSWORD_MAX_BYTES * NFKD_GROWTH_MAX);
+    hf_buf *clean = hf_buf_new((size_t)HF_PASSWORD_MAX_BYTES * NFKD_GROWTH_MAX);
     if (normal == NULL || clean == NULL) {
         goto out;
     }
