@@ -54,7 +54,9 @@ def check(path, options):
 
 def main():
     options = known_options()
-    findings = [finding for path in tracked("*.md") for finding in check(path, options)]
+    findings = [finding for path in tracked("*.md")
+                if not path.startswith("tests/vectors/")  # pages that speak of somebody else's files
+                for finding in check(path, options)]
     print("\n".join(findings))
     return 1 if findings else 0
 

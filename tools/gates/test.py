@@ -142,6 +142,18 @@ def stage_e2e(build):
     pytest_folder(build, "tests/peers", "peers")
 
 
+def stage_bench(build):
+    """That every row of the benchmark can be measured; what it measured is not looked at."""
+    if not os.path.exists(f"{build}/holdfast-front"):
+        tally.skip("bench", "no front to be measured yet")
+        return
+    status, output = run(["tools/bench.sh", build, "--smoke"], timeout=300)
+    if status == 0:
+        tally.ok("bench, smoke form")
+    else:
+        tally.fail("bench, smoke form", output)
+
+
 def stage_asan(_build):
     folder = "build-asan"
     if configure(folder, ["-Db_sanitize=address,undefined", "-Db_lundef=false", "-Dbuildtype=debugoptimized"]):
@@ -236,6 +248,7 @@ def stage_tree(build):
 STAGES = {
     "unit": stage_unit,
     "e2e": stage_e2e,
+    "bench": stage_bench,
     "asan": stage_asan,
     "tsan": stage_tsan,
     "valgrind": stage_valgrind,
