@@ -260,70 +260,65 @@ static char *changed(const hf_buf *json, const char *path, const char *value)
 
 #define HEX31 "\"00112233445566778899aabbccddeeff00112233445566778899aabbccddee\""
 
+static const struct {
+    const char *path;
+    const char *value;
+    const char *message;
+} malformed[] = {
+    {"version", NULL, "version: missing"},
+    {"version", "3", "version: only 4 is supported"},
+    {"version", "\"4\"", "version: must be a number, 0 or more"},
+    {"version", "4.0", "version: must be a number, 0 or more"},
+    {"version", "-4", "version: must be a number, 0 or more"},
+    {"crypto", NULL, "crypto.kdf.function: missing"},
+    {"crypto", "[]", "crypto.kdf.function: missing"},
+    {"crypto.kdf", "7", "crypto.kdf.function: missing"},
+    {"crypto.kdf.function", "\"argon2id\"", "crypto.kdf.function: must be scrypt or pbkdf2"},
+    {"crypto.kdf.function", "null", "crypto.kdf.function: must be a string"},
+    {"crypto.kdf.params", NULL, "crypto.kdf.params.n: missing"},
+    {"crypto.kdf.params.n", "1000", "crypto.kdf.params.n: must be a power of two, 2 to 1073741824"},
+    {"crypto.kdf.params.n", "1", "crypto.kdf.params.n: must be a power of two, 2 to 1073741824"},
+    {"crypto.kdf.params.n", "0", "crypto.kdf.params.n: must be a power of two, 2 to 1073741824"},
+    {"crypto.kdf.params.n", "2147483648",
+     "crypto.kdf.params.n: must be a power of two, 2 to 1073741824"},
+    {"crypto.kdf.params.n", "-16", "crypto.kdf.params.n: must be a number, 0 or more"},
+    {"crypto.kdf.params.n", "16.0", "crypto.kdf.params.n: must be a number, 0 or more"},
+    {"crypto.kdf.params.r", NULL, "crypto.kdf.params.r: missing"},
+    {"crypto.kdf.params.r", "0", "crypto.kdf.params.r: must be 1 to 1024"},
+    {"crypto.kdf.params.r", "1025", "crypto.kdf.params.r: must be 1 to 1024"},
+    {"crypto.kdf.params.p", "0", "crypto.kdf.params.p: must be 1 to 64"},
+    {"crypto.kdf.params.p", "65", "crypto.kdf.params.p: must be 1 to 64"},
+    {"crypto.kdf.params.dklen", "31", "crypto.kdf.params.dklen: must be 32"},
+    {"crypto.kdf.params.dklen", "64", "crypto.kdf.params.dklen: must be 32"},
+    {"crypto.kdf.params.salt", "\"\"", "crypto.kdf.params.salt: must be 1 to 256 bytes in hex"},
+    {"crypto.kdf.params.salt", "\"0x\"", "crypto.kdf.params.salt: must be 1 to 256 bytes in hex"},
+    {"crypto.kdf.params.salt", "\"123\"", "crypto.kdf.params.salt: must be 1 to 256 bytes in hex"},
+    {"crypto.kdf.params.salt", "\"zz\"", "crypto.kdf.params.salt: must be 1 to 256 bytes in hex"},
+    {"crypto.kdf.params.salt", "12", "crypto.kdf.params.salt: must be a string"},
+    {"crypto.checksum.function", "\"sha512\"",
+     "crypto.checksum.function: only sha256 is supported"},
+    {"crypto.checksum.message", HEX31, "crypto.checksum.message: must be 32 bytes in hex"},
+    {"crypto.cipher.function", "\"aes-128-cbc\"",
+     "crypto.cipher.function: only aes-128-ctr is supported"},
+    {"crypto.cipher.params.iv", "\"00\"", "crypto.cipher.params.iv: must be 16 bytes in hex"},
+    {"crypto.cipher.message", HEX31, "crypto.cipher.message: must be 32 bytes in hex"},
+    {"crypto.cipher.message", "\"\"", "crypto.cipher.message: must be 32 bytes in hex"},
+    {"pubkey", "\"0x1234\"", "pubkey: must be 48 bytes in hex"},
+    {"pubkey", "null", "pubkey: must be a string"},
+};
+
 static void test_malformed_members(void **state)
 {
     (void)state;
-    static const struct {
-        const char *path;
-        const char *value;
-        const char *message;
-    } bad[] = {
-        {"version", NULL, "version: missing"},
-        {"version", "3", "version: only 4 is supported"},
-        {"version", "\"4\"", "version: must be a number, 0 or more"},
-        {"version", "4.0", "version: must be a number, 0 or more"},
-        {"version", "-4", "version: must be a number, 0 or more"},
-        {"crypto", NULL, "crypto.kdf.function: missing"},
-        {"crypto", "[]", "crypto.kdf.function: missing"},
-        {"crypto.kdf", "7", "crypto.kdf.function: missing"},
-        {"crypto.kdf.function", "\"argon2id\"", "crypto.kdf.function: must be scrypt or pbkdf2"},
-        {"crypto.kdf.function", "null", "crypto.kdf.function: must be a string"},
-        {"crypto.kdf.params", NULL, "crypto.kdf.params.n: missing"},
-        {"crypto.kdf.params.n", "1000",
-         "crypto.kdf.params.n: must be a power of two, 2 to 1073741824"},
-        {"crypto.kdf.params.n", "1",
-         "crypto.kdf.params.n: must be a power of two, 2 to 1073741824"},
-        {"crypto.kdf.params.n", "0",
-         "crypto.kdf.params.n: must be a power of two, 2 to 1073741824"},
-        {"crypto.kdf.params.n", "2147483648",
-         "crypto.kdf.params.n: must be a power of two, 2 to 1073741824"},
-        {"crypto.kdf.params.n", "-16", "crypto.kdf.params.n: must be a number, 0 or more"},
-        {"crypto.kdf.params.n", "16.0", "crypto.kdf.params.n: must be a number, 0 or more"},
-        {"crypto.kdf.params.r", NULL, "crypto.kdf.params.r: missing"},
-        {"crypto.kdf.params.r", "0", "crypto.kdf.params.r: must be 1 to 1024"},
-        {"crypto.kdf.params.r", "1025", "crypto.kdf.params.r: must be 1 to 1024"},
-        {"crypto.kdf.params.p", "0", "crypto.kdf.params.p: must be 1 to 64"},
-        {"crypto.kdf.params.p", "65", "crypto.kdf.params.p: must be 1 to 64"},
-        {"crypto.kdf.params.dklen", "31", "crypto.kdf.params.dklen: must be 32"},
-        {"crypto.kdf.params.dklen", "64", "crypto.kdf.params.dklen: must be 32"},
-        {"crypto.kdf.params.salt", "\"\"", "crypto.kdf.params.salt: must be 1 to 256 bytes in hex"},
-        {"crypto.kdf.params.salt", "\"0x\"",
-         "crypto.kdf.params.salt: must be 1 to 256 bytes in hex"},
-        {"crypto.kdf.params.salt", "\"123\"",
-         "crypto.kdf.params.salt: must be 1 to 256 bytes in hex"},
-        {"crypto.kdf.params.salt", "\"zz\"",
-         "crypto.kdf.params.salt: must be 1 to 256 bytes in hex"},
-        {"crypto.kdf.params.salt", "12", "crypto.kdf.params.salt: must be a string"},
-        {"crypto.checksum.function", "\"sha512\"",
-         "crypto.checksum.function: only sha256 is supported"},
-        {"crypto.checksum.message", HEX31, "crypto.checksum.message: must be 32 bytes in hex"},
-        {"crypto.cipher.function", "\"aes-128-cbc\"",
-         "crypto.cipher.function: only aes-128-ctr is supported"},
-        {"crypto.cipher.params.iv", "\"00\"", "crypto.cipher.params.iv: must be 16 bytes in hex"},
-        {"crypto.cipher.message", HEX31, "crypto.cipher.message: must be 32 bytes in hex"},
-        {"crypto.cipher.message", "\"\"", "crypto.cipher.message: must be 32 bytes in hex"},
-        {"pubkey", "\"0x1234\"", "pubkey: must be 48 bytes in hex"},
-        {"pubkey", "null", "pubkey: must be a string"},
-    };
     hf_bls_key key = test_interop_key(2), back;
     hf_buf *good = encrypt(&key, text("password"), HF_KDF_SCRYPT);
-    for (size_t i = 0; i < HF_ARRAY_LEN(bad); i++) {
+    for (size_t i = 0; i < HF_ARRAY_LEN(malformed); i++) {
         hf_error err = {0};
         uint64_t bytes = 0;
-        char *json = changed(good, bad[i].path, bad[i].value);
+        char *json = changed(good, malformed[i].path, malformed[i].value);
         hf_code code =
             hf_keystore_decrypt(text(json), text("password"), &generous, &back, &err).code;
-        assert_string_equal(err.msg, bad[i].message);
+        assert_string_equal(err.msg, malformed[i].message);
         assert_int_equal(code, HF_INVALID_INPUT);
         assert_int_equal(hf_keystore_kdf_memory(text(json), &bytes, &err).code, HF_INVALID_INPUT);
         free(json);
