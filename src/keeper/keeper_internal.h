@@ -108,6 +108,7 @@ typedef struct hf_request_pool {
 } hf_request_pool;
 
 hf_status hf_requests_init(hf_request_pool *pool, size_t max);
+void hf_requests_done(hf_request_pool *pool);
 hf_request *hf_requests_take(hf_request_pool *pool); /* NULL: all are under way */
 void hf_requests_put(hf_request_pool *pool, hf_request *request);
 

@@ -16,6 +16,12 @@ hf_status hf_requests_init(hf_request_pool *pool, size_t max)
     return hf_ok();
 }
 
+void hf_requests_done(hf_request_pool *pool)
+{
+    free(pool->all);
+    *pool = (hf_request_pool){0};
+}
+
 hf_request *hf_requests_take(hf_request_pool *pool)
 {
     (void)pthread_mutex_lock(&pool->lock);

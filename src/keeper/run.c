@@ -220,6 +220,7 @@ static void stop(hf_keeper *keeper)
     hf_signers_stop(keeper);
     hf_clerk_stop(keeper);
     hf_keyring_done(&keeper->ring);
+    hf_requests_done(&keeper->requests);
     hf_wipe(keeper->token, sizeof keeper->token);
 }
 

@@ -27,12 +27,12 @@
 #define WINDOW 48 /* requests under way for each front */
 #define VERIFY_EVERY 97
 
-/* The leak checker of a sanitized keeper reads its own /proc, which a process without dumps may
- * not. */
+/* The leak checker of a sanitized keeper reads its own /proc: neither dumps nor files may be
+ * closed. */
 #ifdef HF_SANITIZED
-#define NO_DUMP HF_PROTECT_OFF
+#define UNLESS_SANITIZED(requirement) HF_PROTECT_OFF
 #else
-#define NO_DUMP HF_PROTECT_REQUIRE
+#define UNLESS_SANITIZED(requirement) (requirement)
 #endif
 
 typedef struct signed_message {
@@ -373,10 +373,12 @@ static void send_config(int control)
     static hf_msg_keeper_config config;
     hf_frame_init(&config, HF_MSG_KEEPER_CONFIG, 0);
     config.network = *network;
-    config.hardening = (hf_hardening_config){.seccomp = HF_PROTECT_PREFER,
-                                             .landlock = HF_PROTECT_PREFER,
-                                             .mlock = HF_PROTECT_PREFER,
-                                             .no_dump = NO_DUMP};
+    config.hardening = (hf_hardening_config){
+        .seccomp = UNLESS_SANITIZED(HF_PROTECT_REQUIRE),
+        .landlock = UNLESS_SANITIZED(HF_PROTECT_PREFER),
+        .mlock = HF_PROTECT_PREFER,
+        .no_dump = UNLESS_SANITIZED(HF_PROTECT_REQUIRE),
+    };
     config.log.least = HF_LOG_BROKEN;
     config.max_in_flight = 160; /* less than the fronts ask for: OVERLOADED is part of the test */
     if (hf_failed(hf_str_copy(config.data_dir, HF_PATH_LEN, data_dir)) ||
