@@ -43,6 +43,18 @@ static hf_status make_keys(const hf_config_flags *flags, hf_buf *out, hf_error *
     return hf_config_describe(out, err);
 }
 
+hf_status hf_cli_load_for_serve(const hf_config_flags *flags, hf_config *ret_config, hf_error *err)
+{
+    hf_status st = hf_config_load(flags, ret_config, err);
+    if (!hf_failed(st) && ret_config->network_is_partial) {
+        return hf_fail(
+            err, HF_USAGE,
+            "--genesis-validators-root: of no known network, and signing needs more than "
+            "the root; give --network a YAML file");
+    }
+    return st;
+}
+
 int hf_cli_check(int argc, char **argv)
 {
     hf_config_flags flags = {0};
@@ -52,6 +64,7 @@ int hf_cli_check(int argc, char **argv)
     const hf_cli_option options[] = {
         HF_CLI_STORE_OPTIONS(flags),
         HF_CLI_SERVE_OPTIONS(flags),
+        HF_CLI_ROOT_OPTION(flags),
         {.name = "show",
          .help = "print every value and where it came from; secrets hidden",
          .on = &show},
@@ -82,7 +95,7 @@ int hf_cli_check(int argc, char **argv)
     if (config == NULL) {
         return hf_cli_complain(HF_EXIT_FAILED, "out of memory");
     }
-    hf_status st = hf_config_load(&flags, config, &err);
+    hf_status st = hf_cli_load_for_serve(&flags, config, &err);
     if (json) {
         status = print_json_verdict(hf_failed(st) ? &err : NULL);
     } else if (hf_failed(st)) {

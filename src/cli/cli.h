@@ -99,6 +99,10 @@ typedef struct hf_cli_command {
         .text = &(flags).genesis_validators_root                                                   \
     }
 
+/* What serve needs beyond a configuration that is good in itself: a network it can sign for. */
+hf_status hf_cli_load_for_serve(const hf_config_flags *flags, hf_config *ret_config,
+                                hf_error *err) HF_MUST_CHECK;
+
 #define HF_CLI_GO (-1)
 
 /*

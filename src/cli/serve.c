@@ -31,7 +31,7 @@ int hf_cli_serve(int argc, char **argv)
     if (config == NULL) {
         return hf_cli_complain(HF_EXIT_FAILED, "out of memory");
     }
-    hf_status st = hf_config_load(&flags, config, &err);
+    hf_status st = hf_cli_load_for_serve(&flags, config, &err);
     status = hf_failed(st) ? hf_cli_report(&err) : hf_serve(config);
     free(config);
     return status;

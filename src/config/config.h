@@ -15,6 +15,7 @@ typedef struct hf_config {
     hf_network network;
     bool has_network;        /* always true after loading */
     bool network_is_default; /* nothing named one: network is then mainnet */
+    bool network_is_partial; /* only its root is known: enough for the record, not for signing */
 
     char listen_address[64];
     uint16_t listen_port;

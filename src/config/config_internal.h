@@ -208,7 +208,7 @@ hf_status hf_network_draft_finish(hf_network_draft *draft, hf_network *ret_netwo
 hf_status hf_network_resolve(const char *text, const char *path, const char *root,
                              hf_network *ret_network, hf_error *err) HF_MUST_CHECK;
 /* Without a configured network: the known one with this root, or an unnamed one. */
-hf_status hf_network_from_root(const char *root, hf_network *ret_network,
+hf_status hf_network_from_root(const char *root, hf_network *ret_network, bool *ret_is_partial,
                                hf_error *err) HF_MUST_CHECK;
 bool hf_network_text_is_path(const char *text);
 

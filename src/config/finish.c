@@ -354,7 +354,8 @@ static hf_status finish_network(hf_settings *settings, const char *root, hf_erro
     settings->config.has_network = true;
     settings->config.network_is_default = !setting->is_set && root == NULL;
     if (!setting->is_set && root != NULL) {
-        return hf_network_from_root(root, &settings->config.network, err);
+        return hf_network_from_root(root, &settings->config.network,
+                                    &settings->config.network_is_partial, err);
     }
     if (setting->text[0] == '\0') {
         return finish_mapping(settings, root, err);

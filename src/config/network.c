@@ -292,7 +292,8 @@ hf_status hf_network_resolve(const char *text, const char *path, const char *roo
     return st;
 }
 
-hf_status hf_network_from_root(const char *root, hf_network *ret_network, hf_error *err)
+hf_status hf_network_from_root(const char *root, hf_network *ret_network, bool *ret_is_partial,
+                               hf_error *err)
 {
     hf_network_draft draft;
     hf_network_draft_init(&draft);
@@ -302,11 +303,13 @@ hf_status hf_network_from_root(const char *root, hf_network *ret_network, hf_err
         return st;
     }
     *ret_network = draft.network;
+    *ret_is_partial = true;
     for (size_t i = 0; i < HF_ARRAY_LEN(network_names); i++) {
         const hf_network *known = hf_eth_network_find(network_names[i]);
         if (known != NULL && hf_bytes_equal(known->genesis_validators_root,
                                             draft.network.genesis_validators_root, HF_ROOT_BYTES)) {
             *ret_network = *known;
+            *ret_is_partial = false;
         }
     }
     return hf_ok();

@@ -147,10 +147,9 @@ const hf_config_key hf_config_keys[] = {
     {.path = "server.tls.reload_interval_seconds",
      .type = HF_VALUE_U32,
      .fallback = "60",
-     .least = 1,
      .most = RELOAD_SECONDS_MAX,
      .offset = AT(config.tls_reload_interval_seconds),
-     .help = "How often the files of server.tls are looked at for changes."},
+     .help = "How often the files of server.tls are looked at for changes; 0: on SIGHUP alone."},
 
     {.path = "metrics.enabled",
      .type = HF_VALUE_BOOL,

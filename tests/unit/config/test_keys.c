@@ -93,9 +93,9 @@ static const key_case cases[] = {
     {"server.tls.known_clients", D TLS "    known_clients: clients.txt\n",
      D "server:\n  tls: {known_clients: clients.txt}\n",
      AT3 "server.tls.known_clients: needs server.tls.cert and server.tls.key as well"},
-    {"server.tls.reload_interval_seconds", D "server:\n  tls: {reload_interval_seconds: 1}\n",
-     D "server:\n  tls: {reload_interval_seconds: 0}\n",
-     AT3 "server.tls.reload_interval_seconds: 0: give a number from 1 to 86400"},
+    {"server.tls.reload_interval_seconds", D "server:\n  tls: {reload_interval_seconds: 0}\n",
+     D "server:\n  tls: {reload_interval_seconds: 86401}\n",
+     AT3 "server.tls.reload_interval_seconds: 86401: give a number from 0 to 86400"},
 
     {"metrics.enabled", D "metrics:\n  enabled: false\n", D "metrics:\n  enabled: yes\n",
      AT3 "metrics.enabled: yes: give true or false"},

@@ -152,9 +152,11 @@ static void the_root_flag_finds_checks_and_completes(void **state)
     assert_false(hf_failed(hf_config_load(&flags, &config, &err)));
     assert_string_equal(config.network.name, "mainnet");
     assert_false(config.network_is_default);
+    assert_false(config.network_is_partial);
     flags.genesis_validators_root = ROOT_HEX;
     assert_false(hf_failed(hf_config_load(&flags, &config, &err)));
     assert_string_equal(config.network.name, "unnamed");
+    assert_true(config.network_is_partial);
     assert_int_equal(config.network.genesis_validators_root[7], 0x11);
     assert_true(config.network.deneb_epoch == HF_EPOCH_NEVER);
     flags.genesis_validators_root = "0x12";
