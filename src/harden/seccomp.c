@@ -111,16 +111,20 @@ typedef struct conditional_rule {
 } conditional_rule;
 
 /*
- * Memory is never executable anew, limits are read and not set. An error for the rest of a call
- * needs the opposite condition: an unconditional rule would replace the first.
+ * Memory is never executable anew. An error for the rest of a call needs the opposite condition: an
+ * unconditional rule would replace the first.
  */
 static const conditional_rule conditional_everywhere[] = {
     {SCMP_ACT_ALLOW, SCMP_SYS(mmap), 2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0},
     {SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0},
-    {SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, SCMP_CMP_EQ, 0, 0},
-    {SCMP_ACT_ERRNO(EPERM), SCMP_SYS(prlimit64), 2, SCMP_CMP_NE, 0, 0},
     {SCMP_ACT_ALLOW, SCMP_SYS(prctl), 0, SCMP_CMP_EQ, 0, PR_SET_NAME},
     {SCMP_ACT_ERRNO(EPERM), SCMP_SYS(prctl), 0, SCMP_CMP_GT, 0, PR_SET_NAME},
+};
+
+/* Limits are read and not set. */
+static const conditional_rule conditional_limits[] = {
+    {SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, SCMP_CMP_EQ, 0, 0},
+    {SCMP_ACT_ERRNO(EPERM), SCMP_SYS(prlimit64), 2, SCMP_CMP_NE, 0, 0},
 };
 
 /* Threads, of a plain kind. */
@@ -129,12 +133,15 @@ static const conditional_rule conditional_front[] = {
      CLONE_THREAD},
 };
 
-/* Forked workers, which have other process ids, a channel to each, and die with the loader. */
+/* Forked workers, which have other process ids, a channel and limits each, and die with the loader.
+ */
 static const conditional_rule conditional_loader[] = {
     {SCMP_ACT_ALLOW, SCMP_SYS(clone), 0, SCMP_CMP_MASKED_EQ, CLONE_NAMESPACES, 0},
     {SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 2, SCMP_CMP_EQ, 0, SIGABRT},
     {SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 0, SCMP_CMP_EQ, 0, AF_UNIX},
     {SCMP_ACT_ALLOW, SCMP_SYS(prctl), 0, SCMP_CMP_EQ, 0, PR_SET_PDEATHSIG},
+    {SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 0, SCMP_CMP_EQ, 0, 0},
+    {SCMP_ACT_ERRNO(EPERM), SCMP_SYS(prlimit64), 0, SCMP_CMP_NE, 0, 0},
 };
 
 static int add_conditional(scmp_filter_ctx filter, const conditional_rule *rules, size_t n)
@@ -157,6 +164,9 @@ static int add_sandbox(scmp_filter_ctx filter, hf_sandbox sandbox, unsigned *cou
     int r = 0;
     if (sandbox != HF_SANDBOX_LOADER) {
         r = add_if(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 0, SCMP_CMP_EQ, 0, self);
+        if (r == 0) {
+            r = ADD_IF(conditional_limits);
+        }
     }
     if (r == 0 && sandbox != HF_SANDBOX_FRONT) {
         r = ADD(SCMP_ACT_ALLOW, files, count);

@@ -130,6 +130,12 @@ static int act_raise_limit(void)
     return result(setrlimit(RLIMIT_CORE, &limit));
 }
 
+static int act_limit_cpu(void)
+{
+    const struct rlimit limit = {100, 100};
+    return result(setrlimit(RLIMIT_CPU, &limit));
+}
+
 static int open_in(const char *dir, const char *name, int flags)
 {
     char path[PATH_BYTES + 32];
@@ -266,7 +272,8 @@ static const expectation expectations[] = {
     {"mmap(PROT_EXEC)", act_map_exec_memory, KILLED, KILLED, KILLED, false},
     {"unshare", act_unshare, KILLED, KILLED, KILLED, false},
     {"bpf", act_bpf, KILLED, KILLED, KILLED, false},
-    {"setrlimit", act_raise_limit, REFUSED, REFUSED, REFUSED, false},
+    {"raise a limit", act_raise_limit, REFUSED, REFUSED, REFUSED, false},
+    {"lower a limit", act_limit_cpu, REFUSED, REFUSED, DONE, false},
     {"fork", act_fork, KILLED, KILLED, DONE, false},
     {"pthread_create", act_thread, KILLED, DONE, DONE, false},
     {"open outside", act_open_other, REFUSED, REFUSED, REFUSED, true},
