@@ -224,7 +224,7 @@ static hf_status aggregate_type(const decoder *d, uint32_t version, uint32_t mem
                         : &hf_ssz_gloas_aggregate_and_proof;
         return hf_ok();
     }
-    uint64_t slot;
+    uint64_t slot = 0;
     hf_status st = read_slot(d, member, slot_at, path, &slot);
     if (hf_failed(st)) {
         return st;

@@ -9,12 +9,12 @@ size_t hf_codec_write_signature(const uint8_t signature[HF_BLS_SIGNATURE_BYTES],
     static const char before[] = "{\"signature\":\"0x";
     static const char after[] = "\"}";
     size_t at = 0;
-    size_t digits = 2 * HF_BLS_SIGNATURE_BYTES;
+    size_t digits = (size_t)2 * HF_BLS_SIGNATURE_BYTES;
     if (as_json) {
-        memcpy(ret_text, before, sizeof before - 1);
+        memcpy(ret_text, before, sizeof before);
         at = sizeof before - 1;
     } else {
-        memcpy(ret_text, "0x", 2);
+        memcpy(ret_text, "0x", sizeof "0x");
         at = 2;
     }
     hf_hex_encode(signature, HF_BLS_SIGNATURE_BYTES, ret_text + at);
@@ -35,7 +35,12 @@ static size_t escape(char c, char out[2])
         out[1] = c;
         return 2;
     }
-    out[0] = byte < 0x20 ? ' ' : byte >= 0x7f ? '?' : c;
+    out[0] = c;
+    if (byte < 0x20) {
+        out[0] = ' ';
+    } else if (byte >= 0x7f) {
+        out[0] = '?';
+    }
     return 1;
 }
 
@@ -60,7 +65,7 @@ size_t hf_codec_write_error(const char *sentence, const char *code, char *out, s
     }
     memcpy(out + at, between, sizeof between - 1);
     at += sizeof between - 1;
-    memcpy(out + at, code, code_len);
+    memcpy(out + at, code, code_len + 1);
     at += code_len;
     memcpy(out + at, after, sizeof after);
     return at + sizeof after - 1;

@@ -8,7 +8,7 @@
 
 static void path_format(const hf_path *path, const char *last, char out[PATH_LEN])
 {
-    const hf_path *chain[PATH_DEPTH_MAX];
+    const hf_path *chain[PATH_DEPTH_MAX] = {NULL};
     size_t depth = 0;
     for (; path != NULL && depth < PATH_DEPTH_MAX; path = path->up) {
         chain[depth++] = path;

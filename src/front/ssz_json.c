@@ -132,7 +132,7 @@ static hf_status bytes_root(const hf_json *json, uint32_t value, const hf_ssz_ty
 {
     bool is_fixed = type->kind == HF_SSZ_BYTES;
     bool is_progressive = type->kind == HF_SSZ_PROGRESSIVE_BYTE_LIST;
-    hf_bytes digits;
+    hf_bytes digits = {0};
     hf_status st = hex_digits(json, value, path, &digits, err);
     if (hf_failed(st)) {
         return st;
@@ -172,7 +172,7 @@ static hf_status bitlist_root(const hf_json *json, uint32_t value, const hf_ssz_
                               const hf_path *path, uint8_t ret_root[32], hf_error *err)
 {
     bool is_progressive = type->kind == HF_SSZ_PROGRESSIVE_BITLIST;
-    hf_bytes digits;
+    hf_bytes digits = {0};
     uint8_t last = 0;
     hf_status st = hex_digits(json, value, path, &digits, err);
     if (hf_failed(st)) {
@@ -199,8 +199,13 @@ static hf_status bitlist_root(const hf_json *json, uint32_t value, const hf_ssz_
     leaf_sink sink;
     sink_init(&sink, is_progressive, (type->size + 255) / 256);
     /* a delimiter alone in the last byte leaves no bit there */
-    size_t kept = top == 0 ? len - 1 : len;
-    st = push_chunks(digits, path, kept, &sink, top == 0 ? 0xff : (uint8_t)((1U << top) - 1), err);
+    size_t kept = len;
+    uint8_t mask = (uint8_t)((1U << top) - 1U);
+    if (top == 0) {
+        kept--;
+        mask = 0xff;
+    }
+    st = push_chunks(digits, path, kept, &sink, mask, err);
     if (hf_failed(st)) {
         return st;
     }

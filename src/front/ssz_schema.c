@@ -30,7 +30,8 @@
 #define MAX_VOLUNTARY_EXITS 16
 #define MAX_VALIDATORS_PER_COMMITTEE 2048
 #define MAX_COMMITTEES_PER_SLOT 64
-#define DEPOSIT_PROOF_LEN 33 /* DEPOSIT_CONTRACT_TREE_DEPTH + 1 */
+#define MAX_VALIDATORS_PER_SLOT 131072 /* the two together: an aggregate since Electra */
+#define DEPOSIT_PROOF_LEN 33           /* DEPOSIT_CONTRACT_TREE_DEPTH + 1 */
 #define SYNC_COMMITTEE_SIZE 512
 #define SYNC_SUBCOMMITTEE_SIZE 128
 #define BYTES_PER_LOGS_BLOOM 256
@@ -160,8 +161,7 @@ const hf_ssz_type hf_ssz_contribution_and_proof = CONTAINER(contribution_and_pro
 
 static const hf_ssz_type committee_bits = {.kind = HF_SSZ_BITVECTOR,
                                            .size = MAX_COMMITTEES_PER_SLOT};
-static const hf_ssz_type electra_bits = {
-    .kind = HF_SSZ_BITLIST, .size = MAX_VALIDATORS_PER_COMMITTEE * MAX_COMMITTEES_PER_SLOT};
+static const hf_ssz_type electra_bits = {.kind = HF_SSZ_BITLIST, .size = MAX_VALIDATORS_PER_SLOT};
 static const hf_ssz_field electra_attestation_fields[] = {{"aggregation_bits", &electra_bits},
                                                           {"data", &attestation_data},
                                                           {"signature", &signature},

@@ -243,7 +243,7 @@ static void test_pubkeys(void **state)
     (void)state;
     hf_eth_request request;
     hf_error err = {0};
-    static const char *const bad[] = {"", "0x", "0x12", PUBKEY "00", "0y" ROOT, ROOT};
+    static const char *const bad[] = {"", "0x", "0x12", (PUBKEY "00"), ("0y" ROOT), ROOT};
     assert_int_equal(decode(PUBKEY, ATTEST(DATA), &request, &err).code, HF_OK);
     for (size_t i = 0; i < HF_ARRAY_LEN(bad); i++) {
         assert_int_equal(decode(bad[i], ATTEST(DATA), &request, &err).code, HF_INVALID_INPUT);

@@ -152,7 +152,7 @@ static void test_random_edits(void **state)
     static const char alphabet[] = "{}[]\":,0129-.e+tfnulrs \\\n\x01\xc3\xa9";
     uint64_t random = 88172645463325252U;
     unsigned taken = 0;
-    for (unsigned turn = 0; turn < 200000; turn++) {
+    for (unsigned turn = 0; turn < 40000; turn++) {
         char text[sizeof seed_text];
         memcpy(text, seed_text, sizeof text);
         size_t len = sizeof text - 1;
@@ -171,7 +171,7 @@ static void test_random_edits(void **state)
         }
         taken += hf_failed(st) ? 0 : 1;
     }
-    assert_true(taken > 1000);
+    assert_true(taken > 500);
 }
 
 static void expect_error(const char *text, size_t len, const char *message)

@@ -1,0 +1,68 @@
+/* What the handlers share: asking, answering, and the handlers themselves for the route table. */
+#ifndef HF_FRONT_INTERNAL_H
+#define HF_FRONT_INTERNAL_H
+
+#include "front/front.h"
+
+/* ---- answering (respond.c) ---------------------------------------------------------------- */
+
+/* An error by the keeper's word: it has counted it already. detail "" or NULL: the reason's own. */
+hf_next hf_front_refused_by_keeper(hf_exchange *x, hf_reason reason, const char *detail);
+/* An error with another HTTP status than the reason's own. */
+hf_next hf_front_refuse_as(hf_exchange *x, hf_reason reason, unsigned status, const char *detail);
+hf_next hf_front_answer_small(hf_exchange *x, unsigned status, hf_content content, const char *fmt,
+                              ...) __attribute__((format(printf, 4, 5)));
+/* Writes the body of an answer; the first failure sticks, so that callers check once, at the end. */
+typedef struct hf_text {
+    hf_buf *buf;
+    hf_status st;
+} hf_text;
+
+void hf_text_put(hf_text *text, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void hf_text_put_bytes(hf_text *text, const void *ptr, size_t len);
+/* As a JSON string with its quotes. */
+void hf_text_put_json(hf_text *text, const char *value, size_t len);
+
+/* Makes x->out and a writer on it; false, with the answer set, when memory is short. */
+bool hf_front_open_text(hf_exchange *x, hf_text *ret_text);
+/* The answer is what was written; 500 in its place when a write failed. */
+hf_next hf_front_answer_text(hf_exchange *x, unsigned status, hf_content content,
+                             const hf_text *text);
+/* Does the Accept header name this media type? */
+bool hf_front_accepts(const hf_exchange *x, const char *media_type);
+
+/* ---- asking ------------------------------------------------------------------------------- */
+
+hf_next hf_front_ask(hf_exchange *x, void *frame, hf_msg_type expected,
+                     hf_front_on_reply on_reply);
+/* Once the question is sent, or never will be. Fine when there is none. */
+void hf_front_close_ask_fd(hf_exchange *x);
+/* A question that is a header alone. */
+hf_next hf_front_ask_plain(hf_exchange *x, hf_msg_type type, hf_msg_type expected,
+                           hf_front_on_reply on_reply);
+
+/* ---- authorisation (route.c) --------------------------------------------------------------- */
+
+/* Copies the bearer token; false when there is none. Too long a one gives "" (which is no token). */
+bool hf_front_bearer(const hf_exchange *x, char ret_token[HF_TOKEN_LEN]);
+
+/* ---- handlers ----------------------------------------------------------------------------- */
+
+hf_next hf_front_sign(hf_exchange *x);
+hf_next hf_front_voluntary_exit(hf_exchange *x);
+hf_next hf_front_public_keys(hf_exchange *x);
+hf_next hf_front_high_watermark(hf_exchange *x);
+hf_next hf_front_upcheck(hf_exchange *x);
+hf_next hf_front_healthcheck(hf_exchange *x);
+hf_next hf_front_reload(hf_exchange *x);
+hf_next hf_front_reload_status(hf_exchange *x);
+hf_next hf_front_status(hf_exchange *x);
+hf_next hf_front_metrics(hf_exchange *x);
+hf_next hf_front_keystores_list(hf_exchange *x);
+hf_next hf_front_keystores_import(hf_exchange *x);
+hf_next hf_front_keystores_delete(hf_exchange *x);
+hf_next hf_front_remote_keys_list(hf_exchange *x);
+hf_next hf_front_remote_keys_refuse(hf_exchange *x);
+hf_next hf_front_not_ours(hf_exchange *x);
+
+#endif

@@ -1,0 +1,194 @@
+/* Questions to the keeper and its replies. */
+#include "front/server_internal.h"
+
+#include <sys/epoll.h>
+
+/* Lines about refused requests in one window of log_window_ns. */
+#define LOG_LINES_MAX 20
+#define LOG_WINDOW_NS (10 * HF_NS_PER_SECOND)
+/* Replies read before the sockets get their turn. */
+#define REPLIES_PER_TURN 256
+/* The lower half of a request id says whose question it was. */
+#define PLACE_BITS 32
+
+static void watch_writable(hf_server *server, bool wanted)
+{
+    if (server->watches_writable == wanted) {
+        return;
+    }
+    struct epoll_event event = {.events = EPOLLIN | (wanted ? EPOLLOUT : 0U),
+                                .data.fd = server->config.keeper_fd};
+    if (epoll_ctl(server->epoll_fd, EPOLL_CTL_MOD, server->config.keeper_fd, &event) != 0) {
+        server->broken = "the keeper's channel cannot be watched";
+    }
+    server->watches_writable = wanted;
+}
+
+/* False: no room. */
+static bool send_question(hf_place *place)
+{
+    hf_exchange *x = &place->exchange;
+    hf_server *server = place->server;
+    hf_status st = x->ask_fd >= 0 ? hf_frame_send_fd(server->config.keeper_fd, x->ask, x->ask_fd)
+                                  : hf_frame_send(server->config.keeper_fd, x->ask);
+    if (st.code == HF_UNAVAILABLE) {
+        return false;
+    }
+    if (hf_failed(st)) {
+        server->broken = "the keeper is gone";
+    }
+    return true;
+}
+
+static void enqueue(hf_place *place)
+{
+    hf_server *server = place->server;
+    place->next = NULL;
+    place->is_queued = true;
+    if (server->queue_head == NULL) {
+        server->queue_head = place;
+    } else {
+        server->queue_tail->next = place;
+    }
+    server->queue_tail = place;
+    watch_writable(server, true);
+}
+
+static void unqueue(hf_place *place)
+{
+    hf_server *server = place->server;
+    hf_place **link = &server->queue_head;
+    hf_place *before = NULL;
+    while (*link != place) {
+        before = *link;
+        link = &(*link)->next;
+    }
+    *link = place->next;
+    if (server->queue_tail == place) {
+        server->queue_tail = before;
+    }
+    place->next = NULL;
+    place->is_queued = false;
+}
+
+void hf_keeper_flush(hf_server *server)
+{
+    while (server->queue_head != NULL && send_question(server->queue_head)) {
+        unqueue(server->queue_head);
+    }
+    watch_writable(server, server->queue_head != NULL);
+}
+
+static void put_question(hf_place *place)
+{
+    hf_exchange *x = &place->exchange;
+    hf_server *server = place->server;
+    place->generation++;
+    place->ask_id = (uint64_t)place->generation << PLACE_BITS | (uint64_t)(place - server->places);
+    hf_frame_header *header = x->ask;
+    header->request_id = place->ask_id;
+    place->deadline_ns = hf_time_mono_ns() + x->ask_timeout_ms * HF_NS_PER_MS;
+    if (server->queue_head != NULL || !send_question(place)) {
+        enqueue(place);
+    }
+}
+
+bool hf_place_ask(hf_place *place)
+{
+    hf_server *server = place->server;
+    hf_reason refusal = HF_REASON_OK;
+    if (server->is_draining) {
+        refusal = HF_REASON_SHUTTING_DOWN;
+    } else if (server->asking >= server->config.context.max_in_flight) {
+        refusal = HF_REASON_OVERLOADED;
+    }
+    if (refusal != HF_REASON_OK) {
+        (void)hf_front_refuse(&place->exchange, refusal, NULL);
+        return false;
+    }
+    server->asking++;
+    place->state = HF_PLACE_ASKING;
+    put_question(place);
+    return true;
+}
+
+/* What the exchange does next, after a reply or its absence. */
+static void go_on(hf_place *place, hf_next next)
+{
+    if (next == HF_NEXT_ASK) {
+        put_question(place);
+        return;
+    }
+    place->server->asking--;
+    place->ask_id = 0;
+    place->state = HF_PLACE_ANSWERED;
+    hf_place_resume(place);
+}
+
+void hf_place_give_up(hf_place *place, hf_reason reason)
+{
+    if (place->is_queued) {
+        unqueue(place);
+    }
+    place->ask_id = 0;
+    go_on(place, reason == HF_REASON_TIMEOUT ? hf_front_silence(&place->exchange)
+                                             : hf_front_refuse(&place->exchange, reason, NULL));
+}
+
+static void take_reply(hf_server *server, const void *frame)
+{
+    const hf_frame_header *header = frame;
+    uint64_t index = header->request_id & UINT32_MAX;
+    if (index >= server->place_count) {
+        return;
+    }
+    hf_place *place = &server->places[index];
+    /* A reply to a question that was given up meanwhile belongs to nobody. */
+    if (place->state == HF_PLACE_ASKING && place->ask_id == header->request_id) {
+        go_on(place, hf_front_reply(&place->exchange, frame));
+    }
+}
+
+void hf_keeper_receive(hf_server *server)
+{
+    for (int i = 0; i < REPLIES_PER_TURN && server->broken == NULL; i++) {
+        size_t len = 0;
+        hf_status st = hf_frame_recv(server->config.keeper_fd, server->frame, &len, NULL);
+        if (st.code == HF_UNAVAILABLE) {
+            return;
+        }
+        if (hf_failed(st)) {
+            server->broken = "the keeper is gone";
+        } else if (!hf_frame_is_acceptable(server->frame, len, HF_CHANNEL_FRONT, false)) {
+            server->broken = "the keeper sent a frame that no keeper sends";
+        } else {
+            take_reply(server, server->frame);
+        }
+    }
+}
+
+void hf_place_note_refusal(hf_place *place)
+{
+    hf_server *server = place->server;
+    const hf_exchange *x = &place->exchange;
+    if (!x->is_refused_here || x->request.is_metrics) {
+        return;
+    }
+    hf_msg_count count = {.reason = x->reason, .operation = x->operation};
+    hf_frame_init(&count, HF_MSG_COUNT, 0);
+    hf_status lost = hf_frame_send(server->config.keeper_fd, &count);
+    (void)lost; /* a counter gives way when the channel is full */
+    uint64_t now = hf_time_mono_ns();
+    if (now - server->log_window_ns > LOG_WINDOW_NS) {
+        server->log_window_ns = now;
+        server->log_lines = 0;
+    }
+    if (server->log_lines++ < LOG_LINES_MAX) {
+        const hf_reason_info *info = hf_reason_describe(x->reason);
+        hf_log(info->log_level, "request_refused", "%s %s%s", info->code,
+               hf_eth_operation_name((hf_operation)x->operation) != NULL
+                   ? hf_eth_operation_name((hf_operation)x->operation)
+                   : "",
+               server->log_lines == LOG_LINES_MAX ? " (more are not logged for a while)" : "");
+    }
+}

@@ -1,0 +1,260 @@
+/* GET /metrics: the keeper's counters as Prometheus text (exposition format 0.0.4). docs/metrics.md
+ * lists every name here with its counterpart in other signers. */
+#include "front/front_internal.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+
+#define NS_PER_SECOND 1e9
+
+static void put_head(hf_text *out, const char *name, const char *type, const char *help)
+{
+    hf_text_put(out, "# HELP holdfast_%s %s\n# TYPE holdfast_%s %s\n", name, help, name, type);
+}
+
+static void put_one(hf_text *out, const char *name, const char *type, const char *help,
+                    uint64_t value)
+{
+    put_head(out, name, type, help);
+    hf_text_put(out, "holdfast_%s %" PRIu64 "\n", name, value);
+}
+
+/* One histogram of durations; labels is "" or ends in a comma. */
+static void put_histogram(hf_text *out, const char *name, const char *labels,
+                          const hf_histogram *h)
+{
+    uint64_t total = 0;
+    for (size_t i = 0; i + 1 < HF_BUCKETS; i++) {
+        total += h->counts[i];
+        hf_text_put(out, "holdfast_%s_bucket{%sle=\"%g\"} %" PRIu64 "\n", name, labels,
+                    (double)hf_bucket_bounds_ns[i] / NS_PER_SECOND, total);
+    }
+    total += h->counts[HF_BUCKETS - 1];
+    hf_text_put(out, "holdfast_%s_bucket{%sle=\"+Inf\"} %" PRIu64 "\n", name, labels, total);
+    /* The same labels without le: no comma at the end, no braces around nothing. */
+    size_t len = strlen(labels);
+    const char *open = len > 0 ? "{" : "";
+    const char *close = len > 0 ? "}" : "";
+    int shown = len > 0 ? (int)len - 1 : 0;
+    hf_text_put(out, "holdfast_%s_sum%s%.*s%s %.9f\n", name, open, shown, labels, close,
+                (double)h->sum_ns / NS_PER_SECOND);
+    hf_text_put(out, "holdfast_%s_count%s%.*s%s %" PRIu64 "\n", name, open, shown, labels, close,
+                total);
+}
+
+static void put_signing(hf_text *out, const hf_metrics *m)
+{
+    static const char *const results[HF_RESULT_COUNT] = {"signed", "refused", "failed"};
+    put_head(out, "signing_requests_total", "counter", "Signing requests by type and result.");
+    for (int op = 0; op < HF_OP_COUNT; op++) {
+        for (int r = 0; r < HF_RESULT_COUNT; r++) {
+            hf_text_put(out,
+                        "holdfast_signing_requests_total{operation=\"%s\",result=\"%s\"} %" PRIu64
+                        "\n",
+                        hf_eth_operation_name((hf_operation)op), results[r], m->requests[op][r]);
+        }
+    }
+}
+
+/* The two that every validator makes are always there; the others from their first request on. */
+static bool is_shown(const hf_metrics *m, int op)
+{
+    uint64_t seen = 0;
+    for (int r = 0; r < HF_RESULT_COUNT; r++) {
+        seen += m->requests[op][r];
+    }
+    return seen > 0 || op == HF_OP_ATTESTATION || op == HF_OP_BLOCK_V2;
+}
+
+static void put_durations(hf_text *out, const hf_metrics *m)
+{
+    static const char *const stages[HF_STAGE_COUNT] = {"decode", "decide", "sign", "total"};
+    put_head(out, "signing_duration_seconds", "histogram",
+             "Time of signing requests by type and stage.");
+    for (int op = 0; op < HF_OP_COUNT; op++) {
+        if (!is_shown(m, op)) {
+            continue;
+        }
+        for (int stage = 0; stage < HF_STAGE_COUNT; stage++) {
+            char labels[128];
+            hf_status st = hf_str_format(labels, sizeof labels, "operation=\"%s\",stage=\"%s\",",
+                                         hf_eth_operation_name((hf_operation)op), stages[stage]);
+            HF_ASSERT(!hf_failed(st));
+            put_histogram(out, "signing_duration_seconds", labels, &m->duration[op][stage]);
+        }
+    }
+}
+
+/* Slashing protection's own count, from the same numbers: the 412 reasons. */
+static void put_protection_counts(hf_text *out, const hf_metrics *m)
+{
+    uint64_t prevented = 0;
+    for (int r = 0; r < HF_REASON_COUNT; r++) {
+        if (hf_reason_describe((hf_reason)r)->http_status == 412) {
+            prevented += m->refusals[r];
+        }
+    }
+    uint64_t permitted = m->requests[HF_OP_ATTESTATION][HF_RESULT_SIGNED] +
+                         m->requests[HF_OP_BLOCK][HF_RESULT_SIGNED] +
+                         m->requests[HF_OP_BLOCK_V2][HF_RESULT_SIGNED];
+    put_one(out, "slashing_permitted_total", "counter",
+            "Blocks and attestations signed after the protection allowed them.", permitted);
+    put_one(out, "slashing_prevented_total", "counter",
+            "Blocks and attestations refused by the slashing protection.", prevented);
+}
+
+static void put_refusals(hf_text *out, const hf_metrics *m)
+{
+    static const hf_reason auth[] = {HF_REASON_UNAUTHORIZED, HF_REASON_FORBIDDEN,
+                                     HF_REASON_CROSS_ORIGIN};
+    put_head(out, "refusals_total", "counter", "Requests refused, by the code of the answer.");
+    for (int r = HF_REASON_OK + 1; r < HF_REASON_COUNT; r++) {
+        hf_text_put(out, "holdfast_refusals_total{reason=\"%s\"} %" PRIu64 "\n",
+                    hf_reason_describe((hf_reason)r)->code, m->refusals[r]);
+    }
+    put_head(out, "auth_rejections_total", "counter",
+             "Requests refused for who sent them, by the code of the answer.");
+    for (size_t i = 0; i < HF_ARRAY_LEN(auth); i++) {
+        hf_text_put(out, "holdfast_auth_rejections_total{reason=\"%s\"} %" PRIu64 "\n",
+                    hf_reason_describe(auth[i])->code, m->refusals[auth[i]]);
+    }
+}
+
+static void put_keys(hf_text *out, const hf_metrics *m)
+{
+    put_head(out, "keys_loaded", "gauge", "Keys that can sign, by back end.");
+    for (int b = 0; b < HF_BACKEND_COUNT; b++) {
+        hf_text_put(out, "holdfast_keys_loaded{backend=\"%s\"} %" PRIu64 "\n",
+                    hf_key_backend_name((hf_key_backend)b), m->keys_loaded[b]);
+    }
+    put_one(out, "key_load_failures_total", "counter", "Key files that could not be loaded.",
+            m->keys_failed);
+    put_one(out, "missing_keys_total", "counter", "Requests for a key that is not loaded.",
+            m->missing_keys);
+    put_one(out, "reloads_total", "counter", "Reloads of the configured keys.", m->reloads);
+}
+
+static void put_store(hf_text *out, const hf_metrics *m)
+{
+    uint64_t total = 0;
+    put_one(out, "store_healthy", "gauge", "1 while the slashing protection store can record.",
+            m->store_healthy);
+    put_one(out, "store_failures_total", "counter", "Commits that failed; nothing was signed.",
+            m->store_failures);
+    put_one(out, "pruned_rows_total", "counter", "Records pruned into watermarks.",
+            m->pruned_rows);
+    put_head(out, "store_commit_seconds", "histogram", "Time of one durable commit.");
+    put_histogram(out, "store_commit_seconds", "", &m->store_commit);
+    put_head(out, "store_batch_size", "histogram", "Requests recorded by one commit.");
+    for (unsigned i = 0; i + 1 < HF_BATCH_BUCKETS; i++) {
+        total += m->batch_counts[i];
+        hf_text_put(out, "holdfast_store_batch_size_bucket{le=\"%u\"} %" PRIu64 "\n", 1U << i,
+                    total);
+    }
+    total += m->batch_counts[HF_BATCH_BUCKETS - 1];
+    hf_text_put(out,
+                "holdfast_store_batch_size_bucket{le=\"+Inf\"} %" PRIu64
+                "\nholdfast_store_batch_size_sum %" PRIu64 "\nholdfast_store_batch_size_count %" PRIu64
+                "\n",
+                total, m->batch_sum, total);
+}
+
+static void put_load(hf_text *out, const hf_front_context *context, const hf_metrics *m)
+{
+    put_one(out, "malformed_requests_total", "counter",
+            "Requests refused before they reached the keeper.", m->malformed_requests);
+    put_one(out, "in_flight", "gauge", "Signing requests under way.", m->in_flight);
+    put_one(out, "in_flight_limit", "gauge", "Requests that one front lets wait at a time.",
+            context->max_in_flight);
+    put_one(out, "overload_total", "counter", "Requests refused because too many were under way.",
+            m->overload);
+    put_one(out, "hash_cache_hits_total", "counter",
+            "Signatures that shared a hash to the curve.", m->hash_cache_hits);
+    put_one(out, "hash_cache_misses_total", "counter", "Hashes to the curve computed.",
+            m->hash_cache_misses);
+    put_one(out, "fronts_started_total", "counter", "Fronts started since the keeper's start.",
+            m->fronts_started);
+    put_one(out, "bad_frames_total", "counter",
+            "Frames that the keeper refused to read. Not 0: investigate.", m->bad_frames);
+}
+
+static void put_protections(hf_text *out, const hf_protection *items, uint32_t count,
+                            const char *process)
+{
+    for (uint32_t i = 0; i < count && i < HF_PROTECTIONS_MAX; i++) {
+        char name[HF_PROTECTION_NAME_LEN];
+        size_t len = strnlen(items[i].name, sizeof items[i].name - 1);
+        for (size_t k = 0; k < len; k++) {
+            unsigned char c = (unsigned char)items[i].name[k];
+            name[k] = isalnum(c) ? (char)c : '_';
+        }
+        name[len] = '\0';
+        hf_text_put(out, "holdfast_protection_enabled{name=\"%s\",process=\"%s\"} %d\n", name,
+                    process, items[i].state == HF_PROTECTION_ON);
+    }
+}
+
+/* A network's name may come from a file: keep to what needs no escape in a label. */
+static void put_build(hf_text *out, const hf_front_context *context, const hf_metrics *m)
+{
+    char network[HF_NETWORK_NAME_LEN];
+    size_t len = strnlen(context->network.name, sizeof network - 1);
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)context->network.name[i];
+        network[i] = c >= 0x20 && c < 0x7f && c != '"' && c != '\\' ? (char)c : '_';
+    }
+    network[len] = '\0';
+    put_head(out, "build_info", "gauge", "Always 1; the labels say what runs.");
+    hf_text_put(out, "holdfast_build_info{version=\"%s\",network=\"%s\"} 1\n", HF_VERSION, network);
+    put_head(out, "uptime_seconds", "gauge", "Time since the keeper's start.");
+    hf_text_put(out, "holdfast_uptime_seconds %.3f\n", (double)m->uptime_ms / 1000.0);
+}
+
+static uint64_t keys_total(const hf_metrics *m)
+{
+    uint64_t total = 0;
+    for (int b = 0; b < HF_BACKEND_COUNT; b++) {
+        total += m->keys_loaded[b];
+    }
+    return total;
+}
+
+hf_status hf_front_metrics_format(const hf_front_context *context,
+                                  const hf_msg_metrics_reply *reply, hf_buf *out)
+{
+    const hf_metrics *m = &reply->metrics;
+    hf_text text = {out, hf_ok()};
+    put_build(&text, context, m);
+    put_one(&text, "healthy", "gauge", "1 while it can sign: a key is loaded, the store records.",
+            m->store_healthy != 0 && keys_total(m) > 0);
+    put_signing(&text, m);
+    put_durations(&text, m);
+    put_protection_counts(&text, m);
+    put_refusals(&text, m);
+    put_keys(&text, m);
+    put_store(&text, m);
+    put_load(&text, context, m);
+    /* Neither can happen before sealing and canaries exist; their alerts may be set up already. */
+    put_one(&text, "seal_state", "gauge", "0: no seal is configured.", 0);
+    put_one(&text, "canary_signing_total", "counter", "Requests for a key that must never sign.",
+            0);
+    put_head(&text, "protection_enabled", "gauge", "1 where a protection is really on.");
+    put_protections(&text, reply->protections, reply->protection_count, "keeper");
+    put_protections(&text, context->protections.items, context->protections.count, "front");
+    return text.st;
+}
+
+static hf_next metrics_known(hf_exchange *x, const void *frame)
+{
+    hf_text text;
+    if (!hf_front_open_text(x, &text)) {
+        return HF_NEXT_ANSWER;
+    }
+    text.st = hf_front_metrics_format(x->context, frame, x->out);
+    return hf_front_answer_text(x, 200, HF_CONTENT_METRICS, &text);
+}
+
+hf_next hf_front_metrics(hf_exchange *x)
+{
+    return hf_front_ask_plain(x, HF_MSG_METRICS, HF_MSG_METRICS_REPLY, metrics_known);
+}
