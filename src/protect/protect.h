@@ -81,6 +81,8 @@ typedef struct hf_store_status {
     uint64_t blocks;
     uint64_t attestations;
     hf_watermark high;
+    hf_watermark lowest_floors;  /* each the least over all validators that have one */
+    hf_watermark highest_floors; /* each the greatest */
     uint8_t genesis_validators_root[HF_ROOT_BYTES];
 } hf_store_status;
 

@@ -103,6 +103,22 @@ static hf_status sqlite_set_high(hf_store *self, const hf_watermark *high, hf_er
     return run_and_commit(store, st, err);
 }
 
+#define STATUS_SQL                                                                                 \
+    "SELECT (SELECT count(*) FROM blocks), (SELECT count(*) FROM attestations),"                   \
+    " count(*), min(floor_slot), min(floor_source), min(floor_target),"                            \
+    " max(floor_slot), max(floor_source), max(floor_target) FROM validators"
+
+static hf_watermark column_floors(sqlite3_stmt *statement, int column)
+{
+    hf_watermark floors = {0};
+    floors.has_slot = sqlite3_column_type(statement, column) != SQLITE_NULL;
+    floors.has_epochs = sqlite3_column_type(statement, column + 2) != SQLITE_NULL;
+    floors.slot = (uint64_t)sqlite3_column_int64(statement, column);
+    floors.source = (uint64_t)sqlite3_column_int64(statement, column + 1);
+    floors.target = (uint64_t)sqlite3_column_int64(statement, column + 2);
+    return floors;
+}
+
 static hf_status sqlite_status(hf_store *self, hf_store_status *ret_status, hf_error *err)
 {
     hf_sqlite *store = (hf_sqlite *)self;
@@ -112,18 +128,16 @@ static hf_status sqlite_status(hf_store *self, hf_store_status *ret_status, hf_e
     if (hf_failed(st)) {
         return st;
     }
-    int rc = sqlite3_prepare_v2(store->db,
-                                "SELECT (SELECT count(*) FROM validators),"
-                                " (SELECT count(*) FROM blocks),"
-                                " (SELECT count(*) FROM attestations)",
-                                -1, &statement, NULL);
+    int rc = sqlite3_prepare_v2(store->db, STATUS_SQL, -1, &statement, NULL);
     st = rc == SQLITE_OK ? hf_sqlite_step(store, statement, &row, err)
                          : hf_sqlite_fail(store->db, rc, "slashing protection", err);
     hf_store_status status = {.high = store->high};
     if (!hf_failed(st)) {
-        status.validators = (uint64_t)sqlite3_column_int64(statement, 0);
-        status.blocks = (uint64_t)sqlite3_column_int64(statement, 1);
-        status.attestations = (uint64_t)sqlite3_column_int64(statement, 2);
+        status.blocks = (uint64_t)sqlite3_column_int64(statement, 0);
+        status.attestations = (uint64_t)sqlite3_column_int64(statement, 1);
+        status.validators = (uint64_t)sqlite3_column_int64(statement, 2);
+        status.lowest_floors = column_floors(statement, 3);
+        status.highest_floors = column_floors(statement, 6);
         memcpy(status.genesis_validators_root, store->config.genesis_validators_root,
                HF_ROOT_BYTES);
     }
