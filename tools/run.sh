@@ -1,15 +1,15 @@
 #!/bin/sh
 # run.sh BUILD: a signer for development, on embedded defaults and a key of its own, which signs one
 # attestation over its API, refuses a conflicting one, and goes on serving in the foreground.
-#   HOLDFAST_RUN_DIR             where it lives (BUILD/dev)
-#   HOLDFAST_RUN_LISTEN          address of the API (127.0.0.1:9000)
-#   HOLDFAST_RUN_METRICS_LISTEN  address of the metrics (127.0.0.1:3000)
+#   RUN_DIR             where it lives (BUILD/dev)
+#   RUN_LISTEN          address of the API (127.0.0.1:9000)
+#   RUN_METRICS_LISTEN  address of the metrics (127.0.0.1:3000)
 set -eu
 cd "$(dirname "$0")/.."
 build=$1
-dir=${HOLDFAST_RUN_DIR:-$build/dev}
-listen=${HOLDFAST_RUN_LISTEN:-127.0.0.1:9000}
-metrics=${HOLDFAST_RUN_METRICS_LISTEN:-127.0.0.1:3000}
+dir=${RUN_DIR:-$build/dev}
+listen=${RUN_LISTEN:-127.0.0.1:9000}
+metrics=${RUN_METRICS_LISTEN:-127.0.0.1:3000}
 
 umask 077
 mkdir -p "$dir"

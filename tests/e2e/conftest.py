@@ -75,6 +75,7 @@ class WatchedSigner(harness.Signer):
                 stdout=log, stderr=log, preexec_fn=die_with_parent, env={**os.environ, **(environment or {})})
         if wait:
             self.wait_ready()
+            self.wait_until(lambda: len(self.get("/api/v1/eth2/publicKeys")[1]) >= len(self.pubkeys), "its keys are loaded")
             self.wait_until(lambda: self.get("/healthcheck")[0] == 200, "it can sign")
         return self
 

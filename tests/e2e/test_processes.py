@@ -104,7 +104,7 @@ def test_no_descriptor_leaks(signer):
 
 
 def test_children_get_no_environment(signers):
-    signer = signers().start(environment={"HOLDFAST_TEST_SECRET": "hunter2"})
+    signer = signers().start(environment={"TEST_SECRET": "hunter2"})
     for name in ("keeper", "front"):
         try:
             with open(f"/proc/{signer.pids(name)[0]}/environ", "rb") as text:
@@ -122,23 +122,30 @@ def test_files_are_private(signer):
             assert os.lstat(path).st_mode & 0o077 == 0, path
 
 
+def protections(signer, process):
+    return {p["name"]: p["state"] for p in signer.status()["protections"][process]}
+
+
 def test_status_tells_the_protections_as_they_are(signer):
-    told = {p["name"]: p["state"] for p in signer.status()["protections"]}
-    keeper = status_of(signer.pids("keeper")[0])
-    assert (told["seccomp"] == "on") == (keeper["Seccomp"] == "2")
-    assert (told["mlock"] == "on") == (int(keeper["VmLck"].split()[0]) > 0)
-    assert (told["no_new_privs"] == "on") == (keeper["NoNewPrivs"] == "1")
-    assert (told["capabilities"] == "on") == (int(keeper["CapEff"], 16) == 0)
-    if not harness.SANITIZED:
-        assert told["seccomp"] == told["mlock"] == told["no_dump"] == "on"
-        assert told["landlock"] in ("on", "unavailable")
+    for process in ("keeper", "front"):
+        told = protections(signer, process)
+        is_so = status_of(signer.pids(process)[0])
+        assert (told["seccomp"] == "on") == (is_so["Seccomp"] == "2")
+        assert (told["no_new_privs"] == "on") == (is_so["NoNewPrivs"] == "1")
+        assert (told["capabilities"] == "on") == (int(is_so["CapEff"], 16) == 0)
+        if process == "keeper":
+            assert (told["mlock"] == "on") == (int(is_so["VmLck"].split()[0]) > 0)
+        if not harness.SANITIZED:
+            assert told["seccomp"] == told["no_dump"] == told.get("mlock", "on") == "on"
+            assert told["landlock"] in ("on", "unavailable")
 
 
 def test_status_tells_what_is_switched_off(signers):
     signer = signers(config="hardening: {seccomp: off, landlock: off, mlock: off, no_dump: off}\n").start()
-    told = {p["name"]: p["state"] for p in signer.status()["protections"]}
-    assert told["seccomp"] == told["landlock"] == told["no_dump"] == "off"
-    assert status_of(signer.pids("keeper")[0])["Seccomp"] == "0"
+    for process in ("keeper", "front"):
+        told = protections(signer, process)
+        assert told["seccomp"] == told["landlock"] == told["no_dump"] == "off"
+        assert status_of(signer.pids(process)[0])["Seccomp"] == "0"
 
 
 # ---- deaths
@@ -202,7 +209,8 @@ def test_what_was_signed_is_remembered_after_a_crash(signer):
 
 def test_start_signs_an_attestation_and_refuses_a_conflicting_one(signer):
     status, answer = signer.attest(signer.pubkeys[0], 1, 2)
-    assert status == 200 and re.fullmatch("0x[0-9a-f]{192}", answer["signature"])
+    signature = answer["signature"] if isinstance(answer, dict) else answer
+    assert status == 200 and re.fullmatch("0x[0-9a-f]{192}", signature)
     status, answer = signer.attest(signer.pubkeys[0], 1, 2, mark=1)
     assert (status, answer["code"]) == (412, "DOUBLE_VOTE")
 
@@ -253,10 +261,10 @@ def test_a_second_serve_on_the_same_data_is_refused(signer):
 
 
 def test_a_taken_port_is_told(signer, signers):
-    second = signers(arguments=["--listen", f"127.0.0.1:{signer.port}"])
-    second.start(wait=False)
-    assert second.wait_exit(10) == 1
-    assert second.has_logged("start_failed", "Address already in use")
+    second = signers()
+    run = harness.run("serve", "-c", second.config_path, "--listen", f"127.0.0.1:{signer.port}")
+    assert run.returncode == 1
+    assert "start_failed" in run.stderr and "Address already in use" in run.stderr
 
 
 def test_a_data_dir_open_to_others_is_refused(signers):
@@ -314,8 +322,8 @@ def test_readiness_is_told_to_the_service_manager(signers, tmp_path):
 def test_make_run(tmp_path):
     """Signs one attestation, shows a conflicting one refused, goes on serving; the second start is quick."""
     port = harness.free_port()
-    environment = {**os.environ, "HOLDFAST_RUN_DIR": str(tmp_path / "dev"), "HOLDFAST_RUN_LISTEN": f"127.0.0.1:{port}",
-                   "HOLDFAST_RUN_METRICS_LISTEN": f"127.0.0.1:{harness.free_port()}"}
+    environment = {**os.environ, "RUN_DIR": str(tmp_path / "dev"), "RUN_LISTEN": f"127.0.0.1:{port}",
+                   "RUN_METRICS_LISTEN": f"127.0.0.1:{harness.free_port()}"}
     if harness.SANITIZED:
         environment.update({f"HOLDFAST_HARDENING_{name}": "off"
                             for name in ("SECCOMP", "LANDLOCK", "MLOCK", "NO_DUMP")})
