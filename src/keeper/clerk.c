@@ -28,6 +28,7 @@ static void serve_read(hf_keeper *keeper)
         hf_msg_export_page *page = &clerk->pages[clerk->first];
         hf_frame_init(page, HF_MSG_EXPORT_PAGE, clerk->pending_read);
         page->reason = HF_REASON_OK;
+        page->done = 0; /* the page may have ended an earlier export */
         hf_peer_send(keeper, clerk->peer, page);
         clerk->first = (clerk->first + 1) % HF_CLERK_PAGES;
         clerk->filled--;
