@@ -60,6 +60,14 @@ class Uint:
         return str(value), value.to_bytes(32, "little")
 
 
+class Fixed:
+    def __init__(self, value):
+        self.value = value
+
+    def make(self):
+        return str(self.value), self.value.to_bytes(32, "little")
+
+
 class Bytes:
     def __init__(self, length):
         self.length = length
@@ -216,28 +224,64 @@ contribution.fields = {name: contribution.fields[name]
                        for name in ("aggregator_index", "contribution", "selection_proof")}
 
 
-def line(name, kind, body, slot, object_root, domain_type, fork_info=True):
-    """The fork is at the slot's epoch exactly, so either version is used at times."""
-    previous, current, validators_root = rng.randbytes(4), rng.randbytes(4), rng.randbytes(32)
-    epoch = slot // 32
-    fork_epoch = rng.choice([0, epoch, min(epoch + 1, 2**64 - 1)])
-    version = previous if epoch < fork_epoch else current
-    request = {"type": kind}
-    if fork_info:
-        request["fork_info"] = {"fork": {"previous_version": "0x" + previous.hex(),
-                                         "current_version": "0x" + current.hex(),
-                                         "epoch": str(fork_epoch)},
-                                "genesis_validators_root": "0x" + validators_root.hex()}
-    else:
-        version, validators_root = bytes(4), bytes(32)
-    request.update(body)
+# From the networks' configuration files: slots per epoch, GENESIS and CAPELLA versions, DENEB epoch.
+NETWORKS = {
+    "mainnet": (32, "00000000", "03000000", 269568), "sepolia": (32, "90000069", "90000072", 132608),
+    "holesky": (32, "01017000", "04017000", 29696), "hoodi": (32, "10000910", "40000910", 0),
+    "gnosis": (16, "00000064", "03000064", 889856), "chiado": (16, "0000006f", "0300006f", 516608)}
+
+
+def write(name, network, request, version, validators_root, object_root, domain_type):
     domain = domain_type + H(version.ljust(32, b"\0"), validators_root)[:28]
-    print(json.dumps({"name": name, "network": "mainnet", "pubkey": "0x" + rng.randbytes(48).hex(),
-                      "request": request, "signing_root": "0x" + H(object_root, domain).hex()}))
+    print(json.dumps({"name": network + " " + name, "network": network,
+                      "pubkey": "0x" + rng.randbytes(48).hex(), "request": request,
+                      "signing_root": "0x" + H(object_root, domain).hex()}))
+
+
+def fork_info(previous, current, epoch, validators_root):
+    return {"fork": {"previous_version": "0x" + previous.hex(), "current_version": "0x" + current.hex(),
+                     "epoch": str(epoch)},
+            "genesis_validators_root": "0x" + validators_root.hex()}
+
+
+def line(name, kind, body, slot, object_root, domain_type):
+    """The fork is at times at the slot's epoch exactly, so that either version is used."""
+    network = rng.choice(list(NETWORKS))
+    previous, current, validators_root = rng.randbytes(4), rng.randbytes(4), rng.randbytes(32)
+    epoch = slot // NETWORKS[network][0]
+    fork_epoch = rng.choice([0, epoch, min(epoch + 1, 2**64 - 1)])
+    request = {"type": kind, "fork_info": fork_info(previous, current, fork_epoch, validators_root)}
+    request.update(body)
+    write(name, network, request, previous if epoch < fork_epoch else current, validators_root,
+          object_root, domain_type)
+
+
+def lines_of_networks():
+    """What depends on a network's own constants: registrations, builder authorisations, exits."""
+    registration = Container(fee_recipient=address, gas_limit=u64, timestamp=u64, pubkey=pubkey)
+    for network, (_, genesis, capella, deneb) in NETWORKS.items():
+        genesis, capella = bytes.fromhex(genesis), bytes.fromhex(capella)
+        value, object_root = registration.make()
+        write("registration", network, {"type": "VALIDATOR_REGISTRATION", "validator_registration": value},
+              genesis, bytes(32), object_root, bytes([0, 0, 0, 1]))
+        value, object_root = auth.make()
+        write("auth", network, {"type": "BUILDER_REQUEST_AUTH", "builder_request_auth": value},
+              genesis, bytes(32), object_root, bytes([11, 0, 0, 1]))
+        validators_root, older = rng.randbytes(32), rng.randbytes(4)
+        # EIP-7044: the current fork is Deneb or later, or it is Capella's own; then neither.
+        cases = [(older, rng.randbytes(4), deneb, capella), (older, capella, 7, capella)]
+        if deneb > 0:
+            cases.append((older, rng.randbytes(4), deneb - 1, older))
+        for previous, current, fork_epoch, version in cases:
+            value, object_root = Container(epoch=Fixed(0), validator_index=u64).make()
+            write("exit", network, {"type": "VOLUNTARY_EXIT", "voluntary_exit": value,
+                                    "fork_info": fork_info(previous, current, fork_epoch, validators_root)},
+                  version, validators_root, object_root, bytes([4, 0, 0, 0]))
 
 
 def main():
     domain = lambda n: bytes([n, 0, 0, 0])
+    lines_of_networks()
     for turn in range(12):
         value, object_root = block(phase0_body).make()
         slot = int(value["slot"])
@@ -254,9 +298,6 @@ def main():
         value, object_root = bid.make()
         line("bid", "EXECUTION_PAYLOAD_BID", {"execution_payload_bid": value}, int(value["slot"]),
              object_root, domain(11))
-        value, object_root = auth.make()
-        line("auth", "BUILDER_REQUEST_AUTH", {"builder_request_auth": value}, 0, object_root,
-             bytes([11, 0, 0, 1]), fork_info=False)
         for version, kind in aggregate.items():
             value, object_root = Container(aggregator_index=u64, aggregate=kind,
                                            selection_proof=signature).make()
