@@ -5,14 +5,16 @@ set -eu
 cd "$(dirname "$0")/.."
 tools/setup.sh --tools test
 seconds=${HF_FUZZ_SECONDS:-120}
-build=build-fuzz
+build="build-fuzz"
 
 [ -f "$build/build.ninja" ] || CC=clang meson setup "$build" -Dfuzzers=true \
     -Db_sanitize=address,undefined -Db_lundef=false -Dbuildtype=debugoptimized >/dev/null
 ninja -C "$build"
 
 for target in "$build"/fuzz/fuzz_*; do
-    [ -f "$target" ] && [ -x "$target" ] || continue
+    if [ ! -f "$target" ] || [ ! -x "$target" ]; then
+        continue
+    fi
     name=${target##*/fuzz_}
     found="$build/corpus/$name"
     mkdir -p "$found"

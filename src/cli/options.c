@@ -18,7 +18,7 @@ int hf_cli_complain(hf_exit status, const char *fmt, ...)
     va_end(ap);
     hf_str_sanitize(line, sizeof line, raw);
     (void)fprintf(stderr, "holdfast: %s\n", line);
-    return status;
+    return (int)status;
 }
 
 int hf_cli_report(const hf_error *err)

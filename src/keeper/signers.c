@@ -281,6 +281,7 @@ static void sign_group(hf_keeper *keeper, hf_root_group *group)
         return;
     }
     size_t n = take_ready(signers, group, requests);
+    HF_ASSERT(n > 0); /* one is in ready_head */
     (void)pthread_mutex_unlock(&signers->lock);
 
     for (size_t i = 0; i < n; i++) {

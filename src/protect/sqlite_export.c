@@ -84,7 +84,8 @@ static hf_status query(exporter *out, export_sql which, int64_t a, int64_t b, in
 {
     sqlite3_stmt *statement = out->statements[which];
     const int64_t values[] = {a, b, c};
-    for (int i = 0; i < sqlite3_bind_parameter_count(statement); i++) {
+    int count = sqlite3_bind_parameter_count(statement);
+    for (int i = 0; i < count && i < (int)HF_ARRAY_LEN(values); i++) {
         hf_sqlite_bind(statement, i + 1, values[i]);
     }
     return step(out, statement, ret_row, err);

@@ -17,7 +17,7 @@
 
 static hf_status describe_listener(int fd, char text[HF_ADDRESS_LEN])
 {
-    struct sockaddr_storage name;
+    struct sockaddr_storage name = {0};
     socklen_t len = sizeof name;
     char host[64];
     char port[PORT_TEXT_LEN];

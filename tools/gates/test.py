@@ -35,7 +35,7 @@ def configure(folder, options, env=None):
         if status != 0:
             tally.fail(f"{folder}: meson setup", output)
             return False
-    status, output = run(["ninja", "-C", folder])
+    status, output = run(["ninja", "--quiet", "-C", folder])
     if status != 0:
         tally.fail(f"{folder}: build", output)
         return False

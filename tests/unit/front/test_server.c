@@ -184,7 +184,7 @@ static void takes_a_large_body_in_pieces(void **state)
     static char request[21000];
     int fd = rig_connect(r, r->port);
     /* unknown members are ignored: one of them makes the body outgrow the place's own bytes */
-    int n = snprintf(body, sizeof body, "{\"padding\":\"%0*d\",%s", 15000, 0, RANDAO + 1);
+    int n = snprintf(body, sizeof body, "{\"padding\":\"%0*d\",%s", 15000, 0, &RANDAO[1]);
     (void)snprintf(request, sizeof request,
                    "POST /api/v1/eth2/sign/" KEY " HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n",
                    n);
