@@ -30,7 +30,7 @@ static unsigned bits_get_word(const word_bits *bits, size_t word)
 {
     unsigned value = 0;
     for (size_t i = word * WORD_BITS; i < (word + 1) * WORD_BITS; i++) {
-        value = value << 1 | (bits->bytes[i / 8] >> (7 - i % 8) & 1U);
+        value = value << 1 | ((unsigned)bits->bytes[i / 8] >> (7 - i % 8) & 1U);
     }
     return value;
 }
