@@ -6,17 +6,11 @@
 #include <sys/stat.h>
 
 static const hf_cli_verb commands[] = {
-#ifdef HF_HAVE_SERVE
     {"serve", "run the signer in the foreground", hf_cli_serve},
-#endif
     {"check", "is this configuration good, and what does it come to", hf_cli_check},
-#ifdef HF_HAVE_KEY
     {"key", "make, import and list keys; deposit data", hf_cli_key},
-#endif
-#ifdef HF_HAVE_SLASHING
     {"slashing", "import, export, prune and inspect the record of what was signed",
      hf_cli_slashing},
-#endif
 };
 
 /* Whatever the command is, it may meet a secret: no core dump, no debugger, no readable file. */

@@ -197,10 +197,15 @@ static void print_verbs(const char *noun, const char *summary, const hf_cli_verb
                         size_t count)
 {
     const char *space = noun[0] == '\0' ? "" : " ";
+    size_t width = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t len = strlen(verbs[i].name);
+        width = len > width ? len : width;
+    }
     (void)printf("usage: holdfast %s%s%s [options]\n\n%s\n\n", noun, space,
                  noun[0] == '\0' ? "COMMAND" : "VERB", summary);
     for (size_t i = 0; i < count; i++) {
-        (void)printf("  %-12s %s\n", verbs[i].name, verbs[i].summary);
+        (void)printf("  %-*s  %s\n", (int)width, verbs[i].name, verbs[i].summary);
     }
     (void)printf("\nholdfast %s%s%s --help tells the options of each.\n", noun, space,
                  noun[0] == '\0' ? "COMMAND" : "VERB");
