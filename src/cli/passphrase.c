@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #define DESCRIPTOR_MAX 1048576
+#define CONTROL_C 3
 
 static hf_status refuse_empty(hf_error *err, const char *name)
 {
@@ -87,6 +88,9 @@ static hf_status read_line(int fd, hf_buf *line, hf_error *err)
         if (c == '\n' || c == '\r') {
             return hf_ok();
         }
+        if (c == CONTROL_C) {
+            return hf_fail(err, HF_INVALID_INPUT, "interrupted");
+        }
         hf_status st = hf_buf_put(line, &c, 1);
         hf_wipe(&c, sizeof c);
         if (hf_failed(st)) {
@@ -96,7 +100,8 @@ static hf_status read_line(int fd, hf_buf *line, hf_error *err)
     }
 }
 
-/* Signals wait until the echo is back, or an interrupt would leave a blind terminal. */
+/* Signals wait until the echo is back, or an interrupt would leave a blind terminal; Ctrl-C and
+ * its like arrive as characters. */
 static hf_status ask_once(int tty, const char *prompt, hf_buf **ret_text, hf_error *err)
 {
     struct termios before;
@@ -113,6 +118,7 @@ static hf_status ask_once(int tty, const char *prompt, hf_buf **ret_text, hf_err
     }
     struct termios silent = before;
     silent.c_lflag &= ~(tcflag_t)(ECHO | ISIG);
+    silent.c_cc[VEOL] = CONTROL_C; /* ends the line at once, and is read like any character */
     (void)sigfillset(&all);
     (void)sigprocmask(SIG_BLOCK, &all, &old);
     (void)tcsetattr(tty, TCSAFLUSH, &silent);
@@ -121,9 +127,6 @@ static hf_status ask_once(int tty, const char *prompt, hf_buf **ret_text, hf_err
     (void)dprintf(tty, "\n");
     (void)tcsetattr(tty, TCSAFLUSH, &before);
     (void)sigprocmask(SIG_SETMASK, &old, NULL);
-    if (!hf_failed(st) && memchr(hf_buf_peek(line), 3, hf_buf_len(line)) != NULL) {
-        st = hf_fail(err, HF_INVALID_INPUT, "interrupted"); /* Ctrl-C, as ISIG is off */
-    }
     if (!hf_failed(st) && hf_buf_len(line) == 0) {
         st = refuse_empty(err, prompt);
     }
