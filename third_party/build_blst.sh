@@ -5,10 +5,10 @@ set -eu
 source=$1 archive=$2 work=$3
 mkdir -p "$work"
 cc="${CC:-cc}"
-flags="-O2 -fno-builtin -fPIC -Wall -Wextra -Werror -mno-avx -D__BLST_PORTABLE__"
+flags="-O2 -ffunction-sections -fno-builtin -fPIC -Wall -Wextra -Werror -mno-avx -D__BLST_PORTABLE__"
 case "$(uname -m)" in
     x86_64) ;;
-    *) flags="-O2 -fno-builtin -fPIC -Wall -Wextra -Werror" ;;
+    *) flags="-O2 -ffunction-sections -fno-builtin -fPIC -Wall -Wextra -Werror" ;;
 esac
 # shellcheck disable=SC2086  # a list of words
 $cc $flags -c "$source/src/server.c" -o "$work/server.o"

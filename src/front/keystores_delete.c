@@ -142,11 +142,12 @@ static void fill_pubkey_frame(hf_exchange *x, hf_msg_type type)
 }
 
 /* A key named twice has its history written once: records of one key stand together. */
-static bool is_named_before(const delete_job *job)
+static bool is_named_before(delete_job *job)
 {
+    deletion *key = &job->keys[job->next];
     for (size_t i = 0; i < job->next; i++) {
-        if (hf_bytes_equal(job->keys[i].pubkey, job->keys[job->next].pubkey,
-                           HF_BLS_PUBKEY_BYTES)) {
+        if (hf_bytes_equal(job->keys[i].pubkey, key->pubkey, HF_BLS_PUBKEY_BYTES)) {
+            key->has_history = job->keys[i].has_history;
             return true;
         }
     }

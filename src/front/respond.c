@@ -204,6 +204,8 @@ void hf_text_put_json(hf_text *text, const char *value, size_t len)
         plain = i + 1;
         if (c == '"' || c == '\\') {
             hf_text_put_bytes(text, (const char[2]){'\\', (char)c}, 2);
+        } else if (c == '\n') {
+            hf_text_put_bytes(text, "\\n", 2);
         } else {
             hf_text_put(text, "\\u%04x", c);
         }
