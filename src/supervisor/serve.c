@@ -18,7 +18,8 @@ static hf_status block_signals(int *ret_fd, hf_error *err)
     (void)sigaddset(&set, SIGINT);
     (void)sigaddset(&set, SIGHUP);
     (void)signal(SIGPIPE, SIG_IGN);
-    /* Whatever our parent ignored: these count here. An ignored SIGCHLD would hide how children end. */
+    /* Whatever our parent ignored: these count here. An ignored SIGCHLD would hide how
+     * children end. */
     (void)signal(SIGCHLD, SIG_DFL);
     (void)signal(SIGTERM, SIG_DFL);
     (void)signal(SIGHUP, SIG_DFL);
