@@ -71,17 +71,25 @@ hf_status hf_cli_key_data_dir(const hf_config_flags *flags, char ret_dir[HF_PATH
     return hf_failed(st) ? hf_fail(err, HF_USAGE, "--data-dir: path too long") : st;
 }
 
+static hf_status add_one_file(const char *path, hf_key_list *list, hf_error *err)
+{
+    hf_status st = {HF_NOMEM};
+    char *copy = strdup(path);
+    const hf_key_file file = {.backend = HF_BACKEND_LOCAL_KEYSTORE, .path = copy};
+    if (copy != NULL) {
+        st = hf_key_list_add(list, &file);
+    }
+    free(copy);
+    return hf_failed(st) ? hf_fail(err, st.code, "out of memory") : st;
+}
+
 hf_status hf_cli_key_find_keystores(const char *place, const char *password_dir, hf_key_list *list,
                                     hf_error *err)
 {
     hf_key_source source = {.backend = HF_BACKEND_LOCAL_KEYSTORE};
     struct stat info;
     if (stat(place, &info) == 0 && S_ISREG(info.st_mode) && password_dir == NULL) {
-        char *path = strdup(place);
-        const hf_key_file file = {.backend = HF_BACKEND_LOCAL_KEYSTORE, .path = path};
-        hf_status added = path == NULL ? (hf_status){HF_NOMEM} : hf_key_list_add(list, &file);
-        free(path);
-        return hf_failed(added) ? hf_fail(err, added.code, "out of memory") : added;
+        return add_one_file(place, list, err);
     }
     hf_status st = hf_str_copy(source.dir, sizeof source.dir, place);
     if (!hf_failed(st) && password_dir != NULL) {

@@ -36,7 +36,7 @@ static hf_status derive_seed(const hf_key_mnemonic_source *source, const char *w
 {
     const hf_cli_passphrase from = {.file = source->passphrase_file};
     hf_buf *passphrase = NULL;
-    hf_status st = hf_ok();
+    hf_status st = {HF_OK};
     if (from.file != NULL) {
         st = hf_cli_passphrase_read(&from, &passphrase, err);
     }

@@ -65,8 +65,9 @@ static hf_status check_opens(const new_run *run, const hf_buf *json, const hf_bl
     const hf_keystore_limits limits = {.max_kdf_memory_bytes = UINT64_MAX};
     hf_bls_key back;
     memset(&back, 0, sizeof back);
-    hf_status st = hf_keystore_decrypt(hf_bytes_from(hf_buf_peek(json), hf_buf_len(json)),
-                                       password_of(run), &limits, &back, err);
+    hf_bytes text = hf_bytes_from(hf_buf_peek(json), hf_buf_len(json));
+    hf_bytes password = password_of(run);
+    hf_status st = hf_keystore_decrypt(text, password, &limits, &back, err);
     if (!hf_failed(st) && !hf_secret_equal(&back, key, sizeof back)) {
         st = hf_fail(err, HF_INTERNAL, "another key came out of it");
     }
