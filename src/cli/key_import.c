@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <jansson.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define HEX_CHARS (2 * HF_BLS_PUBKEY_BYTES + 1)
 
@@ -33,6 +34,7 @@ typedef struct import_run {
     hf_buf *password; /* NULL: the list says where */
     char imported_dir[HF_PATH_LEN];
     imported_key *keys;
+    bool signer_runs;
 } import_run;
 
 static const char *const result_names[] = {[IMPORT_FAILED] = "error",
@@ -108,6 +110,21 @@ static hf_status read_passwords(const import_options *o, import_run *run, hf_err
     return o->password_dir != NULL ? hf_ok() : hf_cli_passphrase_read(&from, &run->password, err);
 }
 
+/* Keys that root leaves in another user's folder could not be read there. */
+static hf_status check_owner(const char *data_dir, hf_error *err)
+{
+    struct stat info;
+    if (stat(data_dir, &info) != 0) {
+        return hf_fail(err, HF_IO, "%s: %s", data_dir, strerror(errno));
+    }
+    if (info.st_uid != geteuid()) {
+        return hf_fail(err, HF_DENIED,
+                       "%s belongs to user %u and this is user %u: run as its owner", data_dir,
+                       (unsigned)info.st_uid, (unsigned)geteuid());
+    }
+    return hf_ok();
+}
+
 static hf_status make_folders(const import_options *o, import_run *run, hf_error *err)
 {
     static const uint8_t any[HF_BLS_PUBKEY_BYTES];
@@ -123,6 +140,10 @@ static hf_status make_folders(const import_options *o, import_run *run, hf_error
         return hf_fail(err, HF_USAGE, "--data-dir: path too long");
     }
     st = hf_file_mkdir_private(data_dir, err);
+    if (!hf_failed(st)) {
+        st = check_owner(data_dir, err);
+    }
+    run->signer_runs = hf_cli_key_signer_runs(data_dir);
     return hf_failed(st) ? st : hf_file_mkdir_private(run->imported_dir, err);
 }
 
@@ -186,6 +207,9 @@ static int report(const import_run *run, bool as_json)
     } else {
         (void)printf("%zu imported, %zu already there, %zu failed\n", counts[IMPORT_DONE],
                      counts[IMPORT_KNOWN], counts[IMPORT_FAILED]);
+        if (run->signer_runs && counts[IMPORT_DONE] > 0) {
+            (void)printf("the signer is running: POST /reload makes it load them\n");
+        }
     }
     json_decref(rows);
     return counts[IMPORT_FAILED] == 0 ? HF_EXIT_DONE : HF_EXIT_FAILED;

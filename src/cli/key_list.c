@@ -1,8 +1,12 @@
 /* holdfast key list, delete: which keys are in a folder or kept by the signer. */
 #include "key_internal.h"
 
+#include "supervisor/supervisor.h"
+
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define IMPORTED_FOLDER "imported"
@@ -125,12 +129,47 @@ int hf_cli_key_list(int argc, char **argv)
 
 /* ---- delete -------------------------------------------------------------------------------- */
 
+/* Durable: a key that came back after a power cut might sign here while it signs elsewhere. */
+static hf_status unlink_durably(const char *folder, const char *path, hf_error *err)
+{
+    hf_status st = {HF_OK};
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || unlink(path) != 0 || fsync(fd) != 0) {
+        st = hf_fail(err, HF_IO, "%s: %s", path, strerror(errno));
+    }
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    return st;
+}
+
+/* Under the lock that a signer holds while it runs. */
+static hf_status delete_locked(const char *data_dir, const char *folder, const char *path,
+                               hf_error *err)
+{
+    int lock = -1;
+    hf_status st = hf_data_dir_lock(data_dir, &lock, err);
+    if (st.code == HF_CONFLICT) {
+        return hf_fail(err, HF_CONFLICT,
+                       "the signer is running and would go on signing with the key: use its key "
+                       "manager API (DELETE /eth/v1/keystores), or stop it first");
+    }
+    if (!hf_failed(st)) {
+        st = unlink_durably(folder, path, err);
+    }
+    if (lock >= 0) {
+        (void)close(lock);
+    }
+    return st;
+}
+
 static hf_status delete_key(const hf_config_flags *flags, const char *text, hf_error *err)
 {
     char data_dir[HF_PATH_LEN];
     char imported[HF_PATH_LEN];
     char path[HF_PATH_LEN];
     uint8_t pubkey[HF_BLS_PUBKEY_BYTES];
+    struct stat info;
     if (hf_failed(hf_hex_decode(text, strlen(text), pubkey, sizeof pubkey))) {
         return hf_fail(err, HF_USAGE, "a public key is 48 bytes in hex");
     }
@@ -138,21 +177,16 @@ static hf_status delete_key(const hf_config_flags *flags, const char *text, hf_e
     if (hf_failed(st)) {
         return st;
     }
-    if (hf_cli_key_signer_runs(data_dir)) {
-        return hf_fail(err, HF_CONFLICT,
-                       "the signer is running and would go on signing with the key: use its key "
-                       "manager API (DELETE /eth/v1/keystores), or stop it first");
-    }
     if (hf_failed(hf_str_format(imported, sizeof imported, "%s/" IMPORTED_FOLDER, data_dir)) ||
         hf_failed(hf_custody_imported_path(imported, pubkey, path, sizeof path))) {
         return hf_fail(err, HF_USAGE, "--data-dir: path too long");
     }
-    if (unlink(path) != 0) {
+    if (lstat(path, &info) != 0) {
         return errno == ENOENT
                    ? hf_fail(err, HF_NOT_FOUND, "no imported key of that name in %s", data_dir)
                    : hf_fail(err, HF_IO, "%s: %s", path, strerror(errno));
     }
-    return hf_ok();
+    return delete_locked(data_dir, imported, path, err);
 }
 
 int hf_cli_key_delete(int argc, char **argv)

@@ -8,12 +8,14 @@ import re
 import select
 import stat
 import subprocess
+import sys
 import time
 
 import pytest
 
-BUILD = os.path.abspath(os.environ.get("HF_BUILD", "build"))
-HOLDFAST = os.path.join(BUILD, "holdfast")
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from harness import HOLDFAST, Signer, attestation, write_private  # noqa: E402
+
 QUICK = ["--kdf", "pbkdf2", "--kdf-cost", "16"]
 PASSWORD = "a password of tests"
 
@@ -52,11 +54,6 @@ def work(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_private("pw", PASSWORD + "\n")
     return tmp_path
-
-
-def write_private(path, text):
-    with open(path, "w", encoding="utf-8", opener=lambda p, flags: os.open(p, flags, 0o600)) as out:
-        out.write(text)
 
 
 def run(*arguments, **more):
@@ -427,6 +424,48 @@ def test_import_refusals(work):
     refused(2, "is enough", "import", "ks", "--password-file", "pw", "--password-dir", "ks", "--data-dir", "data")
     refused(2, "which signer?", "list")
     refused(2, "a folder or a signer, not both", "list", "ks", "--data-dir", "data")
+
+
+def test_a_running_signer(work):
+    """Imported keys sign after a start and after a reload; deleting waits for the signer to stop."""
+    first, second = (key["pubkey"] for key in make_keys("ks"))
+    deposit = BLS_DEPOSITS[0]
+    (work / "signer").mkdir()
+    with Signer(work / "signer", keys=0) as signer:
+        signer.stop()
+        (one,) = (name for name in os.listdir("ks") if "_3600_0_" in name)
+        good("import", f"ks/{one}", "--password-file", "pw", "--data-dir", signer.data_dir)
+        signer.start()
+        signer.wait_until(lambda: signer.get("/api/v1/eth2/publicKeys")[1] == [first], "the kept key is loaded")
+        out = good("import", "ks", "--password-file", "pw", "-c", signer.config_path)
+        assert out.splitlines()[-2:] == ["1 imported, 1 already there, 0 failed",
+                                         "the signer is running: POST /reload makes it load them"]
+        assert signer.request("POST", "/reload")[0] in (200, 202)
+        signer.wait_until(lambda: sorted(signer.get("/api/v1/eth2/publicKeys")[1]) == sorted([first, second]),
+                          "both are loaded")
+        assert signer.sign(second, attestation(1, 2))[0] == 200
+        # The signer makes the same signature of the same deposit.
+        fields = {"pubkey": first, "withdrawal_credentials": "0x" + deposit["withdrawal_credentials"],
+                  "amount": str(32 * 10**9), "genesis_fork_version": "0x00000000"}
+        assert signer.sign(first, {"type": "DEPOSIT", "deposit": fields}) == (
+            200, {"signature": "0x" + deposit["signature"]})
+        refused(1, "the signer is running", "delete", first, "--data-dir", signer.data_dir)
+        assert sorted(listed("--data-dir", signer.data_dir)) == sorted([first, second])
+        signer.stop()
+        good("delete", first, "--data-dir", signer.data_dir)
+        signer.start()
+        signer.wait_until(lambda: signer.get("/api/v1/eth2/publicKeys")[1] == [second], "the other is loaded")
+        assert signer.sign(first, attestation(1, 2))[0] == 404
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a folder of another user")
+def test_import_into_a_strange_folder(work):
+    make_keys("ks")
+    os.mkdir("data", 0o700)
+    os.chown("data", 65534, 65534)
+    refused(1, "belongs to user 65534 and this is user 0: run as its owner", "import", "ks", "--password-file", "pw",
+            "--data-dir", "data")
+    assert os.listdir("data") == []
 
 
 def test_every_verb_has_help(work):
