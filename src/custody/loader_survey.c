@@ -150,7 +150,7 @@ static hf_status survey_some(hf_loader *loader, size_t *at, survey_page *page, h
     page->files_done = 0;
     page->count = 0;
     hf_status st = start_child(loader, *at, page, &status);
-    if (!hf_failed(st) && WIFEXITED(status) && WEXITSTATUS(status) != 0) {
+    if (!hf_failed(st) && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_CANNOT_HARDEN) {
         return (hf_status){HF_UNAVAILABLE};
     }
     if (!hf_failed(st)) {
@@ -160,8 +160,9 @@ static hf_status survey_some(hf_loader *loader, size_t *at, survey_page *page, h
         return st;
     }
     *at += page->files_done;
-    if (WIFSIGNALED(status)) {
-        /* Its worker will die of it too, and be reported. */
+    bool is_stuck = !WIFEXITED(status) || WEXITSTATUS(status) != 0 || page->files_done == 0;
+    if (is_stuck && *at < loader->files.count) {
+        /* This file's worker will die of it too, and be reported. */
         st = add_surveyed(loader, *at, &no_facts, list);
         *at += 1;
     }

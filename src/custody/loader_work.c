@@ -21,7 +21,8 @@
 #define PROGRESS_MOST_NS UINT64_C(30000000000)
 #define PROGRESS_STEPS 20
 
-enum { EXIT_LOADED = 0, EXIT_FAILED = 1, EXIT_KEEPER_GONE = 3 };
+/* Numbers that nothing else ends with by chance: a library's exit(1) is no report to the keeper. */
+enum { EXIT_LOADED = 40, EXIT_FAILED = 41, EXIT_KEEPER_GONE = 42 };
 
 /* ---- frames -------------------------------------------------------------------------------- */
 
@@ -281,7 +282,7 @@ static hf_status settle(pool *p, worker *w, int status)
         st = report_death(p, file, WTERMSIG(status));
     } else if (WEXITSTATUS(status) == EXIT_KEEPER_GONE) {
         st = (hf_status){HF_NOT_FOUND};
-    } else if (WEXITSTATUS(status) > EXIT_FAILED) {
+    } else if (WEXITSTATUS(status) != EXIT_LOADED && WEXITSTATUS(status) != EXIT_FAILED) {
         st = report_failure(file, "the loader's worker ended for no known reason");
     }
     count_done(p, !WIFEXITED(status) || WEXITSTATUS(status) != EXIT_LOADED);

@@ -12,6 +12,7 @@
 
 #define KEYS_MAX 64
 #define RUN_TIMEOUT_MS 60000
+#define POLL_MS 5
 #define MIB (UINT64_C(1) << 20)
 
 extern const char *loader_path;
@@ -25,6 +26,7 @@ typedef struct run {
     bool is_begun;
     bool is_done;
     bool is_persisted;
+    bool is_killed; /* a child of it was */
     uint32_t announced;
     uint32_t done_failed;
     size_t source_count;
@@ -37,7 +39,8 @@ typedef struct run {
 typedef struct answers {
     const run *known;              /* sources whose keys arrived in that run are known */
     hf_key_outcome import_outcome; /* what an offered import is answered */
-    int kill_with;                 /* a signal for the first worker that is seen; 0: none */
+    int kill_with;                 /* a signal for the first child that is seen; 0: none */
+    bool kill_survey;              /* before the first question, not after it */
 } answers;
 
 /* One at a time: it is too large for a stack. */
@@ -51,7 +54,9 @@ static inline hf_msg_loader_config *plain_config(const fixture *f)
                                              .mlock = HF_PROTECT_PREFER,
                                              .no_dump = HF_PROTECT_PREFER};
 #ifdef HF_SANITIZED
-    config.hardening.no_dump = HF_PROTECT_OFF; /* the leak check at the end traces its process */
+    /* The leak check at the end traces its process and reads /proc. */
+    config.hardening.no_dump = HF_PROTECT_OFF;
+    config.hardening.landlock = HF_PROTECT_OFF;
 #endif
     config.log.least = HF_LOG_INFO;
     config.workers = 2;
@@ -187,12 +192,14 @@ static inline void play_keeper(run *r, hf_channel channel, const answers *a)
     for (int waited_ms = 0; waited_ms < RUN_TIMEOUT_MS;) {
         struct pollfd ready = {.fd = r->keeper, .events = POLLIN};
         size_t len = 0;
-        if (poll(&ready, 1, 20) == 0) {
-            waited_ms += 20;
-            pid_t worker = kill_with != 0 && r->source_count > 0 ? first_worker(r) : 0;
+        if (poll(&ready, 1, POLL_MS) == 0) {
+            waited_ms += POLL_MS;
+            bool is_time = kill_with != 0 && (r->source_count == 0) == a->kill_survey;
+            pid_t worker = is_time ? first_worker(r) : 0;
             if (worker != 0) {
                 assert_int_equal(kill(worker, kill_with), 0);
                 kill_with = 0;
+                r->is_killed = true;
             }
             continue;
         }

@@ -307,12 +307,41 @@ static void test_a_worker_that_dies(void **state)
     load_with(&r, config, &a);
     assert_int_equal(r.exit_status, 0);
     assert_true(r.is_done);
-#ifdef HF_SANITIZED
-    assert_int_equal(r.failure_count, 1); /* the sanitizer turns the signal into an exit */
+#ifdef HF_SANITIZED /* it turns the signal into an exit */
+    assert_failure(&r, "a.json", "the loader's worker ended for no known reason");
 #else
     assert_failure(&r, "a.json", "the loader's worker died (signal 11)");
 #endif
     assert_int_equal(count_key(&r, 2), 1);
+}
+
+static void test_a_survey_that_dies(void **state)
+{
+    const fixture *f = *state;
+    hf_msg_loader_config *config = plain_config(f);
+    const answers a = {.kill_with = SIGKILL, .kill_survey = true};
+    static run r;
+    hf_buf *yaml = hf_buf_new(1U << 20);
+    assert_non_null(yaml);
+    make_folder(f, "keys");
+    add_source(config, source_of(f, HF_BACKEND_WEB3SIGNER, "keys", NULL, NULL));
+    /* One file that takes a while: many documents, each found from the start of the file. */
+    for (unsigned i = 0; i < HF_KEY_DOCUMENTS_MAX; i++) {
+        assert_false(
+            hf_failed(hf_buf_putf(yaml, "---\ntype: file-raw\nprivateKey: x\n#%03900u\n", i)));
+    }
+    put(f, "keys/a.yaml", hf_buf_text(yaml));
+    hf_buf_reset(yaml);
+    assert_false(hf_failed(hf_buf_putf(yaml, "type: file-raw\nprivateKey: %064x\n", 5U)));
+    put(f, "keys/b.yaml", hf_buf_text(yaml));
+    load_with(&r, config, &a);
+    hf_buf_free(yaml);
+    assert_true(r.is_killed);
+    assert_true(r.is_done);
+    assert_int_equal(r.announced, 2); /* of a.yaml only what can be said without looking */
+    assert_int_equal(r.failure_count, 1);
+    assert_failure(&r, "a.yaml", "privateKey is not 64 hex digits");
+    assert_int_equal(count_key(&r, 5), 1);
 }
 
 static void test_time_bound(void **state)
@@ -473,6 +502,7 @@ int main(int argc, char **argv)
         CASE(test_more_files_than_one_survey_takes),
         CASE(test_memory_bound),
         CASE(test_a_worker_that_dies),
+        CASE(test_a_survey_that_dies),
         CASE(test_time_bound),
         CASE(test_the_keeper_goes_away),
         CASE(test_malformed_configuration),
