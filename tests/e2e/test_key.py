@@ -447,8 +447,8 @@ def test_a_running_signer(work):
         # The signer makes the same signature of the same deposit.
         fields = {"pubkey": first, "withdrawal_credentials": "0x" + deposit["withdrawal_credentials"],
                   "amount": str(32 * 10**9), "genesis_fork_version": "0x00000000"}
-        assert signer.sign(first, {"type": "DEPOSIT", "deposit": fields}) == (
-            200, {"signature": "0x" + deposit["signature"]})
+        status, body = signer.sign(first, {"type": "DEPOSIT", "deposit": fields}, headers={"Accept": "application/json"})
+        assert (status, body) == (200, {"signature": "0x" + deposit["signature"]})
         refused(1, "the signer is running", "delete", first, "--data-dir", signer.data_dir)
         assert sorted(listed("--data-dir", signer.data_dir)) == sorted([first, second])
         signer.stop()
