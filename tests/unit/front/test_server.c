@@ -205,12 +205,14 @@ static void answers_a_pipeline_in_order(void **state)
 {
     const rig *r = *state;
     int fd = rig_connect(r, r->port);
-    char text[4096];
-    (void)snprintf(text, sizeof text, "%s", sign_request("", RANDAO));
-    size_t used = strlen(text);
-    (void)snprintf(text + used, sizeof text - used, "GET /upcheck HTTP/1.1\r\nHost: h\r\n\r\n%s",
-                   sign_request("Accept: application/json\r\n", RANDAO));
-    rig_send(fd, text);
+    hf_buf *text = hf_buf_new(16384);
+    hf_status st = hf_buf_putf(text, "%s", sign_request("", RANDAO));
+    assert_false(hf_failed(st));
+    st = hf_buf_putf(text, "GET /upcheck HTTP/1.1\r\nHost: h\r\n\r\n%s",
+                     sign_request("Accept: application/json\r\n", RANDAO));
+    assert_false(hf_failed(st));
+    rig_send(fd, hf_buf_text(text));
+    hf_buf_free(text);
     reply_signature(r, take_sign(r), 1);
     assert_true(rig_read(fd, &answer));
     assert_memory_equal(answer.body, "0x0101", 6);
