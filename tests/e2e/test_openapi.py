@@ -1,0 +1,174 @@
+"""docs/openapi.yaml against the running server, in both directions: what is documented answers as
+documented, and what the server answers is documented."""
+
+import json
+import os
+import re
+import subprocess
+
+import pytest
+import yaml
+from harness import BUILD, ROOT, Signer, attestation, block, fork_info
+
+with open(os.path.join(ROOT, "docs", "openapi.yaml"), encoding="utf-8") as text:
+    API = yaml.safe_load(text)
+
+METHODS = ("get", "post", "delete")
+UNKNOWN_KEY = "0x" + "ab" * 48
+# Answers that need a broken store, a flood or a race; tests/unit/front makes them.
+NOT_PROBED = {"503": "any", "409": "any"}
+
+
+def operations():
+    for path, item in API["paths"].items():
+        for method in METHODS:
+            if method in item:
+                yield path, method, item[method]
+
+
+def resolve(node):
+    while "$ref" in node:
+        target = API
+        for part in node["$ref"].removeprefix("#/").split("/"):
+            target = target[part]
+        node = target
+    return node
+
+
+def mismatch(value, schema, where="body"):
+    """What of the value is not as the schema says, or None. The part of JSON Schema that API uses."""
+    schema = resolve(schema)
+    kinds = {"object": dict, "array": list, "string": str, "boolean": bool, "integer": int}
+    known = {"type", "properties", "required", "items", "enum", "pattern", "format", "description"}
+    assert set(schema) <= known, f"{where}: the test knows no {set(schema) - known}"
+    if not isinstance(value, kinds[schema["type"]]) or (schema["type"] == "integer" and isinstance(value, bool)):
+        return f"{where}: {value!r} is no {schema['type']}"
+    if "enum" in schema and value not in schema["enum"]:
+        return f"{where}: {value!r} is none of {schema['enum']}"
+    if "pattern" in schema and not re.fullmatch(schema["pattern"], value):
+        return f"{where}: {value!r} does not match {schema['pattern']}"
+    if schema["type"] == "array":
+        found = (mismatch(item, schema["items"], f"{where}[{i}]") for i, item in enumerate(value))
+        return next(filter(None, found), None)
+    if schema["type"] == "object" and "properties" in schema:
+        for name in schema.get("required", []):
+            if name not in value:
+                return f"{where}.{name} is missing"
+        for name, inner in value.items():
+            if name not in schema["properties"]:
+                return f"{where}.{name} is not documented"
+            wrong = mismatch(inner, schema["properties"][name], f"{where}.{name}")
+            if wrong:
+                return wrong
+    return None
+
+
+@pytest.fixture(scope="module", name="signer")
+def fixture_signer(tmp_path_factory):
+    with Signer(tmp_path_factory.mktemp("openapi"), keys=2) as signer:
+        yield signer
+
+
+def token(signer):
+    with open(os.path.join(signer.data_dir, "key-manager-token"), encoding="utf-8") as secret:
+        return {"Authorization": "Bearer " + secret.read().strip()}
+
+
+WRONG_TOKEN = {"Authorization": "Bearer " + "0" * 64}
+JSON = {"Accept": "application/json"}
+TEXT = {"Accept": "text/plain"}
+SIGN = "/api/v1/eth2/sign/{pubkey}"
+KEYSTORES = "/eth/v1/keystores"
+EXIT = "/eth/v1/validator/{pubkey}/voluntary_exit"
+HUGE = "x" * 3_000_000
+
+
+def probes(signer):
+    """(path, method, status, body, headers, query, pubkey): at least one for each documented answer."""
+    bearer = token(signer)
+    key = signer.pubkeys[0]
+    wrong_network = {"type": "RANDAO_REVEAL", "randao_reveal": {"epoch": "1"}, "fork_info": fork_info("0x" + "01" * 32)}
+    empty = {"keystores": [], "passwords": []}
+    probe = [
+        (SIGN, "post", 200, attestation(1, 2), JSON), (SIGN, "post", 200, block(7), TEXT), (SIGN, "post", 200, block(8)),
+        (SIGN, "post", 400, "{"), (SIGN, "post", 400, {"type": "NOTHING"}), (SIGN, "post", 403, wrong_network),
+        (SIGN, "post", 404, attestation(1, 2), JSON, "", UNKNOWN_KEY), (SIGN, "post", 412, attestation(1, 2, mark=1)),
+        (SIGN, "post", 413, HUGE), (SIGN, "post", 415, "{}", {"Content-Type": "text/plain"}),
+        ("/api/v1/eth2/publicKeys", "get", 200), ("/api/v1/eth2/highWatermark", "get", 200),
+        ("/upcheck", "get", 200), ("/upcheck", "get", 200, None, JSON), ("/healthcheck", "get", 200),
+        ("/reload", "get", 200), ("/reload", "post", 202), ("/api/v1/holdfast/status", "get", 200),
+        ("/metrics", "get", 200),
+        (KEYSTORES, "get", 200, None, bearer), (KEYSTORES, "post", 200, empty, bearer),
+        (KEYSTORES, "post", 200, {"keystores": ["{}"], "passwords": ["x"]}, bearer),
+        (KEYSTORES, "post", 400, {}, bearer), (KEYSTORES, "post", 413, HUGE, bearer),
+        (KEYSTORES, "post", 415, "{}", {**bearer, "Content-Type": "text/plain"}),
+        (KEYSTORES, "delete", 200, {"pubkeys": [key, UNKNOWN_KEY]}, bearer), (KEYSTORES, "delete", 400, {}, bearer),
+        (KEYSTORES, "delete", 413, HUGE, bearer),
+        (KEYSTORES, "delete", 415, "{}", {**bearer, "Content-Type": "text/plain"}),
+        ("/eth/v1/remotekeys", "get", 200, None, bearer),
+        (EXIT, "post", 200, None, bearer, "?validator_index=3"), (EXIT, "post", 200, None, bearer, "?validator_index=3&epoch=9"),
+        (EXIT, "post", 400, None, bearer), (EXIT, "post", 404, None, bearer, "?validator_index=3", UNKNOWN_KEY),
+    ]
+    for path, method, operation in operations():
+        if "security" in operation:
+            probe += [(path, method, 401), (path, method, 403, None, WRONG_TOKEN)]
+            if set(operation["responses"]) & {"200", "202"} == set():
+                probe.append((path, method, 404, None, bearer))
+    return [(*one, *(None, {}, "", key)[len(one) - 3:]) for one in probe]
+
+
+def ask(signer, path, method, body, headers, query, pubkey):
+    port = signer.metrics_port if path == "/metrics" else signer.port
+    try:
+        return signer.request(method.upper(), path.replace("{pubkey}", pubkey) + query, body, headers, port=port)
+    except (BrokenPipeError, ConnectionResetError):
+        assert body == HUGE, "the connection broke"
+        return 413, None  # refused while the body was still being sent: the answer was not waited for
+
+
+def test_what_is_documented_answers_as_documented(signer):
+    seen = set()
+    for path, method, status, body, headers, query, pubkey in probes(signer):
+        got, answer = ask(signer, path, method, body, headers, query, pubkey)
+        assert got == status, f"{method} {path}: {answer}"
+        documented = API["paths"][path][method]["responses"]
+        assert str(status) in documented, f"{method} {path}: {status} is not documented"
+        seen.add((path, method, str(status)))
+        content = resolve(documented[str(status)])["content"]
+        is_json = isinstance(answer, (dict, list))
+        if answer is not None:
+            kind = "application/json" if is_json else "text/plain"
+            assert kind in content, f"{method} {path}: {status} is not documented as {kind}"
+            assert mismatch(answer, content[kind]["schema"]) is None
+    documented = {(path, method, status) for path, method, operation in operations() for status in operation["responses"]
+                  if status not in NOT_PROBED}
+    assert documented == seen
+
+
+def test_every_route_of_the_server_is_documented():
+    routes = subprocess.run([os.path.join(BUILD, "holdfast-front"), "--routes"], capture_output=True, text=True,
+                            check=True).stdout.splitlines()
+    served = {tuple(line.split()[:2]) for line in routes}
+    documented = {(method.upper(), path) for path, method, _ in operations()}
+    assert served == documented
+
+
+def test_undocumented_methods_are_refused(signer):
+    for path in API["paths"]:
+        port = signer.metrics_port if path == "/metrics" else signer.port
+        for method in ("GET", "POST", "DELETE", "PUT", "PATCH", "OPTIONS"):
+            if method.lower() in API["paths"][path]:
+                continue
+            status, answer = signer.request(method, path.replace("{pubkey}", UNKNOWN_KEY), port=port)
+            assert (status, answer["code"]) == (405, "METHOD_NOT_ALLOWED"), f"{method} {path}"
+
+
+def test_the_codes_of_errors_are_those_of_the_table():
+    with open(os.path.join(ROOT, "src", "ipc", "reason.c"), encoding="utf-8") as source:
+        table = set(re.findall(r"REASON\((\w+), \d+", source.read())) - {"OK"}
+    assert set(API["components"]["schemas"]["Code"]["enum"]) == table
+
+
+def test_the_version_is_the_projects(signer):
+    assert API["info"]["version"] == signer.get("/api/v1/holdfast/status")[1]["version"]
+    assert json.dumps(API)  # nothing in it that JSON cannot say
