@@ -3,10 +3,13 @@
 
 #include <errno.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 /* Requests under way have this much more than the keeper's own time when draining. */
 #define DRAIN_NS (5 * HF_NS_PER_SECOND)
+/* A connection that was accepted a moment ago may still be shaking hands. */
+#define DRAIN_NEWCOMER_NS HF_NS_PER_SECOND
 /* How often deadlines are looked at: while requests wait, and while there are only connections. */
 #define TICK_ASKING_MS 100
 #define TICK_MS 1000
@@ -84,14 +87,26 @@ void hf_server_free(hf_server *server)
 
 /* ---- draining ------------------------------------------------------------------------------- */
 
+/* A request that is on its way is answered; a connection that just sits there is closed. */
+static void drain_idle(hf_place *place)
+{
+    char byte;
+    bool is_asking = recv(place->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+    if (place->has_served && !is_asking) {
+        hf_place_hang_up(place);
+    } else {
+        place->deadline_ns = hf_time_mono_ns() + DRAIN_NEWCOMER_NS;
+    }
+}
+
 static void start_draining(hf_server *server)
 {
     if (server->is_draining) {
         return;
     }
     server->is_draining = true;
-    server->drain_deadline_ns = hf_time_mono_ns() + DRAIN_NS +
-                                server->config.context.request_timeout_ms * HF_NS_PER_MS;
+    server->drain_deadline_ns =
+        hf_time_mono_ns() + DRAIN_NS + server->config.context.request_timeout_ms * HF_NS_PER_MS;
     for (size_t i = 0; i < server->listener_count; i++) {
         int fd = MHD_quiesce_daemon(server->listeners[i].daemon);
         if (fd >= 0) {
@@ -100,7 +115,7 @@ static void start_draining(hf_server *server)
     }
     for (uint32_t i = 0; i < server->place_count; i++) {
         if (server->places[i].state == HF_PLACE_IDLE) {
-            hf_place_hang_up(&server->places[i]);
+            drain_idle(&server->places[i]);
         }
     }
 }

@@ -15,7 +15,7 @@
 #define DRAIN_EXTRA_NS (2 * HF_SECOND_NS)
 #define DRAIN_WITHOUT_KEEPER_NS HF_SECOND_NS
 #define KEEPER_STOP_NS (15 * HF_SECOND_NS)
-#define KEEPER_HUNG_UP_NS (5 * HF_SECOND_NS)
+#define HUNG_UP_NS (5 * HF_SECOND_NS)
 #define EXIT_TEXT_LEN 96
 #define ADMIN_AT_ONCE 16
 
@@ -148,16 +148,20 @@ static void front_ended(hf_supervisor *sup, const hf_child *child, const char *h
         hf_stop_all(sup, 1);
         return;
     }
-    if (slot_is_filled(sup, child->slot)) {
-        if (!child->is_draining) {
-            hf_log(HF_LOG_BROKEN, "tls_reload_failed",
-                   "a front with the new TLS files %s; the earlier ones go on serving", how);
-        }
+    bool is_filled = slot_is_filled(sup, child->slot);
+    if (is_filled && child->is_draining) {
+        return;
+    }
+    if (is_filled && !child->is_ready) {
+        hf_log(HF_LOG_BROKEN, "tls_reload_failed",
+               "a front with the new TLS files %s; the earlier ones go on serving", how);
         return;
     }
     hf_log(HF_LOG_UNUSUAL, "front_died", "front %u (pid %d) %s; another takes its place",
            child->slot, (int)child->pid, how);
-    schedule_front(sup, child);
+    if (!is_filled) {
+        schedule_front(sup, child);
+    }
 }
 
 static void child_ended(hf_supervisor *sup, hf_child *child, int status)
@@ -400,7 +404,7 @@ static void hung_up(hf_child *child)
 {
     hf_child_close_control(child);
     if (child->kind == HF_CHILD_KEEPER || child->kind == HF_CHILD_FRONT) {
-        child->kill_at_ns = hf_time_mono_ns() + KEEPER_HUNG_UP_NS;
+        child->kill_at_ns = hf_time_mono_ns() + HUNG_UP_NS;
     }
 }
 
