@@ -40,8 +40,8 @@ static hf_status split_part(hf_bytes *rest, const char *what, size_t max, hf_byt
 hf_status hf_custody_split_import(hf_bytes blob, hf_bytes *ret_json, hf_bytes *ret_password,
                                   hf_error *err)
 {
-    hf_bytes json;
-    hf_bytes password;
+    hf_bytes json = {NULL, 0};
+    hf_bytes password = {NULL, 0};
     hf_status st = split_part(&blob, "keystore", HF_KEYSTORE_MAX_BYTES, &json, err);
     if (!hf_failed(st)) {
         st = split_part(&blob, "password", HF_PASSWORD_MAX_BYTES, &password, err);

@@ -36,19 +36,20 @@ static hf_status list_reserve(hf_key_list *list)
 
 hf_status hf_key_list_add(hf_key_list *list, const hf_key_file *file)
 {
-    hf_key_file copy = *file;
     hf_status st = list_reserve(list);
     if (hf_failed(st)) {
         return st;
     }
-    copy.path = strdup(file->path);
-    copy.password_path = file->password_path == NULL ? NULL : strdup(file->password_path);
-    if (copy.path == NULL || (copy.password_path == NULL && file->password_path != NULL)) {
-        free(copy.path);
-        free(copy.password_path);
+    hf_key_file *place = &list->files[list->count];
+    *place = *file;
+    place->path = strdup(file->path);
+    place->password_path = file->password_path == NULL ? NULL : strdup(file->password_path);
+    if (place->path == NULL || (place->password_path == NULL && file->password_path != NULL)) {
+        free(place->path);
+        free(place->password_path);
         return (hf_status){HF_NOMEM};
     }
-    list->files[list->count++] = copy;
+    list->count++;
     return hf_ok();
 }
 

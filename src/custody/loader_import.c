@@ -19,8 +19,8 @@ static hf_status open_import(const hf_loader *loader, hf_bls_key *ret_key, hf_er
 {
     const hf_keystore_limits limits = {loader->budget.total_bytes};
     hf_buf *blob = NULL;
-    hf_bytes json;
-    hf_bytes password;
+    hf_bytes json = {NULL, 0};
+    hf_bytes password = {NULL, 0};
     hf_status st = read_import(&blob, err);
     if (!hf_failed(st)) {
         st = hf_custody_split_import(hf_bytes_from(hf_buf_peek(blob), hf_buf_len(blob)), &json,

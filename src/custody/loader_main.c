@@ -13,6 +13,8 @@
 
 /* The most memory that the self-test's key derivation may take. */
 #define SELF_TEST_BYTES 1024
+/* Questions under way: enough to keep both sides busy, few enough for the keeper's socket. */
+#define QUESTIONS_AHEAD 32
 
 /* ---- configuration ------------------------------------------------------------------------- */
 
@@ -162,19 +164,21 @@ static hf_status announce_failures(hf_loader *loader)
     return st;
 }
 
-/* Asks about one file; true when the keeper has it already, as it is now. */
-static hf_status ask(const hf_key_file *file, uint64_t request_id, bool *ret_is_known)
+static hf_status ask(const hf_key_file *file, uint64_t request_id)
 {
     hf_msg_source question = {.stamp = file->stamp};
-    hf_msg_source_reply answer;
     hf_frame_init(&question, HF_MSG_SOURCE, request_id);
     memcpy(question.source_id, file->source_id, HF_SOURCE_ID_LEN);
-    hf_status st = hf_loader_send(&question);
-    if (!hf_failed(st)) {
-        st = hf_loader_receive(HF_CHANNEL_LOADER, HF_MSG_SOURCE_REPLY, request_id, &answer);
-    }
-    if (!hf_failed(st)) {
-        *ret_is_known = answer.known != 0;
+    return hf_loader_send(&question);
+}
+
+/* Takes the answer about one file and notes it when the keeper wants it opened. */
+static hf_status hear(hf_loader *loader, size_t place)
+{
+    hf_msg_source_reply answer = {.known = 0};
+    hf_status st = hf_loader_receive(HF_CHANNEL_LOADER, HF_MSG_SOURCE_REPLY, place + 1, &answer);
+    if (!hf_failed(st) && answer.known == 0) {
+        loader->todo[loader->todo_count++] = (uint32_t)place;
     }
     return st;
 }
@@ -183,6 +187,8 @@ static hf_status ask(const hf_key_file *file, uint64_t request_id, bool *ret_is_
 static hf_status announce(hf_loader *loader, hf_error *err)
 {
     size_t n = loader->files.count;
+    size_t asked = 0;
+    size_t heard = 0;
     loader->todo = calloc(n + 1, sizeof *loader->todo);
     if (loader->todo == NULL) {
         return hf_fail(err, HF_NOMEM, "out of memory");
@@ -191,11 +197,13 @@ static hf_status announce(hf_loader *loader, hf_error *err)
     if (!hf_failed(st)) {
         st = announce_failures(loader);
     }
-    for (size_t i = 0; i < n && !hf_failed(st); i++) {
-        bool is_known = false;
-        st = ask(&loader->files.files[i], i + 1, &is_known);
-        if (!is_known) {
-            loader->todo[loader->todo_count++] = (uint32_t)i;
+    while (heard < n && !hf_failed(st)) {
+        if (asked < n && asked - heard < QUESTIONS_AHEAD) {
+            st = ask(&loader->files.files[asked], asked + 1);
+            asked++;
+        } else {
+            st = hear(loader, heard);
+            heard++;
         }
     }
     return hf_failed(st) ? hf_fail(err, st.code, "the keeper is gone or does not answer") : st;
