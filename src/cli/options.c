@@ -134,6 +134,26 @@ static int take_option(const hf_cli_command *command, const hf_cli_option *optio
     return HF_CLI_GO;
 }
 
+/* getopt takes any beginning of a name; a script that relies on it breaks with the next option. */
+static bool is_abbreviated(const hf_cli_option *option, char **argv)
+{
+    const char *typed = argv[optind - 1];
+    if (optarg != NULL && optarg == typed) {
+        typed = argv[optind - 2]; /* --name VALUE */
+    }
+    if (strncmp(typed, "--", 2) != 0) {
+        return false;
+    }
+    size_t len = strcspn(typed + 2, "=");
+    return len != strlen(option->name) || strncmp(typed + 2, option->name, len) != 0;
+}
+
+static int complain_of_abbreviation(const hf_cli_command *command, const hf_cli_option *option)
+{
+    return hf_cli_complain(HF_EXIT_USAGE, "--%s: write it in full; see holdfast %s --help",
+                           option->name, command->name);
+}
+
 static int complain_of_option(const hf_cli_command *command, int answer, char **argv)
 {
     const hf_cli_option *option = option_of(command, optopt);
@@ -181,8 +201,9 @@ int hf_cli_parse(const hf_cli_command *command, int argc, char **argv, int *ret_
             return HF_EXIT_DONE;
         }
         const hf_cli_option *option = option_of(command, answer);
-        int status = option == NULL ? complain_of_option(command, answer, argv)
-                                    : take_option(command, option, optarg);
+        int status = option == NULL                 ? complain_of_option(command, answer, argv)
+                     : is_abbreviated(option, argv) ? complain_of_abbreviation(command, option)
+                                                    : take_option(command, option, optarg);
         if (status != HF_CLI_GO) {
             return status;
         }

@@ -317,5 +317,9 @@ hf_status hf_network_from_root(const char *root, hf_network *ret_network, bool *
 
 hf_status hf_config_network(const char *name_or_path, hf_network *ret_network, hf_error *err)
 {
-    return hf_network_resolve(name_or_path, name_or_path, NULL, ret_network, err);
+    hf_status st = hf_network_resolve(name_or_path, name_or_path, NULL, ret_network, err);
+    if (hf_network_text_is_path(name_or_path)) {
+        return st; /* the sentence names the file already */
+    }
+    return hf_error_wrap(err, st, "%s", name_or_path);
 }

@@ -45,6 +45,10 @@ static void names_are_known(void **state)
         assert_false(hf_failed(hf_config_network(names[i], &network, &err)));
         assert_string_equal(network.name, names[i]);
     }
+    assert_int_equal(hf_config_network("Mainnet", &network, &err).code, HF_USAGE);
+    assert_string_equal(err.msg, "Mainnet: unknown network; give mainnet, sepolia, holesky, hoodi, "
+                                 "gnosis, chiado, or the path of a YAML file (with a / or ending "
+                                 "in .yaml)");
 }
 
 static void a_clients_file_with_its_root_file(void **state)
