@@ -43,6 +43,26 @@ hf_status hf_cli_key_write_new(const char *path, const char *text, mode_t mode, 
     return hf_file_write_atomic(path, text, strlen(text), mode, err);
 }
 
+json_t *hf_cli_key_path_to_json(const char *path)
+{
+    char plain[HF_PATH_LEN];
+    json_t *text = json_string(path);
+    if (text == NULL) {
+        hf_str_sanitize(plain, sizeof plain, path);
+        text = json_string(plain);
+    }
+    return text;
+}
+
+void hf_cli_key_print(const uint8_t pubkey[HF_BLS_PUBKEY_BYTES], const char *path)
+{
+    char hex[2 * HF_BLS_PUBKEY_BYTES + 1];
+    char plain[HF_PATH_LEN];
+    hf_hex_encode(pubkey, HF_BLS_PUBKEY_BYTES, hex);
+    hf_str_sanitize(plain, sizeof plain, path);
+    (void)printf("0x%s  %s\n", hex, plain);
+}
+
 static hf_status data_dir_of_config(const hf_config_flags *flags, char ret_dir[HF_PATH_LEN],
                                     hf_error *err)
 {

@@ -4,7 +4,6 @@
  */
 #include "key_internal.h"
 
-#include <jansson.h>
 #include <sys/stat.h>
 
 /* The launchpad asks for at least this version of the tool whose format this is. */

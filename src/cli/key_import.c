@@ -2,7 +2,6 @@
 #include "key_internal.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -168,12 +167,13 @@ static hf_status prepare(const import_options *o, const char *dir, import_run *r
 static json_t *key_to_json(const char *file, const imported_key *key)
 {
     char hex[HEX_CHARS] = "";
-    json_t *row = json_pack("{s:s, s:s}", "file", file, "status", result_names[key->result]);
+    json_t *row = json_pack("{s:o, s:s}", "file", hf_cli_key_path_to_json(file), "status",
+                            result_names[key->result]);
     if (key->result == IMPORT_DONE || key->result == IMPORT_KNOWN) {
         hf_hex_encode(key->pubkey, sizeof key->pubkey, hex);
         (void)json_object_set_new(row, "pubkey", json_sprintf("0x%s", hex));
     } else if (key->result == IMPORT_FAILED) {
-        (void)json_object_set_new(row, "message", json_string(key->error.msg));
+        (void)json_object_set_new(row, "message", hf_cli_key_path_to_json(key->error.msg));
     }
     return row;
 }

@@ -6,6 +6,8 @@
 #include "crypto/crypto.h"
 #include "custody/custody.h"
 
+#include <jansson.h>
+
 #define HF_KEY_COUNT_MAX 100000
 #define HF_KEY_PATH_CHARS 64
 /* What one standard scrypt derivation takes, with a little for the rest. */
@@ -70,6 +72,10 @@ hf_status hf_cli_key_write_new(const char *path, const char *text, mode_t mode,
 /* The data folder that flags name: --data-dir, or data_dir of the configuration. */
 hf_status hf_cli_key_data_dir(const hf_config_flags *flags, char ret_dir[HF_PATH_LEN],
                               hf_error *err) HF_MUST_CHECK;
+/* A path as a JSON string; one that is not UTF-8 with its bytes escaped, so that no row is lost. */
+json_t *hf_cli_key_path_to_json(const char *path);
+/* "0xPUBKEY  path", where the path can do the terminal no harm. */
+void hf_cli_key_print(const uint8_t pubkey[HF_BLS_PUBKEY_BYTES], const char *path);
 /* Does a signer with this data folder answer at its admin socket? */
 bool hf_cli_key_signer_runs(const char *data_dir);
 

@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -72,13 +71,13 @@ static void list_one(const hf_key_file *file, listing *out)
     if (!read_pubkey(file->path, pubkey, out)) {
         return;
     }
-    hf_hex_encode(pubkey, sizeof pubkey, hex);
-    if (out->array != NULL) {
-        (void)json_array_append_new(
-            out->array, json_pack("{s:s+, s:s}", "pubkey", "0x", hex, "file", file->path));
-    } else {
-        (void)printf("0x%s  %s\n", hex, file->path);
+    if (out->array == NULL) {
+        hf_cli_key_print(pubkey, file->path);
+        return;
     }
+    hf_hex_encode(pubkey, sizeof pubkey, hex);
+    (void)json_array_append_new(out->array, json_pack("{s:s+, s:o}", "pubkey", "0x", hex, "file",
+                                                      hf_cli_key_path_to_json(file->path)));
 }
 
 static int run_list(const char *dir, const hf_config_flags *flags, bool as_json)

@@ -1,7 +1,6 @@
 /* holdfast key new: a mnemonic, its signing keys, and a keystore of each. */
 #include "key_internal.h"
 
-#include <jansson.h>
 #include <sys/stat.h>
 
 #define PASSWORD_LEAST_CHARS 8 /* as the launchpad's own tool asks */
@@ -200,15 +199,16 @@ static int print_made(const new_run *run, bool json)
 {
     json_t *all = json_array();
     for (size_t i = 0; i < run->count; i++) {
+        const made_key *made = &run->keys[i];
         char hex[2 * HF_BLS_PUBKEY_BYTES + 1];
-        hf_hex_encode(run->keys[i].pubkey, HF_BLS_PUBKEY_BYTES, hex);
-        if (json) {
-            (void)json_array_append_new(all,
-                                        json_pack("{s:s+, s:s, s:s}", "pubkey", "0x", hex, "path",
-                                                  run->keys[i].path, "file", run->keys[i].file));
-        } else {
-            (void)printf("0x%s  %s\n", hex, run->keys[i].file);
+        if (!json) {
+            hf_cli_key_print(made->pubkey, made->file);
+            continue;
         }
+        hf_hex_encode(made->pubkey, HF_BLS_PUBKEY_BYTES, hex);
+        (void)json_array_append_new(all, json_pack("{s:s+, s:s, s:o}", "pubkey", "0x", hex, "path",
+                                                   made->path, "file",
+                                                   hf_cli_key_path_to_json(made->file)));
     }
     if (json && json_dumpf(all, stdout, JSON_INDENT(2)) == 0) {
         (void)printf("\n");

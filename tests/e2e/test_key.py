@@ -244,9 +244,10 @@ def test_new_on_a_terminal(work):
 
 
 def test_existing_mnemonic_is_not_echoed(work):
-    terminal = Terminal("new", "--keystore-dir", "ks", "--password-file", "pw", "--existing", *QUICK)
+    terminal = Terminal("new", "--keystore-dir", "ks", "--password-file", "pw", "--existing", "--count", "2", *QUICK)
     terminal.answer("Mnemonic: ", BLS_MNEMONIC)
     assert terminal.end() == 0
+    assert b"2 of 2 keys" in terminal.seen
     assert b"capable" not in terminal.seen
     assert BLS_DEPOSITS[0]["pubkey"].encode() in terminal.seen
 
@@ -412,6 +413,16 @@ def test_import_of_one_file(work):
     made = make_keys("ks")
     good("import", made[1]["file"], "--password-file", "pw", "--data-dir", "data")
     assert listed("--data-dir", "data") == [made[1]["pubkey"]]
+
+
+def test_strange_file_names(work):
+    """A name that is not UTF-8 or would move the cursor costs no row and does no harm."""
+    (key,) = make_keys("ks", count=1)
+    os.rename(key["file"], b"ks/\xff\x1b[2J.json")
+    assert good("list", "ks") == key["pubkey"] + "  ks/\\xff\\x1b[2J.json\n"
+    assert listed("ks") == [key["pubkey"]]
+    (row,) = json.loads(good("import", "ks", "--password-file", "pw", "--data-dir", "data", "--json"))
+    assert row == {"file": "ks/\\xff\\x1b[2J.json", "status": "imported", "pubkey": key["pubkey"]}
 
 
 def test_import_refusals(work):
