@@ -165,6 +165,9 @@ hf_status hf_file_mkdir_private(const char *path, hf_error *err) HF_MUST_CHECK;
 
 /* ---- time --------------------------------------------------------------------------------- */
 
+#define HF_NS_PER_SECOND UINT64_C(1000000000)
+#define HF_NS_PER_MS UINT64_C(1000000)
+
 uint64_t hf_time_mono_ns(void); /* CLOCK_MONOTONIC: comparable between processes of one boot */
 int64_t hf_time_unix_ms(void);
 

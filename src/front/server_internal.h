@@ -16,8 +16,6 @@
 #define HF_BODY_INLINE_BYTES 4096
 /* Prometheus, a second one, and a person with curl. */
 #define HF_METRICS_CONNECTIONS 16
-#define HF_NS_PER_MS UINT64_C(1000000)
-#define HF_NS_PER_SECOND UINT64_C(1000000000)
 
 typedef enum hf_place_state {
     HF_PLACE_FREE = 0,

@@ -37,7 +37,8 @@ static const char *const everywhere[] = {
     "uname", "times", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "rt_sigpending",
     "sigaltstack", "restart_syscall", "signalfd4", "poll", "ppoll", "select", "pselect6",
     "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "epoll_pwait2", "sendmsg",
-    "sendto", "recvmsg", "recvfrom", "getsockopt", "setsockopt", "shutdown", "exit",
+    "sendmmsg", "sendto", "recvmsg", "recvmmsg", "recvfrom", "getsockopt", "setsockopt",
+    "shutdown", "exit",
     "exit_group",
 };
 
@@ -50,7 +51,7 @@ static const char *const files[] = {
 };
 
 static const char *const front_only[] = {
-    "accept", "accept4", "getpeername", "getsockname", "sendfile", "sendmmsg", "recvmmsg",
+    "accept", "accept4", "getpeername", "getsockname", "sendfile",
     "memfd_create", "ftruncate", "pread64", "pwrite64",
 };
 

@@ -1,5 +1,5 @@
 /* The schema: which frame has which size and may travel where; sending and receiving. */
-#include "ipc/ipc.h"
+#include "ipc/ipc_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -169,8 +169,7 @@ hf_status hf_frame_send_fd(int fd, const void *frame, int passed_fd)
     return send_message(fd, &message);
 }
 
-/* Takes the first descriptor out of the message (-1: none) and closes any beyond it. */
-static int take_descriptor(struct msghdr *message)
+int hf_frame_take_descriptor(struct msghdr *message)
 {
     int taken = -1;
     for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c != NULL; c = CMSG_NXTHDR(message, c)) {
@@ -207,7 +206,7 @@ hf_status hf_frame_recv(int fd, void *buf, size_t *ret_len, int *ret_fd)
         }
         return (hf_status){errno == ECONNRESET ? HF_NOT_FOUND : HF_IO};
     }
-    int passed = take_descriptor(&message);
+    int passed = hf_frame_take_descriptor(&message);
     if (passed >= 0 && ret_fd == NULL) {
         (void)close(passed);
         passed = -1;

@@ -574,4 +574,26 @@ hf_status hf_frame_send_fd(int fd, const void *frame, int passed_fd) HF_MUST_CHE
  */
 hf_status hf_frame_recv(int fd, void *buf, size_t *ret_len, int *ret_fd) HF_MUST_CHECK;
 
+/*
+ * Sends frames in order by one system call where that is possible; *ret_sent of n went, the rest
+ * did not. The status is that of the first that did not go: UNAVAILABLE, NOT_FOUND, IO.
+ */
+#define HF_OUTBOX_FRAMES 32
+hf_status hf_frames_send(int fd, const void *const frames[], size_t n,
+                         size_t *ret_sent) HF_MUST_CHECK;
+
+/* Room for frames that arrive together. One thread; frames are borrowed until the next receive. */
+#define HF_INBOX_FRAMES 32
+typedef struct hf_inbox hf_inbox;
+
+hf_inbox *hf_inbox_new(void); /* NULL when memory is short */
+void hf_inbox_free(hf_inbox *inbox);
+/* Takes at most `most` frames that are there, without waiting; otherwise as hf_frame_recv. */
+hf_status hf_inbox_receive(hf_inbox *inbox, int fd, size_t most, size_t *ret_n) HF_MUST_CHECK;
+const void *hf_inbox_peek(const hf_inbox *inbox, size_t i, size_t *ret_len);
+/* The descriptor that came with frame i, or -1; the caller owns it. Those not taken are closed. */
+int hf_inbox_take_fd(hf_inbox *inbox, size_t i);
+/* Overwrites what was received: for channels that carry secrets. */
+void hf_inbox_wipe(hf_inbox *inbox);
+
 #endif

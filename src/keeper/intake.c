@@ -9,9 +9,9 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-/* Frames taken from one channel before the others have their turn. */
-#define FRAMES_PER_TURN 64
+/* A key costs a public key, 0.1 ms: fewer of them before the other channels have their turn. */
 #define KEY_FRAMES_PER_TURN 8
+#define REFUSALS_LOGGED_A_SECOND 50
 #define EVENTS_MAX 32
 #define TICK_MS 1000
 
@@ -30,8 +30,21 @@ static hf_sign_result result_of(hf_reason reason)
     return status >= 500 ? HF_RESULT_FAILED : HF_RESULT_REFUSED;
 }
 
-static void log_refusal(const hf_request *request, hf_reason reason)
+/* Who can cause refusals shall not fill the disk with them: the metrics count every one. */
+static void log_refusal(hf_keeper *keeper, const hf_request *request, hf_reason reason)
 {
+    uint64_t second = hf_time_mono_ns() / HF_NS_PER_SECOND;
+    if (atomic_exchange(&keeper->log_second, second) != second) {
+        atomic_store(&keeper->log_lines, 0);
+    }
+    uint32_t line = atomic_fetch_add(&keeper->log_lines, 1);
+    if (line >= REFUSALS_LOGGED_A_SECOND) {
+        if (line == REFUSALS_LOGGED_A_SECOND) {
+            hf_log(HF_LOG_UNUSUAL, "refusals_not_logged",
+                   "more in this second; metrics count them");
+        }
+        return;
+    }
     char pubkey[2 * HF_BLS_PUBKEY_BYTES + 1];
     const hf_reason_info *info = hf_reason_describe(reason);
     hf_hex_encode(request->message.pubkey, HF_BLS_PUBKEY_BYTES, pubkey);
@@ -52,7 +65,7 @@ void hf_request_finish(hf_keeper *keeper, hf_request *request, hf_reason reason,
     } else {
         HF_ASSERT(hf_bytes_is_zero(request->reply.signature, HF_BLS_SIGNATURE_BYTES));
         hf_meter_add(&now->refusals[reason], 1);
-        log_refusal(request, reason);
+        log_refusal(keeper, request, reason);
     }
     hf_meter_add(&now->requests[request->operation][result_of(reason)], 1);
     if (request->key != NULL) {
@@ -165,38 +178,43 @@ static void lose_peer(hf_keeper *keeper, hf_peer *peer)
     hf_peer_hang_up(keeper, peer);
 }
 
+static void take_one(hf_keeper *keeper, hf_peer *peer, size_t i, hf_request ***slashable_end)
+{
+    size_t len;
+    const void *frame = hf_inbox_peek(keeper->inbox, i, &len);
+    const hf_frame_header *header = frame;
+    int fd = hf_inbox_take_fd(keeper->inbox, i);
+    if (!hf_frame_is_acceptable(frame, len, peer->channel, true)) {
+        hf_meter_add(&keeper->meter.now.bad_frames, 1);
+    } else if (header->type == HF_MSG_SIGN) {
+        take_sign(keeper, peer, frame, slashable_end);
+    } else {
+        hf_dispatch(keeper, peer, frame, &fd);
+    }
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+}
+
+/* All that is there, up to a fair share; what is slashable goes to the protector in one push. */
 static void read_peer(hf_keeper *keeper, hf_peer *peer)
 {
     bool brings_keys = peer->channel == HF_CHANNEL_LOADER || peer->channel == HF_CHANNEL_IMPORT;
     hf_request *slashable = NULL;
     hf_request **slashable_end = &slashable;
-    for (int i = 0; i < (brings_keys ? KEY_FRAMES_PER_TURN : FRAMES_PER_TURN); i++) {
-        size_t len = 0;
-        int fd = -1;
-        hf_status st = hf_frame_recv(peer->fd, keeper->inbox, &len, &fd);
-        if (st.code == HF_UNAVAILABLE) {
-            break;
-        }
-        if (hf_failed(st)) {
-            lose_peer(keeper, peer);
-            break;
-        }
-        const hf_frame_header *header = (const void *)keeper->inbox;
-        if (!hf_frame_is_acceptable(keeper->inbox, len, peer->channel, true)) {
-            hf_meter_add(&keeper->meter.now.bad_frames, 1);
-        } else if (header->type == HF_MSG_SIGN) {
-            take_sign(keeper, peer, (const void *)keeper->inbox, &slashable_end);
-        } else {
-            hf_dispatch(keeper, peer, keeper->inbox, &fd);
-        }
-        if (fd >= 0) {
-            (void)close(fd);
-        }
+    size_t n = 0;
+    hf_status st = hf_inbox_receive(keeper->inbox, peer->fd,
+                                    brings_keys ? KEY_FRAMES_PER_TURN : HF_INBOX_FRAMES, &n);
+    for (size_t i = 0; i < n && !peer->is_gone; i++) {
+        take_one(keeper, peer, i, &slashable_end);
     }
     *slashable_end = NULL;
     hf_protector_push(keeper, slashable);
     if (brings_keys) {
-        hf_wipe(keeper->inbox, sizeof(hf_msg_key));
+        hf_inbox_wipe(keeper->inbox);
+    }
+    if (hf_failed(st) && st.code != HF_UNAVAILABLE) {
+        lose_peer(keeper, peer);
     }
 }
 

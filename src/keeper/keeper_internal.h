@@ -126,6 +126,8 @@ struct hf_peer {
     pthread_mutex_t lock;  /* guards outbox and order of sending */
     hf_request *outbox_head;
     hf_request *outbox_tail;
+    uint32_t outbox_count;
+    bool is_full; /* the socket took no more: the intake thread sends when there is room */
     uint32_t in_flight_max;
 };
 
@@ -164,9 +166,10 @@ typedef struct hf_signers {
     size_t bucket_count;
     hf_root_group *idle_head; /* no request uses them: oldest first, reused from the front */
     hf_root_group *idle_tail;
-    hf_group_queue ready; /* groups with requests that may be signed */
-    hf_group_queue hash;  /* groups whose point will be needed soon */
-    unsigned waiting;     /* threads asleep */
+    hf_group_queue ready;     /* groups with requests that may be signed */
+    hf_group_queue hash;      /* groups whose point will be needed soon */
+    _Atomic uint32_t backlog; /* requests ready to be signed and not yet taken by a thread */
+    unsigned waiting;         /* threads asleep */
     bool stop;
     unsigned thread_count;
     pthread_t threads[HF_SIGN_THREADS_MAX];
@@ -174,6 +177,8 @@ typedef struct hf_signers {
 
 hf_status hf_signers_init(hf_keeper *keeper, size_t max_requests, unsigned threads);
 void hf_signers_stop(hf_keeper *keeper);
+/* Has every thread so much to sign that an answer, or a commit, may wait a little for company? */
+bool hf_signers_are_busy(const hf_keeper *keeper);
 /* The request will probably be signed: joins the group of its root and has the root hashed. */
 void hf_signers_expect(hf_keeper *keeper, hf_request *request, const uint8_t root[HF_ROOT_BYTES]);
 /* Lists of requests linked by next: recorded (I1), or not slashable: to be signed now. */
@@ -218,6 +223,7 @@ typedef struct hf_protector {
     hf_store *store;
     hf_request *head;
     hf_request *tail;
+    size_t count; /* requests in the list */
     hf_job *job_head;
     hf_job *job_tail;
     unsigned job_count;
@@ -332,8 +338,9 @@ struct hf_keeper {
     int epoll_fd;
     int nudge_fd; /* eventfd: "look at outboxes, removed keys, stop" */
     bool stopping;
-    bool failed;          /* exit status 1 */
-    _Atomic bool closing; /* a peer that is gone waits for its last reference */
+    bool failed;             /* exit status 1 */
+    _Atomic uint32_t unsent; /* answers in all outboxes */
+    _Atomic bool closing;    /* a peer that is gone waits for its last reference */
     hf_peer *control;
     hf_peer *importer; /* the channel whose slashing import is open */
     hf_peer peers[HF_PEERS_MAX];
@@ -344,7 +351,9 @@ struct hf_keeper {
     hf_clerk clerk;
     hf_loading loading;
     hf_meter meter;
-    uint8_t inbox[HF_IPC_MAX_BYTES];
+    hf_inbox *inbox;             /* intake thread only */
+    _Atomic uint64_t log_second; /* the second that log_lines counts in */
+    _Atomic uint32_t log_lines;
 };
 
 /* dispatch.c: hands an acceptable frame to its handler; sets *fd to -1 when that keeps it. */

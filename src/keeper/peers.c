@@ -10,6 +10,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define ANSWERS_TOGETHER 8
+
 void hf_peers_init(hf_keeper *keeper)
 {
     for (size_t i = 0; i < HF_PEERS_MAX; i++) {
@@ -40,6 +42,8 @@ hf_peer *hf_peer_open(hf_keeper *keeper, int take_fd, hf_channel channel, uint64
         peer->wants_write = false;
         peer->outbox_head = NULL;
         peer->outbox_tail = NULL;
+        peer->outbox_count = 0;
+        peer->is_full = false;
         (void)pthread_mutex_unlock(&peer->lock);
         peer->in_flight_max = keeper->config.max_in_flight;
         atomic_store(&peer->refs, 0);
@@ -64,20 +68,48 @@ void hf_peer_unref(hf_keeper *keeper, hf_peer *peer)
     }
 }
 
-/* Answers that nobody will read any more. */
-static void drop_outbox(hf_keeper *keeper, hf_peer *peer)
+/* Gives back requests whose answers went, or will never be read. */
+static void release(hf_keeper *keeper, hf_peer *peer, hf_request *list)
 {
-    (void)pthread_mutex_lock(&peer->lock);
-    hf_request *list = peer->outbox_head;
-    peer->outbox_head = NULL;
-    peer->outbox_tail = NULL;
-    (void)pthread_mutex_unlock(&peer->lock);
     while (list != NULL) {
         hf_request *next = list->next;
         hf_requests_put(&keeper->requests, list);
         hf_peer_unref(keeper, peer);
         list = next;
     }
+}
+
+/* With the lock held: the first n requests of the outbox, as a list of their own. */
+static hf_request *cut_outbox(hf_keeper *keeper, hf_peer *peer, size_t n)
+{
+    hf_request *list = peer->outbox_head;
+    hf_request **end = &list;
+    (void)atomic_fetch_sub(&keeper->unsent, (uint32_t)n);
+    peer->outbox_count -= (uint32_t)n;
+    while (n-- > 0) {
+        end = &(*end)->next;
+    }
+    peer->outbox_head = *end;
+    *end = NULL;
+    return list;
+}
+
+/* With the lock held: sends what the socket takes; returns the requests that are done. */
+static hf_request *send_outbox(hf_keeper *keeper, hf_peer *peer)
+{
+    const void *frames[HF_OUTBOX_FRAMES];
+    size_t n = 0;
+    size_t sent = 0;
+    for (hf_request *r = peer->outbox_head; r != NULL && n < HF_OUTBOX_FRAMES; r = r->next) {
+        frames[n++] = &r->reply;
+    }
+    if (n == 0 || peer->is_gone) {
+        return cut_outbox(keeper, peer, peer->outbox_count);
+    }
+    hf_status st = hf_frames_send(peer->fd, frames, n, &sent);
+    peer->is_full = st.code == HF_UNAVAILABLE;
+    bool is_lost = hf_failed(st) && !peer->is_full; /* the intake thread will see the same */
+    return cut_outbox(keeper, peer, is_lost ? peer->outbox_count : sent);
 }
 
 void hf_peer_hang_up(hf_keeper *keeper, hf_peer *peer)
@@ -91,7 +123,10 @@ void hf_peer_hang_up(hf_keeper *keeper, hf_peer *peer)
     peer->is_gone = true;
     (void)pthread_mutex_unlock(&peer->lock);
     atomic_store(&keeper->closing, true);
-    drop_outbox(keeper, peer);
+    (void)pthread_mutex_lock(&peer->lock);
+    hf_request *unread = cut_outbox(keeper, peer, peer->outbox_count);
+    (void)pthread_mutex_unlock(&peer->lock);
+    release(keeper, peer, unread);
     hf_loading_peer_gone(keeper, peer);
     hf_clerk_forget_peer(keeper, peer);
 }
@@ -114,60 +149,53 @@ void hf_peers_sweep(hf_keeper *keeper)
     atomic_store(&keeper->closing, waiting || keeper->ring.removed != NULL);
 }
 
+/* Sends what waits for this peer, unless its socket was full: then the intake thread will. */
+static void send_waiting(hf_keeper *keeper, hf_peer *peer)
+{
+    (void)pthread_mutex_lock(&peer->lock);
+    bool was_full = peer->is_full;
+    hf_request *done = was_full ? NULL : send_outbox(keeper, peer);
+    bool is_full = peer->is_full;
+    (void)pthread_mutex_unlock(&peer->lock);
+    release(keeper, peer, done);
+    if (is_full && !was_full) {
+        hf_intake_nudge(keeper);
+    }
+}
+
+/*
+ * While the signers have much to do, some answers gather and leave by one system call, which wakes
+ * the front once. The last ones find the signers idle and take all that waits along.
+ */
 void hf_peer_answer(hf_keeper *keeper, hf_request *request)
 {
     hf_peer *peer = request->peer;
-    bool sent = true;
-    bool nudge = false;
     (void)pthread_mutex_lock(&peer->lock);
-    if (!peer->is_gone) {
-        sent = peer->outbox_head == NULL &&
-               hf_frame_send(peer->fd, &request->reply).code != HF_UNAVAILABLE;
-    }
-    if (!sent) {
-        request->next = NULL;
-        nudge = peer->outbox_head == NULL;
-        if (nudge) {
-            peer->outbox_head = request;
-        } else {
-            peer->outbox_tail->next = request;
-        }
-        peer->outbox_tail = request;
-    }
+    request->next = NULL;
+    *(peer->outbox_head != NULL ? &peer->outbox_tail->next : &peer->outbox_head) = request;
+    peer->outbox_tail = request;
+    uint32_t count = ++peer->outbox_count;
+    (void)atomic_fetch_add(&keeper->unsent, 1);
     (void)pthread_mutex_unlock(&peer->lock);
-    if (sent) {
-        hf_requests_put(&keeper->requests, request);
-        hf_peer_unref(keeper, peer);
-    }
-    if (nudge) {
-        hf_intake_nudge(keeper);
+    if (!hf_signers_are_busy(keeper)) {
+        for (size_t i = 0; atomic_load(&keeper->unsent) > 0 && i < HF_PEERS_MAX; i++) {
+            send_waiting(keeper, &keeper->peers[i]);
+        }
+    } else if (count >= ANSWERS_TOGETHER) {
+        send_waiting(keeper, peer);
     }
 }
 
 void hf_peer_flush(hf_keeper *keeper, hf_peer *peer)
 {
-    hf_request *done = NULL;
     (void)pthread_mutex_lock(&peer->lock);
-    while (peer->outbox_head != NULL && !peer->is_gone) {
-        hf_request *request = peer->outbox_head;
-        if (hf_frame_send(peer->fd, &request->reply).code == HF_UNAVAILABLE) {
-            break;
-        }
-        peer->outbox_head = request->next;
-        request->next = done;
-        done = request;
-    }
-    bool wants_write = peer->outbox_head != NULL;
+    hf_request *done = send_outbox(keeper, peer);
+    bool wants_write = peer->is_full;
     (void)pthread_mutex_unlock(&peer->lock);
+    release(keeper, peer, done);
     if (wants_write != peer->wants_write && !peer->is_gone) {
         peer->wants_write = wants_write;
         watch(keeper, peer, EPOLL_CTL_MOD);
-    }
-    while (done != NULL) {
-        hf_request *next = done->next;
-        hf_requests_put(&keeper->requests, done);
-        hf_peer_unref(keeper, peer);
-        done = next;
     }
 }
 

@@ -9,6 +9,10 @@
 #define PRUNE_INTERVAL_NS (UINT64_C(600) * 1000000000)
 #define PRUNE_STEP_PAUSE_NS UINT64_C(50000000)
 #define FIRST_PRUNE_AFTER_NS (UINT64_C(30) * 1000000000)
+/* How long a commit may wait for company while the signers are busy: rounds of half a millisecond.
+ */
+#define GATHER_PAUSE_NS 500000L
+#define GATHER_ROUNDS 40
 /* A request that waited longer than any client does is refused instead of recorded. */
 #define STALE_AFTER_NS (UINT64_C(30) * 1000000000)
 
@@ -283,10 +287,29 @@ static hf_request *take_batch(hf_protector *protector)
         n++;
     }
     if (last != NULL) {
+        protector->count -= n;
         protector->head = last->next;
         last->next = NULL;
     }
     return list;
+}
+
+/*
+ * While every signer has a good number of recorded requests before it, a commit in a hurry would
+ * gain nothing: let more requests come and share it. Called and returns with the lock held.
+ */
+static void gather(hf_keeper *keeper)
+{
+    hf_protector *protector = &keeper->protector;
+    for (int i = 0; i < GATHER_ROUNDS && protector->count < HF_BATCH_MAX / 2; i++) {
+        if (protector->stop || protector->job_head != NULL || !hf_signers_are_busy(keeper)) {
+            return;
+        }
+        (void)pthread_mutex_unlock(&protector->lock);
+        const struct timespec pause = {.tv_nsec = GATHER_PAUSE_NS};
+        (void)nanosleep(&pause, NULL);
+        (void)pthread_mutex_lock(&protector->lock);
+    }
 }
 
 static hf_job *take_job(hf_protector *protector)
@@ -323,6 +346,7 @@ static void *protector_main(void *context)
     hf_protector *protector = &keeper->protector;
     (void)pthread_mutex_lock(&protector->lock);
     while (!protector->stop || protector->head != NULL || protector->job_head != NULL) {
+        gather(keeper);
         hf_request *list = take_batch(protector);
         hf_job *job = take_job(protector);
         if (list == NULL && job == NULL) {
@@ -380,8 +404,10 @@ void hf_protector_push(hf_keeper *keeper, hf_request *list)
         return;
     }
     hf_request *last = list;
+    size_t n = 1;
     while (last->next != NULL) {
         last = last->next;
+        n++;
     }
     (void)pthread_mutex_lock(&protector->lock);
     bool was_empty = protector->head == NULL;
@@ -391,6 +417,7 @@ void hf_protector_push(hf_keeper *keeper, hf_request *list)
         protector->tail->next = list;
     }
     protector->tail = last;
+    protector->count += n;
     if (was_empty) {
         (void)pthread_cond_signal(&protector->work);
     }

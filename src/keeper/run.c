@@ -34,15 +34,16 @@ static bool config_is_sane(const hf_msg_keeper_config *config)
 
 static hf_status read_config(hf_keeper *keeper, hf_error *err)
 {
+    static uint8_t frame[HF_IPC_MAX_BYTES];
     size_t len = 0;
-    hf_status st = hf_frame_recv(HF_FD_CONTROL, keeper->inbox, &len, NULL);
-    if (hf_failed(st) || !hf_frame_is_acceptable(keeper->inbox, len, HF_CHANNEL_CONTROL, true) ||
+    hf_status st = hf_frame_recv(HF_FD_CONTROL, frame, &len, NULL);
+    if (hf_failed(st) || !hf_frame_is_acceptable(frame, len, HF_CHANNEL_CONTROL, true) ||
         len != sizeof keeper->config) {
         return hf_fail(err, HF_USAGE,
                        "no configuration came on descriptor 3: the keeper is started "
                        "by `holdfast serve`");
     }
-    memcpy(&keeper->config, keeper->inbox, sizeof keeper->config);
+    memcpy(&keeper->config, frame, sizeof keeper->config);
     if (!config_is_sane(&keeper->config)) {
         return hf_fail(err, HF_USAGE, "the configuration frame is malformed");
     }
@@ -167,10 +168,11 @@ static hf_status start_threads(hf_keeper *keeper, hf_store *take_store, hf_error
 
 static hf_status open_loop(hf_keeper *keeper, hf_error *err)
 {
+    keeper->inbox = hf_inbox_new();
     keeper->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     keeper->nudge_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
-    if (keeper->epoll_fd < 0 || keeper->nudge_fd < 0 ||
+    if (keeper->inbox == NULL || keeper->epoll_fd < 0 || keeper->nudge_fd < 0 ||
         epoll_ctl(keeper->epoll_fd, EPOLL_CTL_ADD, keeper->nudge_fd, &event) != 0 ||
         fcntl(HF_FD_CONTROL, F_SETFL, O_NONBLOCK) != 0) {
         return hf_fail(err, HF_IO, "event loop: %s", strerror(errno));
@@ -221,6 +223,7 @@ static void stop(hf_keeper *keeper)
     hf_clerk_stop(keeper);
     hf_keyring_done(&keeper->ring);
     hf_requests_done(&keeper->requests);
+    hf_inbox_free(keeper->inbox);
     hf_wipe(keeper->token, sizeof keeper->token);
 }
 

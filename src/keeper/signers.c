@@ -9,6 +9,8 @@
 #define IDLE_GROUPS 512
 /* Requests one thread takes from a group at once: small enough to share a burst among threads. */
 #define SHARE_MAX 32
+/* A thread with this many signatures to make (3 ms) is busy longer than a commit takes. */
+#define BUSY_BACKLOG_PER_THREAD 16
 
 typedef enum point_state { POINT_NONE, POINT_BEING_HASHED, POINT_READY } point_state;
 
@@ -201,6 +203,7 @@ void hf_signers_sign(hf_keeper *keeper, hf_request *list)
         }
         group->ready_tail = request;
         group->ready_count++;
+        (void)atomic_fetch_add(&signers->backlog, 1);
         queue_for_signing(signers, group);
         wake_one(signers);
     }
@@ -216,6 +219,12 @@ void hf_signers_forget(hf_keeper *keeper, hf_request *list)
         list->group = NULL;
     }
     (void)pthread_mutex_unlock(&signers->lock);
+}
+
+bool hf_signers_are_busy(const hf_keeper *keeper)
+{
+    return atomic_load(&keeper->signers.backlog) >=
+           keeper->config.sign_threads * BUSY_BACKLOG_PER_THREAD;
 }
 
 /* ---- the threads ----------------------------------------------------------------------------- */
@@ -263,6 +272,7 @@ static size_t take_ready(hf_signers *signers, hf_root_group *group, hf_request *
         group->ready_count--;
         ret[n++] = request;
     }
+    (void)atomic_fetch_sub(&signers->backlog, (uint32_t)n);
     if (group->ready_head != NULL) {
         queue_for_signing(signers, group);
         wake_one(signers);
