@@ -84,7 +84,7 @@ def block(slot, mark=0):
 class Signer:
     """`with Signer(tmp_path, keys=3) as signer:` starts it, waits until it can sign, and stops it."""
 
-    def __init__(self, folder, keys=1, config="", arguments=()):
+    def __init__(self, folder, keys=1, config="", arguments=(), network="mainnet"):
         self.folder = str(folder)
         self.port, self.metrics_port = free_port(), free_port()
         self.data_dir = os.path.join(self.folder, "data")
@@ -94,7 +94,7 @@ class Signer:
         self.log_path = os.path.join(self.folder, "log")
         self.arguments = [str(a) for a in arguments]
         self.process = None
-        text = (f"data_dir: {self.data_dir}\nnetwork: mainnet\n"
+        text = (f"data_dir: {self.data_dir}\nnetwork: {network}\n"
                 f"server: {{listen_address: 127.0.0.1, listen_port: {self.port}}}\n"
                 f"metrics: {{listen_address: 127.0.0.1, listen_port: {self.metrics_port}}}\n")
         if keys:
