@@ -302,7 +302,7 @@ hf_status hf_start_loader(hf_supervisor *sup, hf_error *err)
     return start_on_channel(sup, HF_CHILD_LOADER, -1, 0, err);
 }
 
-/* One too many is refused by the same sign: a channel whose other end is gone. */
+/* One that cannot be had is refused by the same sign: a channel whose other end is gone. */
 static hf_status refuse_import(hf_supervisor *sup, uint64_t request_id, hf_error *err)
 {
     int pair[2] = {-1, -1};
@@ -310,14 +310,16 @@ static hf_status refuse_import(hf_supervisor *sup, uint64_t request_id, hf_error
     if (!hf_failed(st)) {
         (void)!hf_failed(hf_give_channel(sup, pair[1], HF_CHANNEL_IMPORT, request_id));
         close_pair(pair);
-        st = hf_fail(err, HF_LIMIT, "more than %d imports at a time", HF_IMPORTS_MAX);
+        st = hf_fail(err, HF_LIMIT, "%d imports at a time at most, and none while stopping",
+                     HF_IMPORTS_MAX);
     }
     return st;
 }
 
 hf_status hf_start_import(hf_supervisor *sup, int fd, uint64_t request_id, hf_error *err)
 {
-    if (hf_children_count(sup, HF_CHILD_IMPORT) >= HF_IMPORTS_MAX) {
+    if (hf_children_count(sup, HF_CHILD_IMPORT) >= HF_IMPORTS_MAX ||
+        sup->phase >= HF_PHASE_STOP_FRONTS) {
         return refuse_import(sup, request_id, err);
     }
     return start_on_channel(sup, HF_CHILD_IMPORT, fd, request_id, err);

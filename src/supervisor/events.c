@@ -370,8 +370,7 @@ static void import_wanted(hf_supervisor *sup, int fd, uint64_t request_id)
     hf_error err = {HF_OK, ""};
     if (fd < 0) {
         hf_log(HF_LOG_BROKEN, "frame_refused", "an import without its keystore");
-    } else if (sup->phase == HF_PHASE_SERVING &&
-               hf_failed(hf_start_import(sup, fd, request_id, &err))) {
+    } else if (hf_failed(hf_start_import(sup, fd, request_id, &err))) {
         hf_log(HF_LOG_UNUSUAL, "import_refused", "%s", err.msg);
     }
 }
