@@ -109,8 +109,16 @@ signing_keys:
             ours |= below
 
     def cpu_seconds(self):
-        """utime, stime, and the same of children that have ended, of all processes."""
-        return sum(int(n) for fields in self.processes().values() for n in fields[11:15]) / TICKS
+        """{program: utime + stime, and the same of its children that have ended}, of all processes."""
+        used = {}
+        for pid, fields in self.processes().items():
+            try:
+                with open(f"/proc/{pid}/comm", encoding="ascii", errors="replace") as comm:
+                    name = comm.read().strip()
+            except OSError:
+                continue
+            used[name] = used.get(name, 0) + sum(int(n) for n in fields[11:15]) / TICKS
+        return used
 
     def memory_mib(self):
         """(MiB, "PSS"), or the sum of the resident sets, an upper bound, where PSS is not to be read."""
@@ -175,11 +183,12 @@ class Bench:
         process.stdin.write("go\n")
         process.stdin.flush()
         output = process.stdout.read()
-        cpu = signer.cpu_seconds() - before
+        after = signer.cpu_seconds()
         if process.wait() != 0:
             sys.exit(f"not every answer was a good signature: {output}\n{signer.read_log()}")
         result = json.loads(output)
-        result["signer_cpu_seconds"] = cpu
+        result["cpu_seconds_by_program"] = {name: round(after[name] - before.get(name, 0), 2) for name in after}
+        result["signer_cpu_seconds"] = sum(after.values()) - sum(before.values())
         # Every key's next vote lies beyond all that were given.
         self.next_epoch += result["requests"] // max(1, int(arguments.get("keys", 1))) + 2
         return result
@@ -200,6 +209,10 @@ class Bench:
         loop_wall = (loop_before[1] + loop_after[1]) / 2
         cpu_rate = result["signed"] / max(result["signer_cpu_seconds"], 1 / TICKS)
         wall_rate = result["signed"] / result["wall_seconds"]
+        self.notes[name] = (f"{wall_rate:.0f} a second; microseconds of CPU a signature: "
+                            + ", ".join(f"{program} {used / result['signed'] * 1e6:.0f}"
+                                        for program, used in sorted(result["cpu_seconds_by_program"].items()))
+                            + f"; loop {1e6 / loop_cpu:.0f}")
         self.row(name, cpu_rate / loop_cpu, target, True, wall=wall_rate / loop_wall,
                  signatures_per_cpu_second=cpu_rate, loop_per_cpu_second=loop_cpu,
                  loop_before=loop_before[0], loop_after=loop_after[0], signatures_per_second=wall_rate,

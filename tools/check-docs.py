@@ -45,8 +45,9 @@ def check(path, options):
             if name.startswith(PATH_PREFIXES) and not re.search(r"[*<>{}…|]|[A-Z]{3,}|\.\.\.", name):
                 if not os.path.exists(name):
                     findings.append(f"{path}:{number}: names {name}, which does not exist")
-        if "holdfast " in line:
-            for option in re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", line):
+        command = re.search(r"\bholdfast [a-z]+ .*", line)
+        if command:
+            for option in re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", command.group(0)):
                 if option not in options:
                     findings.append(f"{path}:{number}: names the option {option}, which no source knows")
     return findings

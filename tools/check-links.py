@@ -19,7 +19,7 @@ FORBIDDEN = {
 
 # Symbols of our own that must not be linked in: a static library brings no line in ldd.
 FORBIDDEN_SYMBOLS = {
-    "holdfast-front": ["blst_sign_pk_in_g1", "blst_sk_to_pk_in_g1", "hf_bls_sign_many", "hf_store_open_sqlite"],
+    "holdfast-front": ["hf_bls_sign_many", "hf_bls_key_from_bytes", "hf_store_open_sqlite"],
     "holdfast-keeper": ["hf_keystore_decrypt", "hf_interchange_parse", "hf_config_load"],
 }
 

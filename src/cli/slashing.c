@@ -116,7 +116,7 @@ static int slashing_import(int argc, char **argv)
         return status;
     }
     hf_error err = {0};
-    hf_import_report report;
+    hf_import_report report = {0};
     hf_status st = run_import(&flags, argv[first], &report, &err);
     if (hf_failed(st)) {
         return hf_cli_report(&err);

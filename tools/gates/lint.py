@@ -14,7 +14,7 @@ import shutil
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from report import Tally, run  # noqa: E402
+from report import Tally, build_findings, run  # noqa: E402
 
 CLANG_FORMAT_MAJOR = "14"  # Other releases break lines elsewhere: the gate holds one of them.
 JOBS = os.cpu_count() or 1
@@ -46,8 +46,7 @@ def build(name, folder, options, cc):
             tally.fail(name, output)
             return False
     status, output = run(["ninja", "--quiet", "-C", folder, "-k", "0"])
-    # What meson says when it configures again is no part of the finding.
-    outcome(name, status, output[max(0, output.find("FAILED:")):])
+    outcome(name, status, build_findings(output))
     return status == 0
 
 
@@ -99,7 +98,7 @@ def check_analyzer(folder):
             for line in output.splitlines():
                 match = re.search(r":\d+: warning: .*\[-W(analyzer-[\w-]+)\]", line)
                 if match and (name, match.group(1)) not in known:
-                    new.append(line)
+                    new.append(line if name in line else f"{name}: {line}")
     outcome(f"gcc -fanalyzer ({len(commands)} files): no finding that is not on record", 1 if new else 0,
             "\n".join(new))
 

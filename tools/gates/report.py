@@ -51,6 +51,11 @@ class Tally:
         sys.exit(1 if self.failed else 0)
 
 
+def build_findings(output):
+    """Without what meson says when it configures again."""
+    return output[max(0, output.find("FAILED:")):]
+
+
 def run(command, env=None, timeout=None, cwd=None):
     """Runs quietly; returns (exit status, everything it wrote). A timeout is status 124."""
     full_env = {**os.environ, **(env or {})}

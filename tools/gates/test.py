@@ -13,7 +13,7 @@ import tempfile
 import xml.etree.ElementTree as ElementTree
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from report import Tally, run  # noqa: E402
+from report import Tally, build_findings, run  # noqa: E402
 
 ASAN_ENV = {
     "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:halt_on_error=1:detect_stack_use_after_return=1",
@@ -22,8 +22,9 @@ ASAN_ENV = {
 TSAN_ENV = {"TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1"}
 UNIT_TIMEOUT = 900
 PYTEST_TIMEOUT = 1500
-# What valgrind would take minutes for and the sanitizers see as well: suite names.
-VALGRIND_EXCLUDED_SUITES = ("slow",)
+# What valgrind would take minutes for and the sanitizers see as well; and what forbids system calls
+# that valgrind itself makes: suite names.
+VALGRIND_EXCLUDED_SUITES = ("slow", "sandbox")
 
 tally = Tally()
 
@@ -37,7 +38,7 @@ def configure(folder, options, env=None):
             return False
     status, output = run(["ninja", "--quiet", "-C", folder])
     if status != 0:
-        tally.fail(f"{folder}: build", output)
+        tally.fail(f"{folder}: build", build_findings(output))
         return False
     tally.ok(f"{folder}: build")
     return True
