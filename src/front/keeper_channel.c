@@ -6,8 +6,8 @@
 /* Lines about refused requests in one window of log_window_ns. */
 #define LOG_LINES_MAX 20
 #define LOG_WINDOW_NS (10 * HF_NS_PER_SECOND)
-/* Replies read before the sockets get their turn. */
-#define REPLIES_PER_TURN 256
+/* Batches of replies read before the sockets get their turn. */
+#define BATCHES_PER_TURN 8
 /* The lower half of a request id says whose question it was. */
 #define PLACE_BITS 32
 
@@ -24,22 +24,6 @@ static void watch_writable(hf_server *server, bool wanted)
     server->watches_writable = wanted;
 }
 
-/* False: no room. */
-static bool send_question(hf_place *place)
-{
-    hf_exchange *x = &place->exchange;
-    hf_server *server = place->server;
-    hf_status st = x->ask_fd >= 0 ? hf_frame_send_fd(server->config.keeper_fd, x->ask, x->ask_fd)
-                                  : hf_frame_send(server->config.keeper_fd, x->ask);
-    if (st.code == HF_UNAVAILABLE) {
-        return false;
-    }
-    if (hf_failed(st)) {
-        server->broken = "the keeper is gone";
-    }
-    return true;
-}
-
 static void enqueue(hf_place *place)
 {
     hf_server *server = place->server;
@@ -51,7 +35,6 @@ static void enqueue(hf_place *place)
         server->queue_tail->next = place;
     }
     server->queue_tail = place;
-    watch_writable(server, true);
 }
 
 static void unqueue(hf_place *place)
@@ -71,10 +54,41 @@ static void unqueue(hf_place *place)
     place->is_queued = false;
 }
 
+/* The first questions of the queue that travel without a descriptor; 0 when the very first has one.
+ */
+static size_t gather(const hf_server *server, const void *frames[HF_OUTBOX_FRAMES])
+{
+    size_t n = 0;
+    const hf_place *place = server->queue_head;
+    for (; place != NULL && place->exchange.ask_fd < 0 && n < HF_OUTBOX_FRAMES;
+         place = place->next) {
+        frames[n++] = place->exchange.ask;
+    }
+    return n;
+}
+
+/* Questions of one turn leave together: under load one system call carries several. */
 void hf_keeper_flush(hf_server *server)
 {
-    while (server->queue_head != NULL && send_question(server->queue_head)) {
-        unqueue(server->queue_head);
+    const void *frames[HF_OUTBOX_FRAMES];
+    hf_status st = hf_ok();
+    while (server->queue_head != NULL && !hf_failed(st)) {
+        size_t n = gather(server, frames);
+        size_t sent = 0;
+        if (n > 0) {
+            st = hf_frames_send(server->config.keeper_fd, frames, n, &sent);
+        } else {
+            const hf_exchange *x = &server->queue_head->exchange;
+            st = hf_frame_send_fd(server->config.keeper_fd, x->ask, x->ask_fd);
+            sent = hf_failed(st) ? 0 : 1;
+        }
+        while (sent-- > 0) {
+            unqueue(server->queue_head);
+        }
+    }
+    if (hf_failed(st) && st.code != HF_UNAVAILABLE) {
+        server->broken = "the keeper is gone";
+        return;
     }
     watch_writable(server, server->queue_head != NULL);
 }
@@ -88,9 +102,7 @@ static void put_question(hf_place *place)
     hf_frame_header *header = x->ask;
     header->request_id = place->ask_id;
     place->deadline_ns = hf_time_mono_ns() + x->ask_timeout_ms * HF_NS_PER_MS;
-    if (server->queue_head != NULL || !send_question(place)) {
-        enqueue(place);
-    }
+    enqueue(place);
 }
 
 bool hf_place_ask(hf_place *place)
@@ -151,18 +163,25 @@ static void take_reply(hf_server *server, const void *frame)
 
 void hf_keeper_receive(hf_server *server)
 {
-    for (int i = 0; i < REPLIES_PER_TURN && server->broken == NULL; i++) {
-        size_t len = 0;
-        hf_status st = hf_frame_recv(server->config.keeper_fd, server->frame, &len, NULL);
+    size_t n = HF_INBOX_FRAMES;
+    for (int i = 0; i < BATCHES_PER_TURN && n == HF_INBOX_FRAMES; i++) {
+        hf_status st =
+            hf_inbox_receive(server->inbox, server->config.keeper_fd, HF_INBOX_FRAMES, &n);
         if (st.code == HF_UNAVAILABLE) {
             return;
         }
         if (hf_failed(st)) {
             server->broken = "the keeper is gone";
-        } else if (!hf_frame_is_acceptable(server->frame, len, HF_CHANNEL_FRONT, false)) {
-            server->broken = "the keeper sent a frame that no keeper sends";
-        } else {
-            take_reply(server, server->frame);
+            return;
+        }
+        for (size_t j = 0; j < n && server->broken == NULL; j++) {
+            size_t len;
+            const void *frame = hf_inbox_peek(server->inbox, j, &len);
+            if (!hf_frame_is_acceptable(frame, len, HF_CHANNEL_FRONT, false)) {
+                server->broken = "the keeper sent a frame that no keeper sends";
+            } else {
+                take_reply(server, frame);
+            }
         }
     }
 }

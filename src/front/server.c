@@ -48,9 +48,10 @@ hf_status hf_server_new(const hf_server_config *config, hf_server **ret_server, 
     }
     server->config = *config;
     server->place_count = config->max_connections + HF_METRICS_CONNECTIONS + SPARE_PLACES;
+    server->inbox = hf_inbox_new();
     server->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     hf_status st = hf_ok();
-    if (server->epoll_fd < 0 || hf_failed(hf_places_init(server))) {
+    if (server->inbox == NULL || server->epoll_fd < 0 || hf_failed(hf_places_init(server))) {
         st = hf_fail(err, HF_NOMEM, "no memory for %u connections", config->max_connections);
         goto out;
     }
@@ -81,6 +82,7 @@ void hf_server_free(hf_server *server)
     if (server->epoll_fd >= 0) {
         (void)close(server->epoll_fd);
     }
+    hf_inbox_free(server->inbox);
     free(server->places);
     free(server);
 }
@@ -222,6 +224,7 @@ static void turn(hf_server *server, bool *pending, uint64_t *last_tick_ns)
             listener->needs_run |= *pending;
         }
     }
+    hf_keeper_flush(server);
 }
 
 hf_status hf_server_run(hf_server *server, hf_error *err)

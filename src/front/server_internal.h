@@ -32,13 +32,13 @@ typedef struct hf_place {
     hf_server *server;
     hf_listener *listener;
     struct MHD_Connection *http;
-    int fd; /* borrowed from the library: to be shut down, never closed */
-    uint8_t state; /* hf_place_state */
-    bool is_begun;     /* the library's first call for this request has been seen */
-    bool is_refused;   /* refused by its head; the body is read and dropped */
-    bool is_too_large; /* the body grew beyond the limit without announcing it */
-    bool has_served;   /* a request was answered on this connection */
-    bool is_queued;    /* its question waits for room in the channel */
+    int fd;              /* borrowed from the library: to be shut down, never closed */
+    uint8_t state;       /* hf_place_state */
+    bool is_begun;       /* the library's first call for this request has been seen */
+    bool is_refused;     /* refused by its head; the body is read and dropped */
+    bool is_too_large;   /* the body grew beyond the limit without announcing it */
+    bool has_served;     /* a request was answered on this connection */
+    bool is_queued;      /* its question waits for room in the channel */
     uint32_t generation; /* of questions: the upper half of the request id */
     uint64_t deadline_ns;
     uint64_t receiving_since_ns;
@@ -76,8 +76,9 @@ struct hf_server {
     uint64_t drain_deadline_ns;
     uint64_t log_window_ns; /* of the lines about refusals, so that a flood cannot fill the disk */
     uint32_t log_lines;
-    const char *broken; /* the channel that broke, or NULL */
-    _Alignas(8) uint8_t frame[HF_IPC_MAX_BYTES];
+    const char *broken;                          /* the channel that broke, or NULL */
+    _Alignas(8) uint8_t frame[HF_IPC_MAX_BYTES]; /* control channel */
+    hf_inbox *inbox;                             /* keeper channel */
 };
 
 /* ---- connections.c -------------------------------------------------------------------------- */
