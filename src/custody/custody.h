@@ -23,7 +23,8 @@ typedef struct hf_key_file {
     uint64_t kdf_memory_bytes; /* 0 until surveyed, and when it could not be found out */
     uint32_t name_at;          /* where in path the part below the source's folder begins */
     char *path;                /* absolute; owned by the list */
-    char *password_path;       /* or NULL: the YAML file names its own */
+    char *password_path;       /* or NULL: a YAML file names its own, known once surveyed */
+    char *keystore_path;       /* what a surveyed YAML document refers to, else NULL */
 } hf_key_file;
 
 #define HF_KEY_FILES_MAX 1000000 /* per load, a bound for the memory of the list */
@@ -106,7 +107,27 @@ hf_status hf_key_file_parse(hf_bytes yaml, size_t n, const char *folder, hf_key_
 
 /* ---- opening ------------------------------------------------------------------------------- */
 
-/* Reads and decrypts one key. The sentence in err names a file only where it is not file->path. */
+/* Everything that a key needs from disk, unparsed. */
+typedef struct hf_key_material {
+    hf_buf *yaml; /* NULL unless the file is one */
+    hf_buf *keystore;
+    hf_buf *password;
+    hf_error exposure; /* set when others can read the YAML file: it may hold no raw key then */
+} hf_key_material;
+
+/*
+ * In two steps, so that a process may give up its files before it parses what they hold. The
+ * sentence in err names a file only where it is not file->path. A YAML file must have been
+ * surveyed.
+ */
+hf_status hf_custody_read(const hf_key_file *file, hf_key_material *ret_material,
+                          hf_error *err) HF_MUST_CHECK;
+hf_status hf_custody_decrypt(const hf_key_file *file, const hf_key_material *material,
+                             const hf_keystore_limits *limits, hf_bls_key *ret_key,
+                             hf_error *err) HF_MUST_CHECK;
+void hf_key_material_done(hf_key_material *material); /* wipes */
+
+/* Both steps at once. */
 hf_status hf_custody_open(const hf_key_file *file, const hf_keystore_limits *limits,
                           hf_bls_key *ret_key, hf_error *err) HF_MUST_CHECK;
 

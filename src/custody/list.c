@@ -34,6 +34,23 @@ static hf_status list_reserve(hf_key_list *list)
     return hf_ok();
 }
 
+/* NULL stays NULL; NOMEM goes to status. */
+static char *copy_text(const char *text, hf_status *status)
+{
+    char *copy = text == NULL ? NULL : strdup(text);
+    if (copy == NULL && text != NULL) {
+        *status = (hf_status){HF_NOMEM};
+    }
+    return copy;
+}
+
+static void drop_file(hf_key_file *file)
+{
+    free(file->path);
+    free(file->password_path);
+    free(file->keystore_path);
+}
+
 hf_status hf_key_list_add(hf_key_list *list, const hf_key_file *file)
 {
     hf_status st = list_reserve(list);
@@ -42,12 +59,12 @@ hf_status hf_key_list_add(hf_key_list *list, const hf_key_file *file)
     }
     hf_key_file *place = &list->files[list->count];
     *place = *file;
-    place->path = strdup(file->path);
-    place->password_path = file->password_path == NULL ? NULL : strdup(file->password_path);
-    if (place->path == NULL || (place->password_path == NULL && file->password_path != NULL)) {
-        free(place->path);
-        free(place->password_path);
-        return (hf_status){HF_NOMEM};
+    place->path = copy_text(file->path, &st);
+    place->password_path = copy_text(file->password_path, &st);
+    place->keystore_path = copy_text(file->keystore_path, &st);
+    if (hf_failed(st)) {
+        drop_file(place);
+        return st;
     }
     list->count++;
     return hf_ok();
@@ -56,8 +73,7 @@ hf_status hf_key_list_add(hf_key_list *list, const hf_key_file *file)
 void hf_key_list_done(hf_key_list *list)
 {
     for (size_t i = 0; i < list->count; i++) {
-        free(list->files[i].path);
-        free(list->files[i].password_path);
+        drop_file(&list->files[i]);
     }
     free(list->files);
     *list = (hf_key_list){NULL, 0, 0};

@@ -100,7 +100,7 @@ hf_status hf_loader_import(hf_loader *loader, hf_error *err)
     static const uint8_t no_source[HF_SOURCE_ID_LEN] = {0};
     hf_error why = {HF_OK, ""};
     hf_buf *password = NULL;
-    hf_loader_heed_time();
+    hf_loader_limit_time(hf_loader_file_seconds(loader));
     /* Made before the sandbox closes, which cannot lock a folder. */
     hf_status st = hf_custody_machine_password(loader->config.imported_dir, &password, &why);
     hf_buf_free(password);

@@ -16,9 +16,8 @@ typedef struct hf_loader {
     hf_harden_report report;
     hf_memory_budget budget;
     unsigned workers;
-    hf_key_list files;      /* all of them; surveyed once hf_loader_survey ran */
-    hf_key_list references; /* files that YAML key files name, wherever they are */
-    uint32_t *todo;         /* those that the keeper does not know, as places in files */
+    hf_key_list files; /* all of them; surveyed once hf_loader_survey ran */
+    uint32_t *todo;    /* those that the keeper does not know, as places in files */
     size_t todo_count;
     uint32_t failed; /* files, and sources that could not be listed */
     hf_source_failure failures[HF_KEY_SOURCES_MAX + 1];
@@ -55,12 +54,9 @@ hf_status hf_loader_send_key(const hf_key_file *file, const hf_bls_key *key) HF_
 
 /* Processor time that one file may take. */
 unsigned hf_loader_file_seconds(const hf_loader *loader);
-/*
- * The processor time that each process forked from here on may take before the kernel ends it with
- * SIGXCPU, if it heeds that; this process does not. Before the sandbox closes, which sets no limit.
+/* The kernel ends this process with SIGXCPU after so much processor time, a second later for good.
  */
 void hf_loader_limit_time(unsigned seconds);
-void hf_loader_heed_time(void);
 
 /* ---- loader_import.c ----------------------------------------------------------------------- */
 

@@ -109,7 +109,6 @@ static hf_status prepare(hf_loader *loader, hf_error *err)
     }
     loader->workers = config->workers != 0 ? config->workers : count_cores();
     loader->budget.total_bytes = hf_memory_budget_bytes(config->kdf_memory_bytes);
-    hf_loader_limit_time(hf_loader_file_seconds(loader));
     return test_crypto(err);
 }
 
@@ -257,7 +256,6 @@ int main(void)
         hf_log(HF_LOG_BROKEN, "loader_failed", "%s", err.msg);
     }
     hf_key_list_done(&loader.files);
-    hf_key_list_done(&loader.references);
     free(loader.todo);
     return hf_failed(st) ? 1 : 0;
 }

@@ -16,6 +16,8 @@
 /* Room for the facts of one child: it ends when a whole YAML file might not fit any more. */
 #define RECORDS_MAX 1024
 #define EXIT_CANNOT_HARDEN 70
+/* Processor time of one child. */
+#define CHILD_SECONDS 120
 
 _Static_assert(RECORDS_MAX > HF_KEY_DOCUMENTS_MAX, "every file fits an empty page");
 
@@ -56,7 +58,7 @@ static _Noreturn void run_child(const hf_loader *loader, size_t first, survey_pa
     hf_error err = {HF_OK, ""};
     (void)close(HF_FD_KEEPER);
     (void)close(HF_FD_CONTROL);
-    hf_loader_heed_time();
+    hf_loader_limit_time(CHILD_SECONDS);
     hf_status st = hf_harden_landlock(&loader->config.hardening, &everything, 1, &report, &err);
     if (!hf_failed(st)) {
         st = hf_harden_seccomp(&loader->config.hardening, HF_SANDBOX_LOADER, &report, &err);
@@ -77,7 +79,8 @@ static void terminate_strings(hf_key_facts *facts)
     facts->password_path[HF_PATH_LEN - 1] = '\0';
 }
 
-static hf_status add_surveyed(const hf_loader *loader, size_t file, const hf_key_facts *facts,
+/* The copy in the list owns its own texts: facts may be overwritten afterwards. */
+static hf_status add_surveyed(const hf_loader *loader, size_t file, hf_key_facts *facts,
                               hf_key_list *list)
 {
     hf_key_file copy = loader->files.files[file];
@@ -88,19 +91,15 @@ static hf_status add_surveyed(const hf_loader *loader, size_t file, const hf_key
     copy.document = facts->document;
     copy.stamp = facts->stamp;
     copy.kdf_memory_bytes = facts->kdf_memory_bytes;
+    if (facts->keystore_path[0] != '\0') {
+        copy.keystore_path = facts->keystore_path;
+        copy.password_path = facts->password_path;
+    }
     hf_custody_source_id(copy.path, copy.document, copy.source_id);
     return hf_key_list_add(list, &copy);
 }
 
-/* A keystore that a YAML file names may lie anywhere: it is then let into the sandbox by itself. */
-static hf_status add_reference(hf_key_list *references, char *path)
-{
-    hf_key_file reference = {.path = path};
-    return path[0] == '\0' ? hf_ok() : hf_key_list_add(references, &reference);
-}
-
-static hf_status take_page(hf_loader *loader, size_t first, survey_page *page, hf_key_list *list,
-                           hf_key_list *references)
+static hf_status take_page(hf_loader *loader, size_t first, survey_page *page, hf_key_list *list)
 {
     size_t last = first;
     uint32_t count = page->count;
@@ -115,12 +114,6 @@ static hf_status take_page(hf_loader *loader, size_t first, survey_page *page, h
         last = r.file;
         terminate_strings(&r.facts);
         hf_status st = add_surveyed(loader, r.file, &r.facts, list);
-        if (!hf_failed(st)) {
-            st = add_reference(references, r.facts.keystore_path);
-        }
-        if (!hf_failed(st)) {
-            st = add_reference(references, r.facts.password_path);
-        }
         if (hf_failed(st)) {
             return st;
         }
@@ -142,10 +135,9 @@ static hf_status start_child(const hf_loader *loader, size_t first, survey_page 
 }
 
 /* Surveys from *at on with one child, and moves *at behind what is settled. */
-static hf_status survey_some(hf_loader *loader, size_t *at, survey_page *page, hf_key_list *list,
-                             hf_key_list *references)
+static hf_status survey_some(hf_loader *loader, size_t *at, survey_page *page, hf_key_list *list)
 {
-    static const hf_key_facts no_facts = {.stamp = 0};
+    static hf_key_facts no_facts = {.stamp = 0};
     int status = 0;
     page->files_done = 0;
     page->count = 0;
@@ -154,7 +146,7 @@ static hf_status survey_some(hf_loader *loader, size_t *at, survey_page *page, h
         return (hf_status){HF_UNAVAILABLE};
     }
     if (!hf_failed(st)) {
-        st = take_page(loader, *at, page, list, references);
+        st = take_page(loader, *at, page, list);
     }
     if (hf_failed(st)) {
         return st;
@@ -169,17 +161,9 @@ static hf_status survey_some(hf_loader *loader, size_t *at, survey_page *page, h
     return st;
 }
 
-static void move_list(hf_key_list *to, hf_key_list *from)
-{
-    hf_key_list_done(to);
-    *to = *from;
-    *from = (hf_key_list){NULL, 0, 0};
-}
-
 hf_status hf_loader_survey(hf_loader *loader, hf_error *err)
 {
     hf_key_list list = {NULL, 0, 0};
-    hf_key_list references = {NULL, 0, 0};
     hf_status st = hf_ok();
     survey_page *page =
         mmap(NULL, sizeof *page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -187,17 +171,17 @@ hf_status hf_loader_survey(hf_loader *loader, hf_error *err)
         return hf_fail(err, HF_NOMEM, "out of memory");
     }
     for (size_t at = 0; at < loader->files.count && !hf_failed(st);) {
-        st = survey_some(loader, &at, page, &list, &references);
+        st = survey_some(loader, &at, page, &list);
     }
     if (hf_failed(st)) {
         st = hf_fail(err, st.code, "the key files could not be surveyed (%s)",
                      hf_code_name(st.code));
     } else {
-        move_list(&loader->files, &list);
-        move_list(&loader->references, &references);
+        const hf_key_list before = loader->files;
+        loader->files = list;
+        list = before;
     }
     hf_key_list_done(&list);
-    hf_key_list_done(&references);
     (void)munmap(page, sizeof *page);
     return st;
 }
@@ -236,19 +220,23 @@ static void collect_paths(const hf_loader *loader, path_list *list)
         allow(list, config->sources[i].password_file, false);
         allow(list, config->sources[i].password_dir, false);
     }
-    for (size_t i = 0; i < loader->references.count; i++) {
-        allow(list, loader->references.files[i].path, false);
-    }
     for (size_t i = 0; i < loader->files.count; i++) {
-        allow_if_link(list, loader->files.files[i].path);
-        allow_if_link(list, loader->files.files[i].password_path);
+        const hf_key_file *file = &loader->files.files[i];
+        allow_if_link(list, file->path);
+        if (file->keystore_path != NULL) {
+            /* What a YAML file names may lie anywhere. */
+            allow(list, file->keystore_path, false);
+            allow(list, file->password_path, false);
+        } else {
+            allow_if_link(list, file->password_path);
+        }
     }
 }
 
 hf_status hf_loader_close_sandbox(hf_loader *loader, hf_error *err)
 {
     path_list list = {.count = 0};
-    list.capacity = 1 + 3 * HF_KEY_SOURCES_MAX + loader->references.count + 2 * loader->files.count;
+    list.capacity = 1 + 3 * HF_KEY_SOURCES_MAX + 3 * loader->files.count;
     list.paths = calloc(list.capacity, sizeof *list.paths);
     if (list.paths == NULL) {
         return hf_fail(err, HF_NOMEM, "out of memory");

@@ -16,6 +16,7 @@
 #define FILE_SECONDS_DEFAULT 180
 /* How long the keeper may leave us without room or without an answer. */
 #define KEEPER_TIMEOUT_MS 60000
+#define SEND_PAUSE_NS 1000000
 /* Progress: not more often than this, and then only after a twentieth more or this long a pause. */
 #define PROGRESS_LEAST_NS UINT64_C(2000000000)
 #define PROGRESS_MOST_NS UINT64_C(30000000000)
@@ -26,9 +27,9 @@ enum { EXIT_LOADED = 40, EXIT_FAILED = 41, EXIT_KEEPER_GONE = 42 };
 
 /* ---- frames -------------------------------------------------------------------------------- */
 
-static hf_status wait_for_keeper(short events)
+static hf_status wait_for_answer(void)
 {
-    struct pollfd keeper = {.fd = HF_FD_KEEPER, .events = events};
+    struct pollfd keeper = {.fd = HF_FD_KEEPER, .events = POLLIN};
     int n;
     do {
         n = poll(&keeper, 1, KEEPER_TIMEOUT_MS);
@@ -38,15 +39,15 @@ static hf_status wait_for_keeper(short events)
 
 hf_status hf_loader_send(const void *frame)
 {
+    const struct timespec pause = {0, SEND_PAUSE_NS};
+    uint64_t until_ns = hf_time_mono_ns() + KEEPER_TIMEOUT_MS * UINT64_C(1000000);
     for (;;) {
         hf_status st = hf_frame_send(HF_FD_KEEPER, frame);
-        if (st.code != HF_UNAVAILABLE) {
+        if (st.code != HF_UNAVAILABLE || hf_time_mono_ns() > until_ns) {
             return st;
         }
-        st = wait_for_keeper(POLLOUT);
-        if (hf_failed(st)) {
-            return st;
-        }
+        /* poll wants room for a descriptor, which a worker has given up by now. */
+        (void)nanosleep(&pause, NULL);
     }
 }
 
@@ -58,7 +59,7 @@ hf_status hf_loader_receive(hf_channel channel, hf_msg_type type, uint64_t reque
     size_t len = 0;
     hf_status st = {HF_UNAVAILABLE};
     while (st.code == HF_UNAVAILABLE) {
-        st = wait_for_keeper(POLLIN);
+        st = wait_for_answer();
         if (hf_failed(st)) {
             return st;
         }
@@ -124,32 +125,48 @@ unsigned hf_loader_file_seconds(const hf_loader *loader)
 
 void hf_loader_limit_time(unsigned seconds)
 {
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_CPU, &limit) == 0 && limit.rlim_max >= seconds) {
-        limit.rlim_cur = seconds;
-        (void)setrlimit(RLIMIT_CPU, &limit);
-    }
-    (void)signal(SIGXCPU, SIG_IGN);
+    /* No process without privileges raises its hard limit again. */
+    const struct rlimit limit = {seconds, (rlim_t)seconds + 1};
+    (void)setrlimit(RLIMIT_CPU, &limit);
 }
 
-void hf_loader_heed_time(void)
+/* From here on this process gets no descriptor any more: what parses a file opens no other. */
+static hf_status shut_files(hf_error *err)
 {
-    (void)signal(SIGXCPU, SIG_DFL);
+    const struct rlimit none = {0, 0};
+    if (setrlimit(RLIMIT_NOFILE, &none) != 0) {
+        return hf_fail(err, HF_INTERNAL, "the worker could not give up its files: %s",
+                       strerror(errno));
+    }
+    return hf_ok();
 }
 
-static _Noreturn void run_worker(const hf_key_file *file, pid_t parent)
+static hf_status open_key(const hf_key_file *file, hf_bls_key *ret_key, hf_error *err)
+{
+    /* A file that changed since the survey may not take more than was set aside for it. */
+    const hf_keystore_limits limits = {file->kdf_memory_bytes};
+    hf_key_material material = {.yaml = NULL};
+    hf_status st = hf_custody_read(file, &material, err);
+    if (!hf_failed(st)) {
+        st = shut_files(err);
+    }
+    if (!hf_failed(st)) {
+        st = hf_custody_decrypt(file, &material, &limits, ret_key, err);
+    }
+    hf_key_material_done(&material);
+    return st;
+}
+
+static _Noreturn void run_worker(const hf_loader *loader, const hf_key_file *file, pid_t parent)
 {
     hf_error err = {HF_OK, ""};
     hf_bls_key key = {.scalar = {0}};
-    /* A file that changed since the survey may not take more than was set aside for it. */
-    const hf_keystore_limits limits = {file->kdf_memory_bytes};
-    hf_loader_heed_time();
+    hf_loader_limit_time(hf_loader_file_seconds(loader));
     hf_status st = hf_harden_die_with_parent(parent, &err);
     if (hf_failed(st)) {
         _exit(EXIT_KEEPER_GONE);
     }
-    st = hf_custody_open(file, &limits, &key, &err);
-    bool is_open = !hf_failed(st);
+    bool is_open = !hf_failed(open_key(file, &key, &err));
     st = is_open ? hf_loader_send_key(file, &key) : report_failure(file, err.msg);
     hf_wipe(&key, sizeof key);
     if (hf_failed(st)) {
@@ -240,7 +257,7 @@ static hf_status start_next(pool *p)
     pid_t parent = getpid();
     pid_t child = fork();
     if (child == 0) {
-        run_worker(file, parent);
+        run_worker(loader, file, parent);
     }
     if (child < 0) {
         hf_memory_budget_give(&loader->budget, file->kdf_memory_bytes);

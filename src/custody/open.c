@@ -163,76 +163,134 @@ static hf_status read_password(const char *path, hf_buf **ret_password, hf_error
     return st;
 }
 
-static hf_status open_keystore(const char *path, const char *password_path,
-                               const hf_keystore_limits *limits, hf_bls_key *ret_key, hf_error *err)
+static hf_status read_keystore(const char *path, const char *password_path,
+                               hf_key_material *material, hf_error *err)
 {
-    hf_buf *password = NULL;
-    hf_buf *json = NULL;
-    hf_status st = hf_file_read(path, HF_KEYSTORE_MAX_BYTES, &json, err);
-    if (hf_failed(st)) {
-        drop_path(err, path);
-        goto out;
-    }
-    st = read_password(password_path, &password, err);
-    if (hf_failed(st)) {
-        goto out;
-    }
-    st = hf_keystore_decrypt(hf_bytes_from(hf_buf_peek(json), hf_buf_len(json)),
-                             hf_bytes_from(hf_buf_peek(password), hf_buf_len(password)), limits,
-                             ret_key, err);
-out:
-    hf_buf_free(password);
-    hf_buf_free(json);
-    return st;
-}
-
-static hf_status open_raw(const char *path, const hf_key_document *doc, hf_bls_key *ret_key,
-                          hf_error *err)
-{
-    hf_status st = hf_file_check_private(path, err);
+    hf_status st = hf_file_read(path, HF_KEYSTORE_MAX_BYTES, &material->keystore, err);
     if (hf_failed(st)) {
         drop_path(err, path);
         return st;
     }
-    st = hf_bls_key_from_bytes(doc->secret, ret_key);
-    return hf_failed(st) ? hf_fail(err, HF_CRYPTO, "privateKey is not a BLS12-381 secret key") : st;
+    return read_password(password_path, &material->password, err);
 }
 
-static hf_status open_document(const hf_key_file *file, const hf_keystore_limits *limits,
-                               hf_bls_key *ret_key, hf_error *err)
+static hf_status read_yaml(const hf_key_file *file, hf_key_material *material, hf_error *err)
 {
-    char folder[PATH_MAX];
-    hf_buf *text = NULL;
-    hf_key_document doc = {.type = HF_KEY_DOCUMENT_RAW};
-    hf_status st = folder_of(file->path, folder);
-    if (hf_failed(st)) {
-        return hf_fail(err, st.code, "path too long");
-    }
-    st = hf_file_read(file->path, YAML_MAX_BYTES, &text, err);
+    hf_status st = hf_file_read(file->path, YAML_MAX_BYTES, &material->yaml, err);
     if (hf_failed(st)) {
         drop_path(err, file->path);
         return st;
     }
-    st = hf_key_file_parse(hf_bytes_from(hf_buf_peek(text), hf_buf_len(text)), file->document,
-                           folder, &doc, err);
-    hf_buf_free(text);
-    if (!hf_failed(st) && doc.type == HF_KEY_DOCUMENT_RAW) {
-        st = open_raw(file->path, &doc, ret_key, err);
-    } else if (!hf_failed(st)) {
-        st = open_keystore(doc.keystore_path, doc.password_path, limits, ret_key, err);
+    /* It counts only if the key itself turns out to stand in the file. */
+    if (hf_failed(hf_file_check_private(file->path, &material->exposure))) {
+        drop_path(&material->exposure, file->path);
+    }
+    if (file->keystore_path == NULL) {
+        return hf_ok();
+    }
+    st = read_keystore(file->keystore_path, file->password_path, material, err);
+    return hf_failed(st) ? hf_error_wrap(err, st, "%s", base_name(file->keystore_path)) : st;
+}
+
+hf_status hf_custody_read(const hf_key_file *file, hf_key_material *ret_material, hf_error *err)
+{
+    hf_key_material material = {.exposure = {HF_OK, ""}};
+    hf_status st = file->backend == HF_BACKEND_WEB3SIGNER
+                       ? read_yaml(file, &material, err)
+                       : read_keystore(file->path, file->password_path, &material, err);
+    if (hf_failed(st)) {
+        hf_key_material_done(&material);
+        return st;
+    }
+    *ret_material = material;
+    return st;
+}
+
+void hf_key_material_done(hf_key_material *material)
+{
+    hf_buf_free(material->yaml);
+    hf_buf_free(material->keystore);
+    hf_buf_free(material->password);
+    *material = (hf_key_material){.yaml = NULL};
+}
+
+static hf_status decrypt_keystore(const hf_key_material *material, const hf_keystore_limits *limits,
+                                  hf_bls_key *ret_key, hf_error *err)
+{
+    return hf_keystore_decrypt(
+        hf_bytes_from(hf_buf_peek(material->keystore), hf_buf_len(material->keystore)),
+        hf_bytes_from(hf_buf_peek(material->password), hf_buf_len(material->password)), limits,
+        ret_key, err);
+}
+
+static hf_status take_raw(const hf_key_material *material, const hf_key_document *doc,
+                          hf_bls_key *ret_key, hf_error *err)
+{
+    if (material->exposure.code != HF_OK) {
+        return hf_fail(err, material->exposure.code, "%s", material->exposure.msg);
+    }
+    hf_status st = hf_bls_key_from_bytes(doc->secret, ret_key);
+    return hf_failed(st) ? hf_fail(err, HF_CRYPTO, "privateKey is not a BLS12-381 secret key") : st;
+}
+
+/* Does the document still name the files that were read for it? */
+static bool is_same_reference(const hf_key_file *file, const hf_key_document *doc)
+{
+    return file->keystore_path != NULL && strcmp(file->keystore_path, doc->keystore_path) == 0 &&
+           strcmp(file->password_path, doc->password_path) == 0;
+}
+
+static hf_status parse_document(const hf_key_file *file, const hf_buf *yaml, hf_key_document *doc,
+                                hf_error *err)
+{
+    char folder[PATH_MAX];
+    if (hf_failed(folder_of(file->path, folder))) {
+        return hf_fail(err, HF_LIMIT, "path too long");
+    }
+    return hf_key_file_parse(hf_bytes_from(hf_buf_peek(yaml), hf_buf_len(yaml)), file->document,
+                             folder, doc, err);
+}
+
+static hf_status decrypt_document(const hf_key_file *file, const hf_key_material *material,
+                                  const hf_keystore_limits *limits, hf_bls_key *ret_key,
+                                  hf_error *err)
+{
+    hf_key_document doc = {.type = HF_KEY_DOCUMENT_RAW};
+    hf_status st = parse_document(file, material->yaml, &doc, err);
+    if (hf_failed(st)) {
+        goto out;
+    }
+    if (doc.type == HF_KEY_DOCUMENT_RAW) {
+        st = take_raw(material, &doc, ret_key, err);
+    } else if (!is_same_reference(file, &doc)) {
+        st = hf_fail(err, HF_UNAVAILABLE, "the file changed while it was read: reload");
+    } else {
+        st = decrypt_keystore(material, limits, ret_key, err);
         if (hf_failed(st)) {
             st = hf_error_wrap(err, st, "%s", base_name(doc.keystore_path));
         }
     }
+out:
     hf_wipe(&doc, sizeof doc);
     return st;
+}
+
+hf_status hf_custody_decrypt(const hf_key_file *file, const hf_key_material *material,
+                             const hf_keystore_limits *limits, hf_bls_key *ret_key, hf_error *err)
+{
+    return file->backend == HF_BACKEND_WEB3SIGNER
+               ? decrypt_document(file, material, limits, ret_key, err)
+               : decrypt_keystore(material, limits, ret_key, err);
 }
 
 hf_status hf_custody_open(const hf_key_file *file, const hf_keystore_limits *limits,
                           hf_bls_key *ret_key, hf_error *err)
 {
-    if (file->backend == HF_BACKEND_WEB3SIGNER) {
-        return open_document(file, limits, ret_key, err);
+    hf_key_material material = {.yaml = NULL};
+    hf_status st = hf_custody_read(file, &material, err);
+    if (!hf_failed(st)) {
+        st = hf_custody_decrypt(file, &material, limits, ret_key, err);
     }
-    return open_keystore(file->path, file->password_path, limits, ret_key, err);
+    hf_key_material_done(&material);
+    return st;
 }

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 
 from harness import make_keystores, write_private
@@ -147,4 +148,7 @@ def test_keys_sign_while_others_load(signers):
     one.wait_until(lambda: loaded(one) == set(one.pubkeys), "the quick keys are there")
     assert one.attest(one.pubkeys[0], 1, 2)[0] == 200
     assert not one.has_logged("keys_loaded"), "the slow file was meant to be slow"
+    # What parses a keystore can open no other: the worker at the slow file has given up its descriptors.
+    limits = [read(f"/proc/{pid}/limits") for pid in one.pids("loader")]
+    assert any(re.search(r"^Max open files +0 +0 ", text, re.M) for text in limits), limits
     one.stop()  # and sees that no worker is left behind
