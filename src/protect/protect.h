@@ -8,7 +8,8 @@
  *                unless identical; when another root is on record for the target; when it surrounds
  *                or is surrounded by any record.
  *   both         refused at or above the high watermark, when one is set.
- *   An identical message (same slot or epochs, same known root) is allowed again.
+ *   An identical message (same slot or epochs, same known root) is allowed again, unless another
+ *   record, which an import may have brought, contradicts it.
  *
  * rules.c is the pure core; a store is a back end behind hf_store_ops. All calls on one hf_store
  * come from one thread at a time; they block on the disk.

@@ -55,6 +55,29 @@ static hf_status decide_block(const hf_message *message, const hf_history *histo
     return hf_ok();
 }
 
+/* Looks for records that surround the vote or are surrounded by it; otherwise: without any. */
+static hf_status decide_surround(const hf_message *message, const hf_history *history,
+                                 hf_verdict otherwise, hf_verdict *ret_verdict, hf_error *err)
+{
+    hf_surround surround = HF_SURROUND_NONE;
+    hf_status st = history->ops->surround(history->context, message, &surround, err);
+    if (hf_failed(st)) {
+        return st;
+    }
+    switch (surround) {
+    case HF_SURROUND_NONE:
+        *ret_verdict = otherwise;
+        break;
+    case HF_SURROUND_SURROUNDS:
+        *ret_verdict = HF_VERDICT_SURROUNDING_VOTE;
+        break;
+    case HF_SURROUND_SURROUNDED:
+        *ret_verdict = HF_VERDICT_SURROUNDED_VOTE;
+        break;
+    }
+    return hf_ok();
+}
+
 /* A new vote that no record shares its target with: floors, then both surrounds. */
 static hf_status decide_new_target(const hf_message *message, const hf_history *history,
                                    hf_verdict *ret_verdict, hf_error *err)
@@ -72,23 +95,7 @@ static hf_status decide_new_target(const hf_message *message, const hf_history *
             source < bounds->max_source ? HF_VERDICT_SURROUNDING_VOTE : HF_VERDICT_ALLOW;
         return hf_ok();
     }
-    hf_surround surround = HF_SURROUND_NONE;
-    hf_status st = history->ops->surround(history->context, message, &surround, err);
-    if (hf_failed(st)) {
-        return st;
-    }
-    switch (surround) {
-    case HF_SURROUND_NONE:
-        *ret_verdict = HF_VERDICT_ALLOW;
-        break;
-    case HF_SURROUND_SURROUNDS:
-        *ret_verdict = HF_VERDICT_SURROUNDING_VOTE;
-        break;
-    case HF_SURROUND_SURROUNDED:
-        *ret_verdict = HF_VERDICT_SURROUNDED_VOTE;
-        break;
-    }
-    return hf_ok();
+    return decide_surround(message, history, HF_VERDICT_ALLOW, ret_verdict, err);
 }
 
 static hf_status decide_attestation(const hf_message *message, const hf_history *history,
@@ -104,8 +111,13 @@ static hf_status decide_attestation(const hf_message *message, const hf_history 
     }
     switch (match) {
     case HF_MATCH_IDENTICAL:
-        *ret_verdict = HF_VERDICT_REPEAT;
-        return hf_ok();
+        /* On record does not mean signed here: an import may have brought it beside a vote that
+         * was signed here and that it surrounds, and that vote may be pruned since. */
+        if ((int64_t)message->source < history->bounds.floor_source) {
+            *ret_verdict = HF_VERDICT_BELOW_WATERMARK;
+            return hf_ok();
+        }
+        return decide_surround(message, history, HF_VERDICT_REPEAT, ret_verdict, err);
     case HF_MATCH_OTHER:
         *ret_verdict = HF_VERDICT_DOUBLE_VOTE;
         return hf_ok();

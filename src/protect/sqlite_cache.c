@@ -73,7 +73,8 @@ static hf_validator *find_or_add(hf_validator_cache *cache, const uint8_t *pubke
 
 /* ---- loading ------------------------------------------------------------------------------ */
 
-static hf_status load_row(hf_sqlite *store, hf_validator *validator, hf_error *err)
+static hf_status load_row(hf_sqlite *store, hf_validator *validator, int64_t *ret_irregular,
+                          hf_error *err)
 {
     bool row = false;
     sqlite3_stmt *statement = hf_sqlite_statement(store, HF_SQL_VALIDATOR);
@@ -87,25 +88,20 @@ static hf_status load_row(hf_sqlite *store, hf_validator *validator, hf_error *e
         validator->now.floor_slot = hf_sqlite_column_bound(statement, 1);
         validator->now.floor_source = hf_sqlite_column_bound(statement, 2);
         validator->now.floor_target = hf_sqlite_column_bound(statement, 3);
-        validator->irregular = sqlite3_column_int(statement, 4) != 0;
+        *ret_irregular = hf_sqlite_column_bound(statement, 4);
+        validator->irregular = *ret_irregular != HF_NONE;
     }
     (void)sqlite3_reset(statement);
     return st;
 }
 
-/* Runs a statement about one validator that yields one row of up to two numbers, NULL for none. */
-static hf_status load_numbers(hf_sqlite *store, hf_sql which, int64_t id, int64_t *ret_first,
-                              int64_t *ret_second, hf_error *err)
+static hf_status load_max_slot(hf_sqlite *store, hf_validator *validator, hf_error *err)
 {
-    bool row = false;
-    sqlite3_stmt *statement = hf_sqlite_statement(store, which);
-    hf_sqlite_bind(statement, 1, id);
-    hf_status st = hf_sqlite_step(store, statement, &row, err);
-    if (!hf_failed(st) && row) {
-        *ret_first = hf_sqlite_column_bound(statement, 0);
-        if (ret_second != NULL) {
-            *ret_second = hf_sqlite_column_bound(statement, 1);
-        }
+    sqlite3_stmt *statement = hf_sqlite_statement(store, HF_SQL_MAX_BLOCK);
+    hf_sqlite_bind(statement, 1, validator->id);
+    hf_status st = hf_sqlite_step(store, statement, NULL, err);
+    if (!hf_failed(st)) {
+        validator->now.max_slot = hf_sqlite_column_bound(statement, 0);
     }
     (void)sqlite3_reset(statement);
     return st;
@@ -129,21 +125,19 @@ static bool reaches(const hf_bounds *now, const hf_bounds *durable)
 static hf_status load(hf_sqlite *store, hf_validator *validator, hf_error *err)
 {
     hf_bounds *now = &validator->now;
-    hf_status st = load_row(store, validator, err);
-    if (!hf_failed(st) && validator->id != 0) {
-        st = load_numbers(store, HF_SQL_MAX_BLOCK, validator->id, &now->max_slot, NULL, err);
-        if (!hf_failed(st)) {
-            st = load_numbers(store, HF_SQL_LAST_ATTESTATION, validator->id, &now->max_source,
-                              &now->max_target, err);
-        }
-        if (!hf_failed(st) && validator->irregular) {
-            st = load_numbers(store, HF_SQL_MAX_SOURCE, validator->id, &now->max_source, NULL,
-                              err);
-        }
+    int64_t irregular = HF_NONE;
+    hf_status st = load_row(store, validator, &irregular, err);
+    if (!hf_failed(st) && now->floor_slot != HF_NONE) {
+        st = load_max_slot(store, validator, err);
+    }
+    if (!hf_failed(st) && now->floor_target != HF_NONE) {
+        st = hf_sqlite_last_vote(store, validator, &now->max_source, &now->max_target, err);
     }
     if (hf_failed(st)) {
         return st;
     }
+    /* What was allowed since the import beyond the last vote has a higher source; nothing else. */
+    now->max_source = larger(now->max_source, irregular);
     if (!reaches(now, &validator->durable)) {
         char key[2 * HF_BLS_PUBKEY_BYTES + 1];
         hf_hex_encode(validator->pubkey, HF_BLS_PUBKEY_BYTES, key);

@@ -2,7 +2,6 @@
 #include "protect/sqlite_internal.h"
 
 #define DEFAULT_BUSY_TIMEOUT_MS 200
-#define SQL_SOURCES "SELECT source_epoch FROM attestations WHERE validator_id = ?1 AND "
 
 static const char *const statement_text[HF_SQL_COUNT] = {
     [HF_SQL_BEGIN] = "BEGIN IMMEDIATE",
@@ -10,13 +9,9 @@ static const char *const statement_text[HF_SQL_COUNT] = {
     [HF_SQL_ROLLBACK] = "ROLLBACK",
     [HF_SQL_DATA_VERSION] = "PRAGMA data_version",
     [HF_SQL_META] = "SELECT store_id, genesis_validators_root, high_slot, high_target FROM meta",
-    [HF_SQL_VALIDATOR] = "SELECT id, floor_slot, floor_source, floor_target, irregular"
+    [HF_SQL_VALIDATOR] = "SELECT id, floor_slot, floor_source, floor_target, irregular_source"
                          " FROM validators WHERE pubkey = ?1",
     [HF_SQL_MAX_BLOCK] = "SELECT max(slot) FROM blocks WHERE validator_id = ?1",
-    [HF_SQL_LAST_ATTESTATION] =
-        "SELECT source_epoch, target_epoch FROM attestations WHERE validator_id = ?1"
-        " ORDER BY target_epoch DESC, source_epoch DESC LIMIT 1",
-    [HF_SQL_MAX_SOURCE] = "SELECT max(source_epoch) FROM attestations WHERE validator_id = ?1",
     [HF_SQL_ADD_VALIDATOR] =
         "INSERT INTO validators(pubkey, floor_slot, floor_source, floor_target)"
         " VALUES (?1, ?2, ?3, ?4)",
@@ -27,30 +22,26 @@ static const char *const statement_text[HF_SQL_COUNT] = {
     [HF_SQL_BLOCK_AT] = "SELECT signing_root FROM blocks WHERE validator_id = ?1 AND slot = ?2",
     [HF_SQL_ATTESTATION_AT] = "SELECT source_epoch, signing_root FROM attestations"
                               " WHERE validator_id = ?1 AND target_epoch = ?2 LIMIT 2",
-    [HF_SQL_LEAST_SOURCE_AFTER] =
-        "SELECT min(source_epoch), count(*) FROM (" SQL_SOURCES
-        "target_epoch > ?2 ORDER BY target_epoch, source_epoch LIMIT ?3)",
-    [HF_SQL_GREATEST_SOURCE_BEFORE] =
-        "SELECT max(source_epoch), count(*) FROM (" SQL_SOURCES
-        "target_epoch < ?2 ORDER BY target_epoch DESC, source_epoch DESC LIMIT ?3)",
+    [HF_SQL_TARGET_BEFORE] = "SELECT max(target_epoch) FROM attestations WHERE target_epoch < ?1",
+    [HF_SQL_TARGET_AFTER] = "SELECT min(target_epoch) FROM attestations WHERE target_epoch > ?1",
+    [HF_SQL_SOURCES_AT] = "SELECT min(source_epoch), max(source_epoch) FROM attestations"
+                          " WHERE validator_id = ?1 AND target_epoch = ?2",
     [HF_SQL_PRUNE_VALIDATOR] =
         "SELECT id, pubkey,"
         " (SELECT min(slot) FROM blocks WHERE validator_id = id),"
-        " (SELECT max(slot) FROM blocks WHERE validator_id = id),"
-        " (SELECT min(target_epoch) FROM attestations WHERE validator_id = id),"
-        " (SELECT max(target_epoch) FROM attestations WHERE validator_id = id)"
+        " (SELECT max(slot) FROM blocks WHERE validator_id = id)"
         " FROM validators WHERE id > ?1 ORDER BY id LIMIT 1",
     [HF_SQL_PRUNE_BLOCKS_END] =
         "SELECT max(slot), count(*) FROM (SELECT slot FROM blocks"
         " WHERE validator_id = ?1 AND slot < ?2 ORDER BY slot LIMIT ?3)",
     [HF_SQL_PRUNE_BLOCKS] = "DELETE FROM blocks WHERE validator_id = ?1 AND slot <= ?2",
-    [HF_SQL_PRUNE_ATTESTATIONS_END] =
-        "SELECT max(target_epoch), max(source_epoch), count(*) FROM ("
-        " SELECT target_epoch, source_epoch FROM attestations"
-        " WHERE validator_id = ?1 AND target_epoch < ?2"
-        " ORDER BY target_epoch, source_epoch LIMIT ?3)",
-    [HF_SQL_PRUNE_ATTESTATIONS] = "DELETE FROM attestations WHERE validator_id = ?1"
-                                  " AND target_epoch <= ?2 AND source_epoch <= ?3",
+    [HF_SQL_PRUNE_VOTES] =
+        "SELECT target_epoch, validator_id, max(source_epoch),"
+        " (SELECT pubkey FROM validators WHERE id = validator_id) FROM attestations"
+        " WHERE (target_epoch, validator_id) > (?1, ?2)"
+        " AND target_epoch < (SELECT max(target_epoch) FROM attestations) - ?3"
+        " GROUP BY target_epoch, validator_id ORDER BY target_epoch, validator_id LIMIT ?4",
+    [HF_SQL_PRUNE_VOTE] = "DELETE FROM attestations WHERE target_epoch = ?1 AND validator_id = ?2",
     [HF_SQL_STAGE_VALIDATOR] = "INSERT INTO staged_validators(pubkey) VALUES (?1)"
                                " ON CONFLICT DO NOTHING",
     [HF_SQL_STAGED_VALIDATOR] = "SELECT id FROM staged_validators WHERE pubkey = ?1",
@@ -63,6 +54,9 @@ static const char *const statement_text[HF_SQL_COUNT] = {
         " VALUES (?1, ?2, ?3, ?4)"
         " ON CONFLICT DO UPDATE SET signing_root = NULL, conflict = 1"
         " WHERE signing_root IS NOT excluded.signing_root",
+    [HF_SQL_MARK_CONFLICT] = "UPDATE staged_attestations SET conflict = 1 WHERE target_epoch = ?1"
+                             " AND validator_id = ?2 AND source_epoch = ?3",
+    [HF_SQL_SET_IRREGULAR] = "UPDATE validators SET irregular_source = ?2 WHERE pubkey = ?1",
 };
 
 /* ---- failures ----------------------------------------------------------------------------- */

@@ -1,114 +1,6 @@
 /* decide: a batch of messages, one transaction, one commit. */
 #include "protect/sqlite_internal.h"
 
-/* Votes that one look-up in an irregular history reads at most; beyond, the doubt is a refusal. */
-#define IRREGULAR_SCAN_MAX 4096
-
-typedef struct lookup {
-    hf_sqlite *store;
-    const hf_validator *validator;
-} lookup;
-
-static bool same_root(sqlite3_stmt *statement, int column, const hf_message *message)
-{
-    return sqlite3_column_bytes(statement, column) == HF_ROOT_BYTES &&
-           hf_bytes_equal(sqlite3_column_blob(statement, column), message->signing_root,
-                          HF_ROOT_BYTES);
-}
-
-static hf_status block_at(void *context, const hf_message *message, hf_match *ret_match,
-                          hf_error *err)
-{
-    lookup *look = context;
-    bool row = false;
-    sqlite3_stmt *statement = hf_sqlite_statement(look->store, HF_SQL_BLOCK_AT);
-    hf_sqlite_bind(statement, 1, look->validator->id);
-    hf_sqlite_bind(statement, 2, (int64_t)message->slot);
-    hf_status st = hf_sqlite_step(look->store, statement, &row, err);
-    if (!hf_failed(st)) {
-        *ret_match = !row                              ? HF_MATCH_NONE
-                     : same_root(statement, 0, message) ? HF_MATCH_IDENTICAL
-                                                        : HF_MATCH_OTHER;
-    }
-    (void)sqlite3_reset(statement);
-    return st;
-}
-
-static hf_status attestation_at(void *context, const hf_message *message, hf_match *ret_match,
-                                hf_error *err)
-{
-    lookup *look = context;
-    hf_match match = HF_MATCH_NONE;
-    bool row = false;
-    sqlite3_stmt *statement = hf_sqlite_statement(look->store, HF_SQL_ATTESTATION_AT);
-    hf_sqlite_bind(statement, 1, look->validator->id);
-    hf_sqlite_bind(statement, 2, (int64_t)message->target);
-    hf_status st = hf_sqlite_step(look->store, statement, &row, err);
-    if (!hf_failed(st) && row) {
-        bool same = sqlite3_column_int64(statement, 0) == (int64_t)message->source &&
-                    same_root(statement, 1, message);
-        match = same ? HF_MATCH_IDENTICAL : HF_MATCH_OTHER;
-        /* A second vote for the target, which only an import can bring, contradicts the first. */
-        st = hf_sqlite_step(look->store, statement, &row, err);
-        match = row ? HF_MATCH_OTHER : match;
-    }
-    (void)sqlite3_reset(statement);
-    if (!hf_failed(st)) {
-        *ret_match = match;
-    }
-    return st;
-}
-
-/* The extreme source among the votes next to message's target, on the side of the statement. */
-static hf_status neighbour_source(lookup *look, hf_sql which, const hf_message *message,
-                                  int64_t *ret_source, bool *ret_cut, hf_error *err)
-{
-    /* In a regular history the nearest vote has the extreme source of its whole side. */
-    int64_t limit = look->validator->irregular ? IRREGULAR_SCAN_MAX : 1;
-    sqlite3_stmt *statement = hf_sqlite_statement(look->store, which);
-    hf_sqlite_bind(statement, 1, look->validator->id);
-    hf_sqlite_bind(statement, 2, (int64_t)message->target);
-    hf_sqlite_bind(statement, 3, limit);
-    hf_status st = hf_sqlite_step(look->store, statement, NULL, err);
-    if (!hf_failed(st)) {
-        *ret_source = hf_sqlite_column_bound(statement, 0);
-        *ret_cut = look->validator->irregular && sqlite3_column_int64(statement, 1) >= limit;
-    }
-    (void)sqlite3_reset(statement);
-    return st;
-}
-
-static hf_status surround(void *context, const hf_message *message, hf_surround *ret_surround,
-                          hf_error *err)
-{
-    lookup *look = context;
-    int64_t source = (int64_t)message->source;
-    int64_t before = HF_NONE;
-    int64_t after = HF_NONE;
-    bool before_cut = false;
-    bool after_cut = false;
-    hf_status st = neighbour_source(look, HF_SQL_GREATEST_SOURCE_BEFORE, message, &before,
-                                    &before_cut, err);
-    if (!hf_failed(st)) {
-        st = neighbour_source(look, HF_SQL_LEAST_SOURCE_AFTER, message, &after, &after_cut, err);
-    }
-    if (hf_failed(st)) {
-        return st;
-    }
-    if (before > source) {
-        *ret_surround = HF_SURROUND_SURROUNDS;
-    } else if (after != HF_NONE && after < source) {
-        *ret_surround = HF_SURROUND_SURROUNDED;
-    } else if (before_cut) {
-        *ret_surround = HF_SURROUND_SURROUNDS;
-    } else {
-        *ret_surround = after_cut ? HF_SURROUND_SURROUNDED : HF_SURROUND_NONE;
-    }
-    return hf_ok();
-}
-
-static const hf_history_ops history_ops = {block_at, attestation_at, surround};
-
 /* ---- recording ---------------------------------------------------------------------------- */
 
 /* Gives the validator its row, or its row the floors that the first message sets. */
@@ -174,8 +66,8 @@ static hf_status decide_one(hf_sqlite *store, const hf_message *message, hf_verd
     if (hf_failed(st)) {
         return st;
     }
-    lookup look = {store, validator};
-    hf_history history = {validator->now, &history_ops, &look};
+    hf_lookup look = {store, validator};
+    hf_history history = {validator->now, &hf_sqlite_history, &look};
     hf_verdict verdict;
     st = hf_rules_decide(message, &store->high, &history, &verdict, err);
     if (!hf_failed(st) && verdict == HF_VERDICT_ALLOW) {

@@ -15,29 +15,34 @@
     "SELECT id, pubkey, floor_slot, floor_source, floor_target FROM validators WHERE pubkey = ?1"
 #define BLOCKS_SQL                                                                                 \
     "SELECT slot, signing_root FROM blocks WHERE validator_id = ?1 AND slot >= ?2 ORDER BY slot"
+/* Votes are keyed by target: one look-up a target, which is far fewer than all rows. The targets
+ * come in rising order, and so do the votes. */
+#define EACH_TARGET(least)                                                                         \
+    "WITH RECURSIVE each(target) AS ("                                                             \
+    " SELECT min(target_epoch) FROM attestations WHERE target_epoch >= " least " UNION ALL"        \
+    " SELECT (SELECT min(target_epoch) FROM attestations WHERE target_epoch > each.target)"        \
+    " FROM each WHERE each.target IS NOT NULL)"
+#define FROM_VOTES                                                                                 \
+    " FROM each CROSS JOIN attestations ON target_epoch = each.target AND validator_id = ?1"
 #define ATTESTATIONS_SQL                                                                           \
-    "SELECT source_epoch, target_epoch, signing_root FROM attestations"                            \
-    " WHERE validator_id = ?1 AND target_epoch >= ?2 AND source_epoch >= ?3"                       \
-    " ORDER BY target_epoch, source_epoch"
-/* The floors that the votes lying across them ask for. */
-#define RAISE_SQL                                                                                  \
-    "SELECT max(source_epoch) FILTER (WHERE target_epoch < ?2),"                                   \
-    " max(target_epoch) FILTER (WHERE source_epoch < ?3)"                                          \
-    " FROM attestations WHERE validator_id = ?1"
-/* Does a block stand at the floor; do the remaining votes reach down to both floors? */
+    EACH_TARGET("?2")                                                                              \
+    " SELECT source_epoch, target_epoch, signing_root" FROM_VOTES " WHERE source_epoch >= ?3"
+/* The floors that votes lying across them ask for; and what the votes above reach down to. */
+#define VOTE_ENDS_SQL                                                                              \
+    EACH_TARGET("0")                                                                               \
+    " SELECT max(source_epoch) FILTER (WHERE target_epoch < ?2),"                                  \
+    " max(target_epoch) FILTER (WHERE source_epoch < ?3),"                                         \
+    " min(target_epoch) FILTER (WHERE target_epoch >= ?2 AND source_epoch >= ?3),"                 \
+    " min(source_epoch) FILTER (WHERE target_epoch >= ?2 AND source_epoch >= ?3)" FROM_VOTES
 #define BLOCK_FLOOR_SQL "SELECT 1 FROM blocks WHERE validator_id = ?1 AND slot = ?2"
-#define VOTE_FLOOR_SQL                                                                             \
-    "SELECT min(target_epoch) = ?2 AND min(source_epoch) = ?3 FROM attestations"                   \
-    " WHERE validator_id = ?1 AND target_epoch >= ?2 AND source_epoch >= ?3"
 
 typedef enum export_sql {
     EXPORT_VALIDATORS,
     EXPORT_VALIDATOR,
     EXPORT_BLOCKS,
     EXPORT_ATTESTATIONS,
-    EXPORT_RAISE,
+    EXPORT_VOTE_ENDS,
     EXPORT_BLOCK_FLOOR,
-    EXPORT_VOTE_FLOOR,
     EXPORT_META,
     EXPORT_SQL_COUNT
 } export_sql;
@@ -47,9 +52,8 @@ static const char *const export_text[EXPORT_SQL_COUNT] = {
     [EXPORT_VALIDATOR] = VALIDATOR_SQL,
     [EXPORT_BLOCKS] = BLOCKS_SQL,
     [EXPORT_ATTESTATIONS] = ATTESTATIONS_SQL,
-    [EXPORT_RAISE] = RAISE_SQL,
+    [EXPORT_VOTE_ENDS] = VOTE_ENDS_SQL,
     [EXPORT_BLOCK_FLOOR] = BLOCK_FLOOR_SQL,
-    [EXPORT_VOTE_FLOOR] = VOTE_FLOOR_SQL,
     [EXPORT_META] = "SELECT genesis_validators_root FROM meta",
 };
 
@@ -66,6 +70,7 @@ typedef struct export_row {
     int64_t floor_slot;
     int64_t floor_source;
     int64_t floor_target;
+    bool votes_reach; /* the exported votes reach down to both floors by themselves */
 } export_row;
 
 static hf_status step(exporter *out, sqlite3_stmt *statement, bool *ret_row, hf_error *err)
@@ -117,17 +122,20 @@ static hf_message message_of(const export_row *row, hf_message_kind kind)
 /* Raises the row's vote floors until no record lies across them. */
 static hf_status cover_votes(exporter *out, export_row *row, hf_error *err)
 {
+    sqlite3_stmt *statement = out->statements[EXPORT_VOTE_ENDS];
     bool raised = row->floor_target != HF_NONE;
     while (raised) {
         bool found = false;
-        hf_status st = query(out, EXPORT_RAISE, row->id, row->floor_target, row->floor_source,
+        hf_status st = query(out, EXPORT_VOTE_ENDS, row->id, row->floor_target, row->floor_source,
                              &found, err);
+        int64_t source = hf_sqlite_column_bound(statement, 0);
+        int64_t target = hf_sqlite_column_bound(statement, 1);
+        row->votes_reach = hf_sqlite_column_bound(statement, 2) == row->floor_target &&
+                           hf_sqlite_column_bound(statement, 3) == row->floor_source;
+        (void)sqlite3_reset(statement);
         if (hf_failed(st)) {
             return st;
         }
-        int64_t source = hf_sqlite_column_bound(out->statements[EXPORT_RAISE], 0);
-        int64_t target = hf_sqlite_column_bound(out->statements[EXPORT_RAISE], 1);
-        (void)sqlite3_reset(out->statements[EXPORT_RAISE]);
         raised = source > row->floor_source || target > row->floor_target;
         row->floor_source = source > row->floor_source ? source : row->floor_source;
         row->floor_target = target > row->floor_target ? target : row->floor_target;
@@ -135,29 +143,30 @@ static hf_status cover_votes(exporter *out, export_row *row, hf_error *err)
     return hf_ok();
 }
 
-static hf_status export_floor(exporter *out, const export_row *row, hf_message_kind kind,
-                              hf_error *err)
+static hf_status export_block_floor(exporter *out, const export_row *row, hf_error *err)
 {
-    bool is_block = kind == HF_MESSAGE_BLOCK;
-    export_sql which = is_block ? EXPORT_BLOCK_FLOOR : EXPORT_VOTE_FLOOR;
-    bool found = false;
-    if ((is_block ? row->floor_slot : row->floor_target) == HF_NONE) {
+    bool stands = false;
+    if (row->floor_slot == HF_NONE) {
         return hf_ok();
     }
-    hf_status st = query(out, which, row->id, is_block ? row->floor_slot : row->floor_target,
-                         row->floor_source, &found, err);
-    bool stands = found && sqlite3_column_int(out->statements[which], 0) != 0;
-    (void)sqlite3_reset(out->statements[which]);
+    hf_status st = query(out, EXPORT_BLOCK_FLOOR, row->id, row->floor_slot, 0, &stands, err);
+    (void)sqlite3_reset(out->statements[EXPORT_BLOCK_FLOOR]);
     if (hf_failed(st) || stands) {
         return st;
     }
-    hf_message message = message_of(row, kind);
-    if (is_block) {
-        message.slot = (uint64_t)row->floor_slot;
-    } else {
-        message.source = (uint64_t)row->floor_source;
-        message.target = (uint64_t)row->floor_target;
+    hf_message message = message_of(row, HF_MESSAGE_BLOCK);
+    message.slot = (uint64_t)row->floor_slot;
+    return visit(out, &message, err);
+}
+
+static hf_status export_vote_floor(exporter *out, const export_row *row, hf_error *err)
+{
+    if (row->floor_target == HF_NONE || row->votes_reach) {
+        return hf_ok();
     }
+    hf_message message = message_of(row, HF_MESSAGE_ATTESTATION);
+    message.source = (uint64_t)row->floor_source;
+    message.target = (uint64_t)row->floor_target;
     return visit(out, &message, err);
 }
 
@@ -202,8 +211,11 @@ static hf_status export_validator(exporter *out, sqlite3_stmt *statement, hf_err
     row.floor_source = hf_sqlite_column_bound(statement, 3);
     row.floor_target = hf_sqlite_column_bound(statement, 4);
     hf_status st = cover_votes(out, &row, err);
-    for (int kind = HF_MESSAGE_BLOCK; kind <= HF_MESSAGE_ATTESTATION && !hf_failed(st); kind++) {
-        st = export_floor(out, &row, (hf_message_kind)kind, err);
+    if (!hf_failed(st)) {
+        st = export_block_floor(out, &row, err);
+    }
+    if (!hf_failed(st)) {
+        st = export_vote_floor(out, &row, err);
     }
     for (int kind = HF_MESSAGE_BLOCK; kind <= HF_MESSAGE_ATTESTATION && !hf_failed(st); kind++) {
         st = export_records(out, &row, (hf_message_kind)kind, err);

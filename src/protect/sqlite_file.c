@@ -11,15 +11,18 @@
 #define STRINGIFY_(x) #x
 #define STRINGIFY(x) STRINGIFY_(x)
 
-/* Small pages: each record of a batch dirties one page, of which every byte is summed, logged and
- * copied (docs/adr/0003-sqlite-layout.md has the measurements). */
-#define PAGE_BYTES 1024
+#define PAGE_BYTES 4096
 
 /*
  * Migrations, in order; the n-th brings schema n to n + 1 and never changes once released.
  *
  * Several votes may share a target, and a root may be NULL: an import can bring what is
- * contradictory, and dropping a part of it would make the protection weaker.
+ * contradictory, and dropping a part of it would make the protection weaker. irregular_source is
+ * NULL unless votes of the validator surround each other; then it is the highest source of them.
+ *
+ * Votes are keyed by target first: those of one batch then stand side by side on a few pages, which
+ * is what a commit costs (docs/adr/0005-sqlite-layout.md). What is asked about one validator goes
+ * from target to target.
  */
 static const char *const migrations[SCHEMA_VERSION] = {
     "CREATE TABLE meta("
@@ -35,7 +38,7 @@ static const char *const migrations[SCHEMA_VERSION] = {
     "  floor_slot INTEGER CHECK (floor_slot >= 0),"
     "  floor_source INTEGER CHECK (floor_source >= 0),"
     "  floor_target INTEGER CHECK (floor_target >= 0),"
-    "  irregular INTEGER NOT NULL DEFAULT 0 CHECK (irregular IN (0, 1)),"
+    "  irregular_source INTEGER CHECK (irregular_source >= 0),"
     "  CHECK ((floor_source IS NULL) = (floor_target IS NULL))"
     ") STRICT;"
     "CREATE TABLE blocks("
@@ -49,7 +52,7 @@ static const char *const migrations[SCHEMA_VERSION] = {
     "  target_epoch INTEGER NOT NULL CHECK (target_epoch >= 0),"
     "  source_epoch INTEGER NOT NULL CHECK (source_epoch >= 0),"
     "  signing_root BLOB CHECK (length(signing_root) = 32),"
-    "  PRIMARY KEY (validator_id, target_epoch, source_epoch)"
+    "  PRIMARY KEY (target_epoch, validator_id, source_epoch)"
     ") STRICT, WITHOUT ROWID;"
     "CREATE TABLE staged_validators("
     "  id INTEGER PRIMARY KEY,"
@@ -68,7 +71,7 @@ static const char *const migrations[SCHEMA_VERSION] = {
     "  source_epoch INTEGER NOT NULL CHECK (source_epoch >= 0),"
     "  signing_root BLOB CHECK (length(signing_root) = 32),"
     "  conflict INTEGER NOT NULL DEFAULT 0,"
-    "  PRIMARY KEY (validator_id, target_epoch, source_epoch)"
+    "  PRIMARY KEY (target_epoch, validator_id, source_epoch)"
     ") STRICT, WITHOUT ROWID;",
 };
 

@@ -7,81 +7,6 @@
  */
 #include "protect/sqlite_internal.h"
 
-/* Staged validators with their rows in the history. */
-#define STAGED_TO_KNOWN "staged_validators s JOIN validators v ON v.pubkey = s.pubkey"
-#define TOUCHED "SELECT v.id FROM " STAGED_TO_KNOWN
-
-/* The merge, in order. Each statement works on the whole import. */
-static const char *const merge_steps[] = {
-    "INSERT INTO validators(pubkey) SELECT pubkey FROM staged_validators WHERE true"
-    " ON CONFLICT DO NOTHING",
-
-    /* Mark what contradicts the store before both are one. */
-    "UPDATE staged_blocks SET conflict = 1 FROM " STAGED_TO_KNOWN
-    " JOIN blocks b ON b.validator_id = v.id"
-    " WHERE s.id = staged_blocks.validator_id AND b.slot = staged_blocks.slot"
-    " AND b.signing_root IS NOT staged_blocks.signing_root",
-    "UPDATE staged_attestations SET conflict = 1 FROM " STAGED_TO_KNOWN
-    " JOIN attestations a ON a.validator_id = v.id"
-    " WHERE s.id = staged_attestations.validator_id"
-    " AND a.target_epoch = staged_attestations.target_epoch"
-    " AND a.source_epoch = staged_attestations.source_epoch"
-    " AND a.signing_root IS NOT staged_attestations.signing_root",
-
-    "INSERT INTO blocks SELECT v.id, b.slot, b.signing_root FROM staged_blocks b"
-    " JOIN staged_validators s ON s.id = b.validator_id JOIN validators v ON v.pubkey = s.pubkey"
-    " WHERE true ON CONFLICT DO UPDATE SET signing_root = NULL"
-    " WHERE signing_root IS NOT excluded.signing_root",
-    "INSERT INTO attestations SELECT v.id, a.target_epoch, a.source_epoch, a.signing_root"
-    " FROM staged_attestations a"
-    " JOIN staged_validators s ON s.id = a.validator_id JOIN validators v ON v.pubkey = s.pubkey"
-    " WHERE true ON CONFLICT DO UPDATE SET signing_root = NULL"
-    " WHERE signing_root IS NOT excluded.signing_root",
-
-    /* Floors that stand are never lowered: older records add knowledge, not permission. */
-    "UPDATE validators SET floor_slot ="
-    " (SELECT min(slot) FROM staged_blocks WHERE validator_id = s.id)"
-    " FROM staged_validators s WHERE s.pubkey = validators.pubkey AND floor_slot IS NULL",
-    "UPDATE validators SET"
-    " floor_source = (SELECT min(source_epoch) FROM staged_attestations WHERE validator_id = s.id),"
-    " floor_target = (SELECT min(target_epoch) FROM staged_attestations WHERE validator_id = s.id)"
-    " FROM staged_validators s WHERE s.pubkey = validators.pubkey AND floor_target IS NULL",
-
-    /* In order of targets the sources never fall, unless votes surround each other. */
-    "UPDATE validators SET irregular = 1 WHERE id IN (SELECT validator_id FROM ("
-    "  SELECT validator_id, source_epoch AS source, lag(source_epoch) OVER ("
-    "    PARTITION BY validator_id ORDER BY target_epoch, source_epoch) AS before"
-    "  FROM attestations WHERE validator_id IN (" TOUCHED ")) WHERE source < before)",
-
-    /* Two votes for one target. */
-    "UPDATE staged_attestations SET conflict = 1 FROM " STAGED_TO_KNOWN
-    " JOIN attestations a ON a.validator_id = v.id"
-    " WHERE s.id = staged_attestations.validator_id"
-    " AND a.target_epoch = staged_attestations.target_epoch"
-    " AND a.source_epoch <> staged_attestations.source_epoch",
-
-    /* Votes that surround or are surrounded. */
-    "UPDATE staged_attestations SET conflict = 1 FROM (SELECT s.id AS staged_id, w.* FROM ("
-    "  SELECT validator_id AS known_id, target_epoch AS target, source_epoch AS source,"
-    "    max(source_epoch) OVER (PARTITION BY validator_id ORDER BY target_epoch"
-    "      GROUPS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before,"
-    "    min(source_epoch) OVER (PARTITION BY validator_id ORDER BY target_epoch"
-    "      GROUPS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING) AS after"
-    "  FROM attestations WHERE validator_id IN ("
-    "    SELECT v.id FROM " STAGED_TO_KNOWN " WHERE v.irregular = 1)) w"
-    " JOIN validators v ON v.id = w.known_id JOIN staged_validators s ON s.pubkey = v.pubkey"
-    " WHERE w.source < w.before OR w.source > w.after) x"
-    " WHERE x.staged_id = staged_attestations.validator_id"
-    " AND x.target = staged_attestations.target_epoch"
-    " AND x.source = staged_attestations.source_epoch",
-};
-
-#define REPORT_SQL                                                                                 \
-    "SELECT (SELECT count(*) FROM staged_validators), (SELECT count(*) FROM staged_blocks),"      \
-    " (SELECT count(*) FROM staged_attestations),"                                                 \
-    " (SELECT count(*) FROM staged_blocks WHERE conflict = 1)"                                     \
-    " + (SELECT count(*) FROM staged_attestations WHERE conflict = 1)"
-
 #define CLEAR_SQL                                                                                  \
     "DELETE FROM staged_blocks; DELETE FROM staged_attestations; DELETE FROM staged_validators;"
 
@@ -160,39 +85,6 @@ static hf_status clear_staged(hf_sqlite *store, hf_error *err)
     return hf_sqlite_exec(store->db, CLEAR_SQL, "import", err);
 }
 
-/* ---- merging ------------------------------------------------------------------------------ */
-
-static hf_status read_report(hf_sqlite *store, hf_import_report *ret_report, hf_error *err)
-{
-    sqlite3_stmt *statement = NULL;
-    int rc = sqlite3_prepare_v2(store->db, REPORT_SQL, -1, &statement, NULL);
-    hf_status st = rc == SQLITE_OK ? hf_sqlite_step(store, statement, NULL, err)
-                                   : hf_sqlite_fail(store->db, rc, "import", err);
-    if (!hf_failed(st)) {
-        *ret_report = (hf_import_report){(uint64_t)sqlite3_column_int64(statement, 0),
-                                         (uint64_t)sqlite3_column_int64(statement, 1),
-                                         (uint64_t)sqlite3_column_int64(statement, 2),
-                                         (uint64_t)sqlite3_column_int64(statement, 3)};
-    }
-    (void)sqlite3_finalize(statement);
-    return st;
-}
-
-static hf_status merge(hf_sqlite *store, hf_import_report *ret_report, hf_error *err)
-{
-    for (size_t i = 0; i < HF_ARRAY_LEN(merge_steps); i++) {
-        hf_status st = hf_sqlite_exec(store->db, merge_steps[i], "import", err);
-        if (hf_failed(st)) {
-            return st;
-        }
-    }
-    hf_status st = read_report(store, ret_report, err);
-    if (!hf_failed(st)) {
-        st = clear_staged(store, err);
-    }
-    return st;
-}
-
 /* ---- operations --------------------------------------------------------------------------- */
 
 hf_status hf_sqlite_import_begin(hf_store *self, hf_error *err)
@@ -251,7 +143,10 @@ hf_status hf_sqlite_import_commit(hf_store *self, hf_import_report *ret_report, 
     if (hf_failed(st)) {
         return st;
     }
-    st = store->import_open ? merge(store, &report, err) : refuse_closed(err);
+    st = store->import_open ? hf_sqlite_merge(store, &report, err) : refuse_closed(err);
+    if (!hf_failed(st)) {
+        st = clear_staged(store, err);
+    }
     hf_cache_expire(&store->cache);
     if (hf_failed(st)) {
         hf_sqlite_abandon(store, st);

@@ -25,25 +25,26 @@ typedef enum hf_sql {
     HF_SQL_META,
     HF_SQL_VALIDATOR,
     HF_SQL_MAX_BLOCK,
-    HF_SQL_LAST_ATTESTATION,
-    HF_SQL_MAX_SOURCE,
     HF_SQL_ADD_VALIDATOR,
     HF_SQL_SET_FLOORS,
     HF_SQL_ADD_BLOCK,
     HF_SQL_ADD_ATTESTATION,
     HF_SQL_BLOCK_AT,
     HF_SQL_ATTESTATION_AT,
-    HF_SQL_LEAST_SOURCE_AFTER,
-    HF_SQL_GREATEST_SOURCE_BEFORE,
+    HF_SQL_TARGET_BEFORE,
+    HF_SQL_TARGET_AFTER,
+    HF_SQL_SOURCES_AT,
     HF_SQL_PRUNE_VALIDATOR,
     HF_SQL_PRUNE_BLOCKS_END,
     HF_SQL_PRUNE_BLOCKS,
-    HF_SQL_PRUNE_ATTESTATIONS_END,
-    HF_SQL_PRUNE_ATTESTATIONS,
+    HF_SQL_PRUNE_VOTES,
+    HF_SQL_PRUNE_VOTE,
     HF_SQL_STAGE_VALIDATOR,
     HF_SQL_STAGED_VALIDATOR,
     HF_SQL_STAGE_BLOCK,
     HF_SQL_STAGE_ATTESTATION,
+    HF_SQL_MARK_CONFLICT,
+    HF_SQL_SET_IRREGULAR,
     HF_SQL_COUNT
 } hf_sql;
 
@@ -76,6 +77,13 @@ typedef struct hf_file_mark {
     off_t size;
 } hf_file_mark;
 
+/* Where the next step of a pruning round goes on: votes by target and validator, then blocks. */
+typedef struct hf_prune_cursor {
+    bool in_blocks;
+    int64_t target;
+    int64_t validator;
+} hf_prune_cursor;
+
 typedef struct hf_sqlite {
     hf_store base;
     hf_sqlite_config config;
@@ -92,7 +100,7 @@ typedef struct hf_sqlite {
     hf_watermark high;
     hf_validator_cache cache;
     bool import_open;
-    int64_t prune_cursor; /* id of the validator pruned last */
+    hf_prune_cursor prune;
 } hf_sqlite;
 
 /* ---- sqlite_file.c: which file it is ------------------------------------------------------ */
@@ -147,12 +155,34 @@ void hf_cache_touch(hf_validator_cache *cache, hf_validator *validator);
 void hf_cache_settle(hf_validator_cache *cache); /* after a commit */
 void hf_cache_expire(hf_validator_cache *cache); /* every copy is stale; what was durable is kept */
 
+/* ---- sqlite_history.c: one validator's history on the disk -------------------------------- */
+
+/* The bounds of a validator's votes: from its last vote, and from what an import has brought. */
+hf_status hf_sqlite_last_vote(hf_sqlite *store, const hf_validator *validator, int64_t *ret_source,
+                              int64_t *ret_target, hf_error *err) HF_MUST_CHECK;
+
+/* The least and greatest source of its votes for one target; HF_NONE for none. */
+hf_status hf_sqlite_sources_at(hf_sqlite *store, int64_t validator_id, int64_t target,
+                               int64_t *ret_least, int64_t *ret_greatest,
+                               hf_error *err) HF_MUST_CHECK;
+
+typedef struct hf_lookup {
+    hf_sqlite *store;
+    const hf_validator *validator;
+} hf_lookup;
+
+/* What the rules ask; the context is an hf_lookup. */
+extern const hf_history_ops hf_sqlite_history;
+
 /* ---- the operations, one file each -------------------------------------------------------- */
 
 hf_status hf_sqlite_decide(hf_store *self, const hf_message *messages, size_t n,
                            hf_verdict *ret_verdicts, hf_error *err) HF_MUST_CHECK;
 hf_status hf_sqlite_prune(hf_store *self, uint64_t keep_epochs, uint64_t slots_per_epoch,
                           hf_prune_report *ret_report, hf_error *err) HF_MUST_CHECK;
+/* sqlite_merge.c: what is staged joins the history, inside the caller's transaction. */
+hf_status hf_sqlite_merge(hf_sqlite *store, hf_import_report *ret_report,
+                          hf_error *err) HF_MUST_CHECK;
 hf_status hf_sqlite_import_begin(hf_store *self, hf_error *err) HF_MUST_CHECK;
 hf_status hf_sqlite_import_add(hf_store *self, const hf_message *messages, size_t n,
                                hf_error *err) HF_MUST_CHECK;

@@ -146,7 +146,7 @@ static void test_raised_floors(void **state)
     };
     const rule_case after[] = {
         {"the known block", BLOCK(10, 1), HF_VERDICT_REPEAT},
-        {"the known vote", VOTE(1, 2, 1), HF_VERDICT_REPEAT},
+        {"the known vote, its source below", VOTE(1, 2, 1), HF_VERDICT_BELOW_WATERMARK},
         {"a block at the floor", BLOCK(100, 1), HF_VERDICT_BELOW_WATERMARK},
         {"a vote with target at the floor", VOTE(5, 6, 1), HF_VERDICT_BELOW_WATERMARK},
         {"a vote with source below", VOTE(4, 7, 1), HF_VERDICT_BELOW_WATERMARK},
