@@ -40,7 +40,7 @@ fi
 
 build=$1
 
-packages="gcc make meson ninja-build pkg-config git npm python3 python3-pytest python3-yaml
+packages="gcc make meson ninja-build pkg-config git npm openssl python3 python3-pytest python3-yaml
     libmicrohttpd-dev libgnutls28-dev libjansson-dev libyaml-dev libsodium-dev libseccomp-dev
     libsqlite3-dev libssl-dev libcmocka-dev libunistring-dev"
 

@@ -13,8 +13,8 @@
 #define IDLE_MARGIN_NS (5 * HF_NS_PER_SECOND)
 /* For a connection that was told to end. */
 #define HANG_UP_NS (5 * HF_NS_PER_SECOND)
-/* When places run short, a connection that never asked anything may be ended after this. */
-#define UNUSED_NS (5 * HF_NS_PER_SECOND)
+/* When places run short, connections that never asked anything are ended after this. */
+#define UNUSED_NS (2 * HF_NS_PER_SECOND)
 /* A body without announced length beyond the limit is read this many times over, then cut. */
 #define DROPPED_BODIES 4
 
@@ -157,24 +157,16 @@ void hf_place_hang_up(hf_place *place)
     place->listener->needs_run = true;
 }
 
-/* One place for newcomers, taken from the connection that has waited longest without ever asking
- * anything: a legitimate client asks as soon as it is connected. */
+/* For newcomers, from the connections that never asked anything: a client asks once connected. */
 static void make_room(hf_server *server, const hf_listener *listener, uint64_t now)
 {
     uint64_t idle_ns = server->config.idle_timeout_seconds * HF_NS_PER_SECOND + IDLE_MARGIN_NS;
-    hf_place *oldest = NULL;
     for (uint32_t i = 0; i < server->place_count; i++) {
         hf_place *place = &server->places[i];
-        if (place->state != HF_PLACE_IDLE || place->has_served || place->listener != listener) {
-            continue;
+        if (place->state == HF_PLACE_IDLE && !place->has_served && place->listener == listener &&
+            now + idle_ns > place->deadline_ns + UNUSED_NS) {
+            hf_place_hang_up(place);
         }
-        uint64_t since = place->deadline_ns - idle_ns;
-        if (now > since + UNUSED_NS && (oldest == NULL || place->deadline_ns < oldest->deadline_ns)) {
-            oldest = place;
-        }
-    }
-    if (oldest != NULL) {
-        hf_place_hang_up(oldest);
     }
 }
 
