@@ -82,6 +82,8 @@ void hf_place_release(hf_place *place)
     place->state = HF_PLACE_FREE;
     place->http = NULL;
     place->fd = -1;
+    /* The library listens again only in its next turn. */
+    place->listener->needs_run |= place->listener->used >= place->listener->limit;
     place->listener->used--;
     place->next = server->free_places;
     server->free_places = place;
