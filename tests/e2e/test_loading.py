@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 
-from harness import make_keystores, write_private
+from harness import PATIENCE, make_keystores, write_private
 
 SLOW_ROUNDS = 33554432  # of pbkdf2: ten seconds and more, the most that a keystore may ask for
 
@@ -138,6 +138,17 @@ def test_a_missing_folder_stops_no_other(signers):
     assert reload(one)["status"] == "completed_with_errors"
     assert one.has_logged("key_failed", f"{one.folder}/gone: No such file or directory"), one.log()
     assert loaded(one) == set(pubkeys)
+
+
+def test_progress_is_logged(signers):
+    one = signers(keys=1)
+    for number in range(12):
+        alter(first_file(one.keystores), f"{one.keystores}/z-{number}.json", kdf={"c": SLOW_ROUNDS // 16})
+    one.start(wait=False)
+    one.wait_ready()
+    one.wait_logged("keys_loading", "of 13 key files", seconds=PATIENCE)
+    line = next(line for line in one.log().splitlines() if "keys_loading: " in line)
+    assert re.search(r"keys_loading: \d+ of 13 key files, \d+ failed, about \d+ (s|min) left$", line), line
 
 
 def test_keys_sign_while_others_load(signers):

@@ -50,14 +50,17 @@ static void test_good_and_bad_files(void **state)
     assert_int_equal(symlink("nowhere", at(f, "keys/broken-link.json")), 0);
     assert_int_equal(mkfifo(at(f, "keys/fifo.json"), 0600), 0);
     put_keystore(f, "keys/odd\n\x01name\xff.json", 4, "correct");
+    put_bytes(f, "keys/unreadable.json", "{}", 2,
+              0); /* the loader has no privileges, even as root */
     load_all(&r, config);
-    assert_int_equal(r.announced, 9);
-    assert_int_equal(r.source_count, 9);
+    assert_int_equal(r.announced, 10);
+    assert_int_equal(r.source_count, 10);
     assert_int_equal(r.key_count, 3);
     assert_int_equal(count_key(&r, 1), 1);
     assert_int_equal(count_key(&r, 2), 1);
     assert_int_equal(count_key(&r, 4), 1);
-    assert_int_equal(r.failure_count, 6);
+    assert_int_equal(r.failure_count, 7);
+    assert_failure(&r, "unreadable.json", "Permission denied");
     assert_failure(&r, "wrong-password.json", "wrong password");
     assert_failure(&r, "not-json.json", "not valid JSON");
     assert_failure(&r, "empty.json", "not valid JSON");
@@ -486,6 +489,22 @@ static void test_import_that_cannot_be_kept(void **state)
     assert_failure(&r, "imported keystore", "restore it from the backup");
 }
 
+/* The keeper has the key by then, and must not let it sign: the next start would not have it. */
+static void test_import_into_a_folder_that_takes_no_file(void **state)
+{
+    const fixture *f = *state;
+    static run r;
+    import_key(&r, f, 7, "given", HF_KEY_IMPORTED);
+    assert_true(r.is_persisted);
+    assert_int_equal(chmod(at(f, "imported"), 0500), 0);
+    import_key(&r, f, 8, "given", HF_KEY_IMPORTED);
+    assert_int_equal(chmod(at(f, "imported"), 0700), 0);
+    assert_int_equal(r.key_count, 1);
+    assert_false(r.is_persisted);
+    assert_failure(&r, "imported keystore", "Permission denied");
+    assert_int_equal(count_imported(f), 1);
+}
+
 int main(int argc, char **argv)
 {
 #define CASE(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
@@ -509,6 +528,7 @@ int main(int argc, char **argv)
         CASE(test_import_and_reload),
         CASE(test_import_refused),
         CASE(test_import_that_cannot_be_kept),
+        CASE(test_import_into_a_folder_that_takes_no_file),
     };
     if (argc != 2) {
         return 2;
