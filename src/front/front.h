@@ -69,10 +69,10 @@ typedef hf_next (*hf_front_on_reply)(hf_exchange *x, const void *frame);
 typedef enum hf_content { HF_CONTENT_JSON = 0, HF_CONTENT_TEXT, HF_CONTENT_METRICS } hf_content;
 
 /* What a route demands before its handler runs. */
-#define HF_ROUTE_BODY 1U        /* takes a JSON body: the content type is checked */
-#define HF_ROUTE_TOKEN 2U       /* key manager API: bearer token, its form of errors */
-#define HF_ROUTE_METRICS 4U     /* on the metrics listener and nowhere else */
-#define HF_ROUTE_BOTH 8U        /* on both listeners */
+#define HF_ROUTE_BODY 1U    /* takes a JSON body: the content type is checked */
+#define HF_ROUTE_TOKEN 2U   /* key manager API: bearer token, its form of errors */
+#define HF_ROUTE_METRICS 4U /* on the metrics listener and nowhere else */
+#define HF_ROUTE_BOTH 8U    /* on both listeners */
 
 typedef struct hf_route {
     hf_method method;
@@ -92,7 +92,7 @@ struct hf_exchange {
 
     /* the question to the keeper */
     void *ask;  /* borrowed: frame below, or the job's; the server numbers it */
-    int ask_fd;      /* -1, or a descriptor that goes along; the exchange owns it */
+    int ask_fd; /* -1, or a descriptor that goes along; the exchange owns it */
     uint32_t ask_timeout_ms;
     uint16_t expected; /* hf_msg_type of the reply */
     hf_front_on_reply on_reply;
@@ -110,11 +110,11 @@ struct hf_exchange {
     /* the answer */
     unsigned status;
     hf_content content;
-    hf_reason reason;      /* of an error answer */
-    bool is_refused_here;  /* an error that the keeper does not know of: to be counted there */
-    uint32_t operation;    /* hf_operation, HF_OP_COUNT when not known */
-    char allow[32];        /* the Allow header of a 405 */
-    hf_buf *out;           /* the body, or NULL and then small */
+    hf_reason reason;     /* of an error answer */
+    bool is_refused_here; /* an error that the keeper does not know of: to be counted there */
+    uint32_t operation;   /* hf_operation, HF_OP_COUNT when not known */
+    char allow[32];       /* the Allow header of a 405 */
+    hf_buf *out;          /* the body, or NULL and then small */
     char small[HF_FRONT_SMALL_BYTES];
     size_t small_len;
 
@@ -143,7 +143,7 @@ hf_bytes hf_front_body(const hf_exchange *x);
 const char *hf_content_type(hf_content content);
 
 /* The Prometheus text of the keeper's counters and this front's context. */
-hf_status hf_front_metrics_format(const hf_front_context *context, const hf_msg_metrics_reply *reply,
-                                  hf_buf *out) HF_MUST_CHECK;
+hf_status hf_front_metrics_format(const hf_front_context *context,
+                                  const hf_msg_metrics_reply *reply, hf_buf *out) HF_MUST_CHECK;
 
 #endif

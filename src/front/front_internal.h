@@ -12,7 +12,8 @@ hf_next hf_front_refused_by_keeper(hf_exchange *x, hf_reason reason, const char 
 hf_next hf_front_refuse_as(hf_exchange *x, hf_reason reason, unsigned status, const char *detail);
 hf_next hf_front_answer_small(hf_exchange *x, unsigned status, hf_content content, const char *fmt,
                               ...) __attribute__((format(printf, 4, 5)));
-/* Writes the body of an answer; the first failure sticks, so that callers check once, at the end. */
+/* Writes the body of an answer; the first failure sticks, so that callers check once, at the end.
+ */
 typedef struct hf_text {
     hf_buf *buf;
     hf_status st;
@@ -33,8 +34,7 @@ bool hf_front_accepts(const hf_exchange *x, const char *media_type);
 
 /* ---- asking ------------------------------------------------------------------------------- */
 
-hf_next hf_front_ask(hf_exchange *x, void *frame, hf_msg_type expected,
-                     hf_front_on_reply on_reply);
+hf_next hf_front_ask(hf_exchange *x, void *frame, hf_msg_type expected, hf_front_on_reply on_reply);
 /* Once the question is sent, or never will be. Fine when there is none. */
 void hf_front_close_ask_fd(hf_exchange *x);
 /* A question that is a header alone. */
@@ -43,7 +43,8 @@ hf_next hf_front_ask_plain(hf_exchange *x, hf_msg_type type, hf_msg_type expecte
 
 /* ---- authorisation (route.c) --------------------------------------------------------------- */
 
-/* Copies the bearer token; false when there is none. Too long a one gives "" (which is no token). */
+/* Copies the bearer token; false when there is none. Too long a one gives "" (which is no token).
+ */
 bool hf_front_bearer(const hf_exchange *x, char ret_token[HF_TOKEN_LEN]);
 
 /* ---- handlers ----------------------------------------------------------------------------- */

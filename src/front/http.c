@@ -137,8 +137,7 @@ static enum MHD_Result begin_request(hf_place *place, const char *url, const cha
     x->request.method = hf_method_parse(method);
     x->request.is_metrics = place->listener->is_metrics;
     (void)MHD_get_connection_values(place->http, MHD_HEADER_KIND, take_header, &h);
-    (void)MHD_get_connection_values(place->http, MHD_GET_ARGUMENT_KIND, take_argument,
-                                    &x->request);
+    (void)MHD_get_connection_values(place->http, MHD_GET_ARGUMENT_KIND, take_argument, &x->request);
     place->is_begun = true;
     if (hf_front_admit(x, h.body_len) == HF_NEXT_ASK) {
         return MHD_YES;
@@ -286,13 +285,12 @@ static struct MHD_Daemon *start_daemon(hf_listener *listener, int fd)
     options[n] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
     return MHD_start_daemon(
         flags, 0, NULL, NULL, on_request, NULL, MHD_OPTION_EXTERNAL_LOGGER, on_library_message,
-        NULL, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_ARRAY, options,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned)listener->limit,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)config->idle_timeout_seconds,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES,
-        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_URI_LOG_CALLBACK, on_request_line, NULL,
-        MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_NOTIFY_CONNECTION,
-        on_connection, listener, MHD_OPTION_END);
+        NULL, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_ARRAY, options, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)listener->limit, MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)config->idle_timeout_seconds, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)CONNECTION_BYTES, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_URI_LOG_CALLBACK,
+        on_request_line, NULL, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, listener, MHD_OPTION_END);
 }
 
 hf_status hf_listener_open(hf_server *server, int take_fd, bool is_metrics, uint32_t limit,

@@ -90,8 +90,8 @@ static void format_keystore(hf_text *out, const hf_key_entry *key, bool is_first
 {
     char text[2 * HF_BLS_PUBKEY_BYTES + 1];
     hf_hex_encode(key->pubkey, sizeof key->pubkey, text);
-    hf_text_put(out, "%s{\"validating_pubkey\":\"0x%s\",\"readonly\":%s}",
-                is_first ? "" : ",", text, key->removable != 0 ? "false" : "true");
+    hf_text_put(out, "%s{\"validating_pubkey\":\"0x%s\",\"readonly\":%s}", is_first ? "" : ",",
+                text, key->removable != 0 ? "false" : "true");
 }
 
 hf_next hf_front_keystores_list(hf_exchange *x)
@@ -113,7 +113,8 @@ hf_next hf_front_remote_keys_refuse(hf_exchange *x)
 
 hf_next hf_front_not_ours(hf_exchange *x)
 {
-    return hf_front_refuse(x, HF_REASON_NOT_FOUND,
-                           "fee recipient, gas limit and graffiti are held by the validator client, "
-                           "not by its signer");
+    return hf_front_refuse(
+        x, HF_REASON_NOT_FOUND,
+        "fee recipient, gas limit and graffiti are held by the validator client, "
+        "not by its signer");
 }

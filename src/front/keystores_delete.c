@@ -244,8 +244,8 @@ hf_next hf_front_keystores_delete(hf_exchange *x)
     if (root == NULL) {
         return hf_front_refuse(x, HF_REASON_MALFORMED, "the body is not JSON");
     }
-    const char *wrong = json_is_object(root) ? read_pubkeys(job, root)
-                                             : "the body must be a JSON object";
+    const char *wrong =
+        json_is_object(root) ? read_pubkeys(job, root) : "the body must be a JSON object";
     json_decref(root);
     if (wrong != NULL) {
         return hf_front_refuse(x, HF_REASON_MALFORMED, wrong);

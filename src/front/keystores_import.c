@@ -245,8 +245,7 @@ static hf_next send_messages(hf_exchange *x, const void *frame)
     size_t left = job->message_count - job->sent;
     if (left == 0) {
         x->on_silence = history_unknown;
-        return hf_front_ask_plain(x, HF_MSG_IMPORT_COMMIT, HF_MSG_IMPORT_REPORT,
-                                  history_committed);
+        return hf_front_ask_plain(x, HF_MSG_IMPORT_COMMIT, HF_MSG_IMPORT_REPORT, history_committed);
     }
     job->add.count = (uint32_t)(left < HF_EXPORT_PAGE ? left : HF_EXPORT_PAGE);
     memcpy(job->add.messages, job->messages + job->sent,
@@ -271,8 +270,8 @@ static hf_next import_history(hf_exchange *x, const json_t *history)
     import_job *job = x->job;
     hf_error err = {0};
     hf_bytes text = hf_bytes_from(json_string_value(history), json_string_length(history));
-    hf_status st = hf_interchange_parse(text, x->context->network.genesis_validators_root, collect,
-                                        job, &err);
+    hf_status st =
+        hf_interchange_parse(text, x->context->network.genesis_validators_root, collect, job, &err);
     if (hf_failed(st)) {
         st = hf_error_wrap(&err, st, "slashing_protection");
         return hf_front_refuse(x, st.code == HF_NOMEM ? HF_REASON_INTERNAL : HF_REASON_MALFORMED,

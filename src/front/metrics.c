@@ -20,8 +20,7 @@ static void put_one(hf_text *out, const char *name, const char *type, const char
 }
 
 /* One histogram of durations; labels is "" or ends in a comma. */
-static void put_histogram(hf_text *out, const char *name, const char *labels,
-                          const hf_histogram *h)
+static void put_histogram(hf_text *out, const char *name, const char *labels, const hf_histogram *h)
 {
     uint64_t total = 0;
     for (size_t i = 0; i + 1 < HF_BUCKETS; i++) {
@@ -141,8 +140,7 @@ static void put_store(hf_text *out, const hf_metrics *m)
             m->store_healthy);
     put_one(out, "store_failures_total", "counter", "Commits that failed; nothing was signed.",
             m->store_failures);
-    put_one(out, "pruned_rows_total", "counter", "Records pruned into watermarks.",
-            m->pruned_rows);
+    put_one(out, "pruned_rows_total", "counter", "Records pruned into watermarks.", m->pruned_rows);
     put_head(out, "store_commit_seconds", "histogram", "Time of one durable commit.");
     put_histogram(out, "store_commit_seconds", "", &m->store_commit);
     put_head(out, "store_batch_size", "histogram", "Requests recorded by one commit.");
@@ -154,8 +152,8 @@ static void put_store(hf_text *out, const hf_metrics *m)
     total += m->batch_counts[HF_BATCH_BUCKETS - 1];
     hf_text_put(out,
                 "holdfast_store_batch_size_bucket{le=\"+Inf\"} %" PRIu64
-                "\nholdfast_store_batch_size_sum %" PRIu64 "\nholdfast_store_batch_size_count %" PRIu64
-                "\n",
+                "\nholdfast_store_batch_size_sum %" PRIu64
+                "\nholdfast_store_batch_size_count %" PRIu64 "\n",
                 total, m->batch_sum, total);
 }
 
@@ -168,8 +166,8 @@ static void put_load(hf_text *out, const hf_front_context *context, const hf_met
             context->max_in_flight);
     put_one(out, "overload_total", "counter", "Requests refused because too many were under way.",
             m->overload);
-    put_one(out, "hash_cache_hits_total", "counter",
-            "Signatures that shared a hash to the curve.", m->hash_cache_hits);
+    put_one(out, "hash_cache_hits_total", "counter", "Signatures that shared a hash to the curve.",
+            m->hash_cache_hits);
     put_one(out, "hash_cache_misses_total", "counter", "Hashes to the curve computed.",
             m->hash_cache_misses);
     put_one(out, "fronts_started_total", "counter", "Fronts started since the keeper's start.",

@@ -197,7 +197,7 @@ void hf_text_put_json(hf_text *text, const char *value, size_t len)
     hf_text_put_bytes(text, "\"", 1);
     for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char)value[i];
-        if (c >= 0x20 && c != '"' && c != '\\') {
+        if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\') {
             continue;
         }
         hf_text_put_bytes(text, value + plain, i - plain);
@@ -206,6 +206,8 @@ void hf_text_put_json(hf_text *text, const char *value, size_t len)
             hf_text_put_bytes(text, (const char[2]){'\\', (char)c}, 2);
         } else if (c == '\n') {
             hf_text_put_bytes(text, "\\n", 2);
+        } else if (c >= 0x7f) {
+            hf_text_put_bytes(text, "?", 1); /* it may not be UTF-8 */
         } else {
             hf_text_put(text, "\\u%04x", c);
         }
@@ -219,8 +221,7 @@ bool hf_front_accepts(const hf_exchange *x, const char *media_type)
     return x->request.accept != NULL && strcasestr(x->request.accept, media_type) != NULL;
 }
 
-hf_next hf_front_ask(hf_exchange *x, void *frame, hf_msg_type expected,
-                     hf_front_on_reply on_reply)
+hf_next hf_front_ask(hf_exchange *x, void *frame, hf_msg_type expected, hf_front_on_reply on_reply)
 {
     x->ask = frame;
     x->expected = (uint16_t)expected;

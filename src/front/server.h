@@ -12,7 +12,7 @@ typedef struct hf_server_config {
     hf_front_context context;
     uint32_t max_connections;
     uint32_t idle_timeout_seconds;
-    int api_fd; /* listening sockets; owned by the server from hf_server_new on */
+    int api_fd;     /* listening sockets; owned by the server from hf_server_new on */
     int metrics_fd; /* -1: none */
     int keeper_fd;
     int control_fd;

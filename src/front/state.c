@@ -25,7 +25,8 @@ static const char *up_or_down(bool is_up)
 /* No key at all is fine only when none was to be had: a fresh signer waits for the key manager. */
 static bool keys_are_up(const hf_msg_status_reply *s)
 {
-    return s->keys_loaded > 0 || (s->first_load_done != 0 && s->loading == 0 && s->load_failed == 0);
+    return s->keys_loaded > 0 ||
+           (s->first_load_done != 0 && s->loading == 0 && s->load_failed == 0);
 }
 
 /* Web3Signer's shape: {status, outcome, checks[]}. */
@@ -209,13 +210,14 @@ static void put_status(hf_text *out, const hf_front_context *context, const hf_m
 {
     char since[TIME_BYTES];
     format_time(since, s->started_unix_ms);
-    hf_text_put(out, "{\"version\":\"%s\",\"state\":\"%s\",\"started\":\"%s\",\"network\":",
-                HF_VERSION, overall_state(s), since);
+    hf_text_put(out,
+                "{\"version\":\"%s\",\"state\":\"%s\",\"started\":\"%s\",\"network\":", HF_VERSION,
+                overall_state(s), since);
     put_text(out, s->network, sizeof s->network);
     hf_text_put(out, ",\"keys\":");
     put_keys(out, s);
-    hf_text_put(out, ",\"store\":{\"healthy\":%s,\"detail\":",
-                s->store_healthy != 0 ? "true" : "false");
+    hf_text_put(out,
+                ",\"store\":{\"healthy\":%s,\"detail\":", s->store_healthy != 0 ? "true" : "false");
     put_text(out, s->store_detail, sizeof s->store_detail);
     hf_text_put(out, "},\"reload\":");
     put_reload(out, s);

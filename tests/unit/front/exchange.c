@@ -85,8 +85,8 @@ void expect_error(unsigned status, const char *code)
     json_t *root = body_json();
     assert_int_equal(x.status, status);
     assert_string_equal(json_string_value(json_object_get(root, "code")), code);
-    const char *member = x.route != NULL && (x.route->flags & HF_ROUTE_TOKEN) != 0 ? "message"
-                                                                                   : "error";
+    const char *member =
+        x.route != NULL && (x.route->flags & HF_ROUTE_TOKEN) != 0 ? "message" : "error";
     assert_true(json_string_length(json_object_get(root, member)) > 0);
     json_decref(root);
 }

@@ -11,8 +11,8 @@ static void finds_every_route_on_its_listener_alone(void **state)
     for (size_t i = 0; i < count; i++) {
         char path[256];
         const char *brace = strchr(routes[i].pattern, '{');
-        size_t before = brace != NULL ? (size_t)(brace - routes[i].pattern)
-                                      : strlen(routes[i].pattern);
+        size_t before =
+            brace != NULL ? (size_t)(brace - routes[i].pattern) : strlen(routes[i].pattern);
         (void)snprintf(path, sizeof path, "%.*s%s%s", (int)before, routes[i].pattern,
                        brace != NULL ? "0x12" : "", brace != NULL ? strchr(brace, '}') + 1 : "");
         for (int is_metrics = 0; is_metrics < 2; is_metrics++) {
@@ -118,7 +118,8 @@ static void tells_no_token_from_a_wrong_one(void **state)
     hf_front_done(&x);
 
     assert_int_equal(start(HF_METHOD_GET, "/eth/v1/keystores", ""), HF_NEXT_ASK);
-    assert_int_equal(reply_result(HF_REASON_FORBIDDEN, 0, "the token is not valid"), HF_NEXT_ANSWER);
+    assert_int_equal(reply_result(HF_REASON_FORBIDDEN, 0, "the token is not valid"),
+                     HF_NEXT_ANSWER);
     expect_error(403, "FORBIDDEN");
     assert_false(x.is_refused_here);
 }
@@ -197,7 +198,8 @@ static void tells_the_state_of_a_reload(void **state)
     (void)state;
     for (uint8_t i = 0; i < 5; i++) {
         hf_msg_status_reply known = {.reload_state = i, .reload_unix_ms = 1700000000123U};
-        (void)snprintf(known.reload_error, sizeof known.reload_error, "%s", i > 2 ? "1 \"bad\"" : "");
+        (void)snprintf(known.reload_error, sizeof known.reload_error, "%s",
+                       i > 2 ? "1 \"bad\"" : "");
         assert_int_equal(start(HF_METHOD_GET, "/reload", ""), HF_NEXT_ASK);
         assert_int_equal(reply_status(&known), HF_NEXT_ANSWER);
         json_t *root = body_json();
@@ -267,7 +269,8 @@ static void check_exposition(char *text)
 {
     char type_of[128] = "";
     char *rest = NULL;
-    for (char *line = strtok_r(text, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest)) {
+    for (char *line = strtok_r(text, "\n", &rest); line != NULL;
+         line = strtok_r(NULL, "\n", &rest)) {
         char name[128];
         if (sscanf(line, "# TYPE %127s", name) == 1) {
             (void)snprintf(type_of, sizeof type_of, "%s", name);

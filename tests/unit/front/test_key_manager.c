@@ -84,7 +84,7 @@ static void lists_keystores_with_what_may_be_removed(void **state)
 /* ---- imports -------------------------------------------------------------------------------- */
 
 #define HISTORY                                                                                    \
-    "{\\\"metadata\\\":{\\\"interchange_format_version\\\":\\\"5\\\",\\\"genesis_validators_root"   \
+    "{\\\"metadata\\\":{\\\"interchange_format_version\\\":\\\"5\\\",\\\"genesis_validators_root"  \
     "\\\":\\\"" ROOT "\\\"},\\\"data\\\":[{\\\"pubkey\\\":\\\"0x" KEY_HEX                          \
     "\\\",\\\"signed_blocks\\\":[{\\\"slot\\\":\\\"5\\\"}],\\\"signed_attestations\\\":[]}]}"
 #define TWO_KEYS "\"keystores\":[\"{one}\",\"{two}\"],\"passwords\":[\"first\",\"second\"]"
@@ -118,11 +118,13 @@ static const char *status_at(const json_t *root, size_t i)
 static void imports_keystores_one_by_one(void **state)
 {
     (void)state;
-    assert_int_equal(authorised(HF_METHOD_POST, "/eth/v1/keystores", "{" TWO_KEYS "}"), HF_NEXT_ASK);
+    assert_int_equal(authorised(HF_METHOD_POST, "/eth/v1/keystores", "{" TWO_KEYS "}"),
+                     HF_NEXT_ASK);
     expect_packed("{one}", "first");
     assert_int_equal(reply_result(HF_REASON_OK, HF_KEY_IMPORTED, ""), HF_NEXT_ASK);
     expect_packed("{two}", "second");
-    assert_int_equal(reply_result(HF_REASON_OK, HF_KEY_ERROR, "wrong \"password\""), HF_NEXT_ANSWER);
+    assert_int_equal(reply_result(HF_REASON_OK, HF_KEY_ERROR, "wrong \"password\""),
+                     HF_NEXT_ANSWER);
     assert_int_equal(x.ask_fd, -1);
     json_t *root = body_json();
     assert_int_equal(x.status, 200);
@@ -137,7 +139,8 @@ static void imports_keystores_one_by_one(void **state)
 static void reports_keys_that_were_not_answered(void **state)
 {
     (void)state;
-    assert_int_equal(authorised(HF_METHOD_POST, "/eth/v1/keystores", "{" TWO_KEYS "}"), HF_NEXT_ASK);
+    assert_int_equal(authorised(HF_METHOD_POST, "/eth/v1/keystores", "{" TWO_KEYS "}"),
+                     HF_NEXT_ASK);
     assert_int_equal(x.ask_timeout_ms, HF_FRONT_IMPORT_TIMEOUT_MS);
     assert_int_equal(hf_front_silence(&x), HF_NEXT_ASK);
     assert_int_equal(reply_result(HF_REASON_OK, HF_KEY_DUPLICATE, ""), HF_NEXT_ANSWER);
@@ -206,7 +209,8 @@ static void refuses_malformed_imports(void **state)
     };
     (void)state;
     for (size_t i = 0; i < HF_ARRAY_LEN(bodies); i++) {
-        assert_int_equal(authorised(HF_METHOD_POST, "/eth/v1/keystores", bodies[i]), HF_NEXT_ANSWER);
+        assert_int_equal(authorised(HF_METHOD_POST, "/eth/v1/keystores", bodies[i]),
+                         HF_NEXT_ANSWER);
         expect_error(400, "MALFORMED");
     }
     assert_int_equal(
@@ -271,9 +275,8 @@ static void stops_all_keys_before_it_reads_their_history(void **state)
         json_loads(json_string_value(json_object_get(root, "slashing_protection")), 0, NULL);
     const json_t *data = json_object_get(history, "data");
     assert_int_equal(json_array_size(data), 1);
-    assert_int_equal(json_array_size(json_object_get(json_array_get(data, 0),
-                                                     "signed_attestations")),
-                     67);
+    assert_int_equal(
+        json_array_size(json_object_get(json_array_get(data, 0), "signed_attestations")), 67);
     json_decref(history);
     json_decref(root);
 }
@@ -281,9 +284,9 @@ static void stops_all_keys_before_it_reads_their_history(void **state)
 static void says_when_the_history_could_not_be_read(void **state)
 {
     (void)state;
-    assert_int_equal(authorised(HF_METHOD_DELETE, "/eth/v1/keystores",
-                                "{\"pubkeys\":[\"0x" KEY_HEX "\"]}"),
-                     HF_NEXT_ASK);
+    assert_int_equal(
+        authorised(HF_METHOD_DELETE, "/eth/v1/keystores", "{\"pubkeys\":[\"0x" KEY_HEX "\"]}"),
+        HF_NEXT_ASK);
     assert_int_equal(reply_result(HF_REASON_OK, HF_KEY_DELETED, ""), HF_NEXT_ASK);
     assert_int_equal(reply_result(HF_REASON_OK, 1, ""), HF_NEXT_ASK);
     hf_msg_export_page page = {.reason = HF_REASON_STORE_UNAVAILABLE, .done = 1};
@@ -295,9 +298,9 @@ static void says_when_the_history_could_not_be_read(void **state)
 static void leaves_a_read_only_key(void **state)
 {
     (void)state;
-    assert_int_equal(authorised(HF_METHOD_DELETE, "/eth/v1/keystores",
-                                "{\"pubkeys\":[\"0x" KEY_HEX "\"]}"),
-                     HF_NEXT_ASK);
+    assert_int_equal(
+        authorised(HF_METHOD_DELETE, "/eth/v1/keystores", "{\"pubkeys\":[\"0x" KEY_HEX "\"]}"),
+        HF_NEXT_ASK);
     assert_int_equal(reply_result(HF_REASON_OK, HF_KEY_ERROR, "read-only"), HF_NEXT_ANSWER);
     json_t *root = body_json();
     assert_string_equal(status_at(root, 0), "error");

@@ -68,7 +68,8 @@ static void answers_upcheck_by_accept(void **state)
     rig_ask(*state, "GET /upcheck HTTP/1.1\r\nHost: h\r\n\r\n", &answer);
     assert_int_equal(answer.status, 200);
     assert_string_equal(answer.body, "OK");
-    rig_ask(*state, "GET /upcheck HTTP/1.1\r\nHost: h\r\nAccept: application/json\r\n\r\n", &answer);
+    rig_ask(*state, "GET /upcheck HTTP/1.1\r\nHost: h\r\nAccept: application/json\r\n\r\n",
+            &answer);
     assert_string_equal(answer.body, "{\"status\":\"OK\"}");
     rig_ask(*state, "GET /upcheck HTTP/1.1\r\nHost: h\r\nAccept: */*\r\n\r\n", &answer);
     assert_string_equal(answer.body, "OK");
@@ -185,9 +186,9 @@ static void takes_a_large_body_in_pieces(void **state)
     int fd = rig_connect(r, r->port);
     /* unknown members are ignored: one of them makes the body outgrow the place's own bytes */
     int n = snprintf(body, sizeof body, "{\"padding\":\"%0*d\",%s", 15000, 0, &RANDAO[1]);
-    (void)snprintf(request, sizeof request,
-                   "POST /api/v1/eth2/sign/" KEY " HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n",
-                   n);
+    (void)snprintf(
+        request, sizeof request,
+        "POST /api/v1/eth2/sign/" KEY " HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n", n);
     rig_send(fd, request);
     for (int sent = 0; sent < n; sent += 3000) {
         char piece[3001];

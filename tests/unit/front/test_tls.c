@@ -34,9 +34,15 @@ static void reads_known_clients(void **state)
 
 static void refuses_what_it_cannot_read(void **state)
 {
-    static const char *const texts[] = {"name",     "name ",          PRINT,
-                                        "name 12",  "name " HEX "00", "name " HEX " more",
-                                        "name ::::", ("name " PRINT ":00"), ("name g" HEX)};
+    static const char *const texts[] = {"name",
+                                        "name ",
+                                        PRINT,
+                                        "name 12",
+                                        "name " HEX "00",
+                                        "name " HEX " more",
+                                        "name ::::",
+                                        ("name " PRINT ":00"),
+                                        ("name g" HEX)};
     (void)state;
     for (size_t i = 0; i < HF_ARRAY_LEN(texts); i++) {
         hf_known_client *known = NULL;
