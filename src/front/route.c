@@ -112,18 +112,24 @@ static hf_next find_route(hf_exchange *x)
     return hf_front_refuse(x, HF_REASON_METHOD_NOT_ALLOWED, NULL);
 }
 
-/* None is fine (Web3Signer does not ask for one); a page can send text/plain, never this. */
-static bool is_json_type(const char *content_type)
+static bool is_type(const char *content_type, const char *type)
 {
-    static const char json[] = "application/json";
-    if (content_type == NULL) {
-        return true;
-    }
-    if (strncasecmp(content_type, json, sizeof json - 1) != 0) {
+    size_t len = strlen(type);
+    if (strncasecmp(content_type, type, len) != 0) {
         return false;
     }
-    char next = content_type[sizeof json - 1];
+    char next = content_type[len];
     return next == '\0' || next == ';' || next == ' ' || next == '\t';
+}
+
+/*
+ * Web3Signer asks for no type, so none is fine, and so is what curl and urllib say when nobody tells
+ * them better. What keeps web pages out is the Origin header, which browsers send with every POST.
+ */
+static bool is_body_type(const char *content_type)
+{
+    return content_type == NULL || is_type(content_type, "application/json") ||
+           is_type(content_type, "application/x-www-form-urlencoded");
 }
 
 hf_next hf_front_admit(hf_exchange *x, uint64_t body_len)
@@ -138,7 +144,7 @@ hf_next hf_front_admit(hf_exchange *x, uint64_t body_len)
         return hf_front_refuse(x, HF_REASON_NOT_FOUND,
                                "the key manager API is off (key_manager.enabled)");
     }
-    if ((x->route->flags & HF_ROUTE_BODY) != 0 && !is_json_type(x->request.content_type)) {
+    if ((x->route->flags & HF_ROUTE_BODY) != 0 && !is_body_type(x->request.content_type)) {
         return hf_front_refuse(x, HF_REASON_UNSUPPORTED_MEDIA_TYPE, NULL);
     }
     if (body_len != UINT64_MAX && body_len > x->context->max_body_bytes) {

@@ -76,7 +76,8 @@ static void checks_the_content_type_of_bodies(void **state)
                  {"application/jsonp", false},
                  {"text/plain", false},
                  {"", false},
-                 {"application/x-www-form-urlencoded", false}};
+                 {"application/x-www-form-urlencoded", true},
+                 {"multipart/form-data; boundary=x", false}};
     (void)state;
     for (size_t i = 0; i < HF_ARRAY_LEN(cases); i++) {
         hf_front_init(&x, &context);
