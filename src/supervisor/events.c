@@ -9,8 +9,8 @@
 /* A front that dies sooner than this counts as one that cannot start. */
 #define EARLY_DEATH_NS (2 * HF_SECOND_NS)
 #define BACKOFF_FIRST_NS (HF_SECOND_NS / 10)
-#define BACKOFF_LAST_NS (10 * HF_SECOND_NS)
-#define BACKOFF_DOUBLINGS_MAX 7
+#define BACKOFF_LAST_NS (2 * HF_SECOND_NS) /* a slot is 12 s: no duty is missed for it */
+#define BACKOFF_DOUBLINGS_MAX 5
 /* Beyond the time that a request may take: a front closes its connections and ends. */
 #define DRAIN_EXTRA_NS (2 * HF_SECOND_NS)
 #define DRAIN_WITHOUT_KEEPER_NS HF_SECOND_NS
