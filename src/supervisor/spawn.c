@@ -71,11 +71,12 @@ static bool place_descriptors(const hf_spawn_plan *plan)
 
 /*
  * Children stop when the supervisor tells them, not when a terminal or a service manager signals
- * the whole group: the fronts could not drain.
+ * the whole group: the fronts could not drain. A limit of the size of files (SIGXFSZ) is met like a
+ * full disk: as an error of the write.
  */
 static void settle_signals(void)
 {
-    static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
+    static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGXFSZ};
     sigset_t none;
     for (size_t i = 0; i < HF_ARRAY_LEN(ignored); i++) {
         (void)signal(ignored[i], SIG_IGN);
