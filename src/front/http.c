@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 /* A connection's memory: headers (at most half of it) and what a read brings of the body. */
-#define CONNECTION_BYTES 16384
+#define CONNECTION_BYTES 8192
 #define RETRY_AFTER_SECONDS "1"
 
 /* ---- a request's head ----------------------------------------------------------------------- */
