@@ -2,6 +2,8 @@
 #include "protect/sqlite_internal.h"
 
 #define DEFAULT_BUSY_TIMEOUT_MS 200
+#define STRINGIFY_(x) #x
+#define STRINGIFY(x) STRINGIFY_(x)
 
 static const char *const statement_text[HF_SQL_COUNT] = {
     [HF_SQL_BEGIN] = "BEGIN IMMEDIATE",
@@ -184,8 +186,8 @@ static hf_status open_connection(hf_sqlite *store, hf_error *err)
     st = hf_sqlite_exec(store->db,
                         "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
                         "PRAGMA mmap_size = 0; PRAGMA cache_size = -4096;"
-                        "PRAGMA wal_autocheckpoint = 1000; PRAGMA journal_size_limit = 16777216;"
-                        "PRAGMA temp_store = MEMORY;",
+                        "PRAGMA wal_autocheckpoint = " STRINGIFY(HF_SQLITE_CHECKPOINT_FRAMES) ";"
+                        "PRAGMA journal_size_limit = 16777216; PRAGMA temp_store = MEMORY;",
                         store->config.path, err);
     if (!hf_failed(st)) {
         st = hf_sqlite_migrate(store->db, store->config.path, err);
@@ -213,15 +215,19 @@ hf_status hf_sqlite_connect(hf_sqlite *store, hf_error *err)
         st = hf_fail(err, st.code, "%s: path too long", store->config.path);
         goto out;
     }
-    st = hf_sqlite_mark_files(store, err);
+    /* Begins with what an import that was cut off has left. */
+    st = hf_sqlite_exec(store->db,
+                        "BEGIN IMMEDIATE; DELETE FROM staged_blocks;"
+                        "DELETE FROM staged_attestations; DELETE FROM staged_validators;",
+                        store->config.path, err);
     if (hf_failed(st)) {
         goto out;
     }
-    /* What an import that was cut off has left. */
-    st = hf_sqlite_exec(store->db,
-                        "DELETE FROM staged_blocks; DELETE FROM staged_attestations;"
-                        "DELETE FROM staged_validators;",
-                        store->config.path, err);
+    hf_sqlite_fill_wal(store);
+    st = hf_sqlite_exec(store->db, "COMMIT", store->config.path, err);
+    if (!hf_failed(st)) {
+        st = hf_sqlite_mark_files(store, err);
+    }
     store->import_open = false;
 out:
     if (hf_failed(st)) {

@@ -15,6 +15,8 @@
 
 #define HF_STORE_ID_BYTES 16
 #define HF_SQLITE_PATH_LEN 1040 /* a configured path and its suffix */
+/* Pages in the log that start a checkpoint: about 4 MB, copied within a few milliseconds. */
+#define HF_SQLITE_CHECKPOINT_FRAMES 1000
 
 /* Statements of the signing path and others that run often; sqlite_db.c has their text. */
 typedef enum hf_sql {
@@ -113,6 +115,8 @@ hf_status hf_sqlite_migrate(sqlite3 *db, const char *path, hf_error *err) HF_MUS
 hf_status hf_sqlite_mark_files(hf_sqlite *store, hf_error *err) HF_MUST_CHECK;
 /* UNAVAILABLE unless the files at the paths are those behind the connection, and no shorter. */
 hf_status hf_sqlite_check_files(hf_sqlite *store, bool after_commit, hf_error *err) HF_MUST_CHECK;
+/* Gives the log its full length, if the disk has the room. With the write lock held. */
+void hf_sqlite_fill_wal(hf_sqlite *store);
 /* CORRUPT when the database was replaced under a write-ahead log that belongs to the old one. */
 hf_status hf_sqlite_check_pair(const hf_sqlite *store, hf_error *err) HF_MUST_CHECK;
 
