@@ -8,6 +8,10 @@
 /* Pairs of digits with colons between them. */
 #define FINGERPRINT_TEXT_BYTES (3 * HF_FINGERPRINT_BYTES)
 
+#define NAME_BYTES 256
+/* Between two lines about refused clients. */
+#define LOG_PAUSE_NS UINT64_C(1000000000)
+
 /* GnuTLS calls the verification without a context of ours. */
 static const hf_tls *verifier;
 
@@ -218,43 +222,73 @@ bool hf_tls_wants_clients(const hf_tls *tls)
     return tls->client_ca != NULL || tls->has_known_file;
 }
 
-static bool is_known_certificate(gnutls_session_t session)
-{
-    unsigned count = 0;
-    const gnutls_datum_t *chain = gnutls_certificate_get_peers(session, &count);
-    gnutls_x509_crt_t cert = NULL;
-    bool is_known = false;
-    char name[256];
-    size_t name_len = sizeof name;
+typedef struct client {
+    char name[NAME_BYTES]; /* the common name */
     uint8_t fingerprint[HF_FINGERPRINT_BYTES];
-    size_t print_len = sizeof fingerprint;
-    if (chain == NULL || count == 0 || gnutls_x509_crt_init(&cert) != GNUTLS_E_SUCCESS) {
+    bool is_current; /* neither expired nor not yet valid */
+} client;
+
+static bool read_certificate(gnutls_x509_crt_t cert, const gnutls_datum_t *der, client *out)
+{
+    size_t name_len = sizeof out->name;
+    size_t print_len = sizeof out->fingerprint;
+    if (gnutls_x509_crt_import(cert, der, GNUTLS_X509_FMT_DER) < 0 ||
+        gnutls_x509_crt_get_dn_by_oid(cert, GNUTLS_OID_X520_COMMON_NAME, 0, 0, out->name,
+                                      &name_len) < 0 ||
+        gnutls_x509_crt_get_fingerprint(cert, GNUTLS_DIG_SHA256, out->fingerprint, &print_len) <
+            0) {
         return false;
     }
-    if (gnutls_x509_crt_import(cert, &chain[0], GNUTLS_X509_FMT_DER) == GNUTLS_E_SUCCESS &&
-        gnutls_x509_crt_get_dn_by_oid(cert, GNUTLS_OID_X520_COMMON_NAME, 0, 0, name, &name_len) ==
-            GNUTLS_E_SUCCESS &&
-        gnutls_x509_crt_get_fingerprint(cert, GNUTLS_DIG_SHA256, fingerprint, &print_len) ==
-            GNUTLS_E_SUCCESS) {
-        time_t now = time(NULL);
-        is_known = hf_tls_is_known(verifier, name, fingerprint) &&
-                   gnutls_x509_crt_get_expiration_time(cert) >= now &&
-                   gnutls_x509_crt_get_activation_time(cert) <= now;
+    time_t now = time(NULL);
+    out->is_current = gnutls_x509_crt_get_activation_time(cert) <= now &&
+                      gnutls_x509_crt_get_expiration_time(cert) >= now;
+    return true;
+}
+
+static bool read_client(gnutls_session_t session, client *out)
+{
+    unsigned count = 0;
+    gnutls_x509_crt_t cert = NULL;
+    const gnutls_datum_t *chain = gnutls_certificate_get_peers(session, &count);
+    if (chain == NULL || count == 0 || gnutls_x509_crt_init(&cert) < 0) {
+        return false;
     }
+    bool is_read = read_certificate(cert, &chain[0], out);
     gnutls_x509_crt_deinit(cert);
-    return is_known;
+    return is_read;
+}
+
+/* With what an operator needs to let the client in, or to know that it should not be. */
+static void log_stranger(const client *who)
+{
+    static uint64_t last_ns;
+    uint64_t now = hf_time_mono_ns();
+    char print[2 * HF_FINGERPRINT_BYTES + 1];
+    if (last_ns != 0 && now - last_ns < LOG_PAUSE_NS) {
+        return; /* a stranger cannot fill the disk */
+    }
+    last_ns = now;
+    hf_hex_encode(who->fingerprint, sizeof who->fingerprint, print);
+    hf_log(HF_LOG_UNUSUAL, "tls_client_refused", "common name %s, SHA-256 fingerprint %s%s",
+           who->name, print, who->is_current ? "" : ", expired or not yet valid");
 }
 
 /* Called in the handshake; anything but 0 ends it. */
 static int verify_client(gnutls_session_t session)
 {
     unsigned faults = 0;
-    if (verifier->has_known_file && is_known_certificate(session)) {
+    client who = {0};
+    bool is_read = read_client(session, &who);
+    if (is_read && verifier->has_known_file && who.is_current &&
+        hf_tls_is_known(verifier, who.name, who.fingerprint)) {
         return 0;
     }
-    if (verifier->client_ca != NULL &&
-        gnutls_certificate_verify_peers2(session, &faults) == GNUTLS_E_SUCCESS && faults == 0) {
+    if (verifier->client_ca != NULL && gnutls_certificate_verify_peers2(session, &faults) >= 0 &&
+        faults == 0) {
         return 0;
+    }
+    if (is_read) {
+        log_stranger(&who);
     }
     return GNUTLS_E_CERTIFICATE_ERROR;
 }

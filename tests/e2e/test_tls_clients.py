@@ -152,6 +152,8 @@ def test_clients_known_by_their_fingerprint(signers, certs, tmp_path):
     assert ask(signer, context(certs, certs["known"])) == (200, b"OK")
     refused(signer, context(certs))
     refused(signer, context(certs, certs["stranger"]))  # its name is not the one on the list
+    print_of = fingerprint(certs["stranger"][0]).replace(":", "").lower()
+    signer.wait_logged("tls_client_refused", f"common name stranger, SHA-256 fingerprint {print_of}")
     refused(signer, context(certs, certs["friend"]))
 
 
