@@ -76,7 +76,8 @@ hf_status hf_admin_reason(uint32_t reason, const char *detail, hf_error *err)
     if (info->http_status < 500) {
         code = info->http_status == 409 ? HF_CONFLICT : HF_DENIED;
     }
-    return hf_fail(err, code, "the signer answers: %s", detail[0] != '\0' ? detail : info->sentence);
+    return hf_fail(err, code, "the signer answers: %s",
+                   detail[0] != '\0' ? detail : info->sentence);
 }
 
 /* The next frame that answers this request; what an earlier one left unread is passed over. */

@@ -19,8 +19,9 @@ void hf_admin_close(hf_admin *admin); /* NULL is fine */
 
 /*
  * Sends a frame of the type (its header is filled in here) and waits for the answer. A RESULT that
- * is not OK becomes an error with the reason's sentence and the keeper's detail. Otherwise the answer
- * must be of type expected, which may be RESULT; it is copied to ret_answer when that is not NULL.
+ * is not OK becomes an error with the reason's sentence and the keeper's detail. Otherwise the
+ * answer must be of type expected, which may be RESULT; it is copied to ret_answer when that is not
+ * NULL.
  */
 hf_status hf_admin_call(hf_admin *admin, void *frame, hf_msg_type type, hf_msg_type expected,
                         void *ret_answer, hf_error *err) HF_MUST_CHECK;

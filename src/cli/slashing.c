@@ -56,7 +56,8 @@ static hf_status drop_page(void *context, const hf_message *messages, size_t n, 
     return hf_ok();
 }
 
-/* A new store is bound to its network for good: none is made for a document that is then refused. */
+/* A new store is bound to its network for good: none is made for a document that is then refused.
+ */
 static hf_status open_for_import(const hf_config_flags *flags, hf_bytes json, hf_target *ret_target,
                                  hf_error *err)
 {
@@ -228,8 +229,9 @@ static int slashing_export(int argc, char **argv)
         .name = "slashing export",
         .arguments = "",
         .summary = "Writes the history as EIP-3076 (version 5), to standard output or a file.",
-        .details = "Before another signer takes over the keys, stop this one: what it signs after the "
-                   "export\nis not in it.\n" RUNNING_NOTE,
+        .details =
+            "Before another signer takes over the keys, stop this one: what it signs after the "
+            "export\nis not in it.\n" RUNNING_NOTE,
         .options = options,
         .option_count = HF_ARRAY_LEN(options)};
     int first = 0;
@@ -283,8 +285,8 @@ static int slashing_prune(int argc, char **argv)
         .name = "slashing prune",
         .arguments = "",
         .summary = "Removes old records; what they forbade stays forbidden.",
-        .details = "A running signer prunes by itself, in small steps between signatures.\n"
-                   RUNNING_NOTE,
+        .details =
+            "A running signer prunes by itself, in small steps between signatures.\n" RUNNING_NOTE,
         .options = options,
         .option_count = HF_ARRAY_LEN(options)};
     int first = 0;
@@ -333,8 +335,7 @@ static void print_mark(const char *name, const hf_watermark *mark, bool has_sour
         (void)printf("slot %" PRIu64 "%s", mark->slot, mark->has_epochs ? ", " : "");
     }
     if (mark->has_epochs && has_source) {
-        (void)printf("source epoch %" PRIu64 ", target epoch %" PRIu64, mark->source,
-                     mark->target);
+        (void)printf("source epoch %" PRIu64 ", target epoch %" PRIu64, mark->source, mark->target);
     } else if (mark->has_epochs) {
         (void)printf("epoch %" PRIu64, mark->target);
     }
@@ -486,7 +487,9 @@ static int slashing_repair(int argc, char **argv)
     const hf_cli_option options[] = {
         HF_CLI_STORE_OPTIONS(wanted.flags),
         HF_CLI_ROOT_OPTION(wanted.flags),
-        {.name = "epoch", .argument = "N", .help = "source and target epoch",
+        {.name = "epoch",
+         .argument = "N",
+         .help = "source and target epoch",
          .text = &wanted.epoch},
         {.name = "slot", .argument = "N", .help = "block slot", .text = &wanted.slot},
         {.name = "set-high-watermark",

@@ -255,8 +255,8 @@ static hf_status read_pages(hf_target *target, uint64_t export_id, hf_export_vis
     hf_msg_export_page page = {0};
     while (!page.done) {
         hf_msg_export_read ask = {.export_id = export_id};
-        hf_status st = hf_admin_call(target->admin, &ask, HF_MSG_EXPORT_READ, HF_MSG_EXPORT_PAGE,
-                                     &page, err);
+        hf_status st =
+            hf_admin_call(target->admin, &ask, HF_MSG_EXPORT_READ, HF_MSG_EXPORT_PAGE, &page, err);
         if (!hf_failed(st)) {
             st = hf_admin_reason(page.reason, "", err);
         }

@@ -123,8 +123,9 @@ static bool is_type(const char *content_type, const char *type)
 }
 
 /*
- * Web3Signer asks for no type, so none is fine, and so is what curl and urllib say when nobody tells
- * them better. What keeps web pages out is the Origin header, which browsers send with every POST.
+ * Web3Signer asks for no type, so none is fine, and so is what curl and urllib say when nobody
+ * tells them better. What keeps web pages out is the Origin header, which browsers send with every
+ * POST.
  */
 static bool is_body_type(const char *content_type)
 {

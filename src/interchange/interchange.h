@@ -30,8 +30,7 @@ hf_status hf_interchange_parse(hf_bytes json, const uint8_t genesis_validators_r
 typedef struct hf_interchange_writer hf_interchange_writer;
 
 hf_status hf_interchange_writer_new(const uint8_t genesis_validators_root[HF_ROOT_BYTES],
-                                    hf_buf *out,
-                                    hf_interchange_writer **ret_writer) HF_MUST_CHECK;
+                                    hf_buf *out, hf_interchange_writer **ret_writer) HF_MUST_CHECK;
 hf_status hf_interchange_writer_add(hf_interchange_writer *writer,
                                     const hf_message *message) HF_MUST_CHECK;
 hf_status hf_interchange_writer_finish(hf_interchange_writer *writer) HF_MUST_CHECK;

@@ -48,11 +48,11 @@ static hf_status take_hex(parser *p, const place *at, json_t *object, const char
     if (value == NULL) {
         return fail_at(p, at, member, "missing");
     }
-    if (!json_is_string(value) || hf_failed(hf_hex_decode(json_string_value(value),
-                                                          json_string_length(value), ret_bytes,
-                                                          len))) {
-        return fail_at(p, at, member, len == HF_ROOT_BYTES ? "not 32 bytes in hex"
-                                                           : "not 48 bytes in hex");
+    if (!json_is_string(value) ||
+        hf_failed(
+            hf_hex_decode(json_string_value(value), json_string_length(value), ret_bytes, len))) {
+        return fail_at(p, at, member,
+                       len == HF_ROOT_BYTES ? "not 32 bytes in hex" : "not 48 bytes in hex");
     }
     return hf_ok();
 }
@@ -159,8 +159,7 @@ static hf_status take_data(parser *p, json_t *data)
         if (!json_is_object(entry)) {
             return fail_at(p, &at, "", "not an object");
         }
-        hf_status st =
-            take_hex(p, &at, entry, "pubkey", first.pubkey, HF_BLS_PUBKEY_BYTES);
+        hf_status st = take_hex(p, &at, entry, "pubkey", first.pubkey, HF_BLS_PUBKEY_BYTES);
         if (!hf_failed(st)) {
             st = take_list(p, index, entry, "signed_blocks", &first);
         }
@@ -241,8 +240,8 @@ hf_status hf_interchange_parse(hf_bytes json, const uint8_t genesis_validators_r
     }
     *p = (parser){.sink = sink, .context = context, .err = err};
     hf_status st;
-    json_t *document = json_loadb((const char *)json.ptr, json.len, JSON_REJECT_DUPLICATES,
-                                  &problem);
+    json_t *document =
+        json_loadb((const char *)json.ptr, json.len, JSON_REJECT_DUPLICATES, &problem);
     if (document == NULL) {
         hf_str_sanitize(text, sizeof text, problem.text);
         st = json_error_code(&problem) == json_error_out_of_memory

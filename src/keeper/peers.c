@@ -87,6 +87,7 @@ static hf_request *cut_outbox(hf_keeper *keeper, hf_peer *peer, size_t n)
     (void)atomic_fetch_sub(&keeper->unsent, (uint32_t)n);
     peer->outbox_count -= (uint32_t)n;
     while (n-- > 0) {
+        HF_ASSERT(*end != NULL); /* n is at most outbox_count */
         end = &(*end)->next;
     }
     peer->outbox_head = *end;

@@ -244,6 +244,7 @@ int hf_keeper_run(void)
         st = start(keeper, &err);
     }
     if (hf_failed(st)) {
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): threads may run; the process ends */
         hf_log(HF_LOG_BROKEN, "start_refused", "%s", err.msg);
         return st.code == HF_USAGE ? 2 : 1;
     }

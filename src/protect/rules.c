@@ -91,8 +91,7 @@ static hf_status decide_new_target(const hf_message *message, const hf_history *
     }
     if (target > bounds->max_target) {
         /* The record with the highest source has a lower target. */
-        *ret_verdict =
-            source < bounds->max_source ? HF_VERDICT_SURROUNDING_VOTE : HF_VERDICT_ALLOW;
+        *ret_verdict = source < bounds->max_source ? HF_VERDICT_SURROUNDING_VOTE : HF_VERDICT_ALLOW;
         return hf_ok();
     }
     return decide_surround(message, history, HF_VERDICT_ALLOW, ret_verdict, err);

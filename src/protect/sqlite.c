@@ -20,8 +20,8 @@ static hf_status sqlite_health(hf_store *self, hf_error *err)
     if (hf_failed(st)) {
         return st;
     }
-    st = hf_sqlite_exec(store->db, "UPDATE meta SET high_slot = high_slot",
-                        "slashing protection", err);
+    st = hf_sqlite_exec(store->db, "UPDATE meta SET high_slot = high_slot", "slashing protection",
+                        err);
     if (!hf_failed(st)) {
         int rc = sqlite3_db_cacheflush(store->db);
         if (rc != SQLITE_OK) {

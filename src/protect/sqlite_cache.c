@@ -18,9 +18,8 @@ static uint32_t *find_slot(const hf_validator_cache *cache, const uint8_t *pubke
 {
     uint32_t mask = cache->slot_count - 1;
     uint32_t i = (uint32_t)mix(cache->seed, pubkey) & mask;
-    while (cache->slots[i] != 0 &&
-           !hf_bytes_equal(cache->entries[cache->slots[i] - 1].pubkey, pubkey,
-                           HF_BLS_PUBKEY_BYTES)) {
+    while (cache->slots[i] != 0 && !hf_bytes_equal(cache->entries[cache->slots[i] - 1].pubkey,
+                                                   pubkey, HF_BLS_PUBKEY_BYTES)) {
         i = (i + 1) & mask;
     }
     return &cache->slots[i];

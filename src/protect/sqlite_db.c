@@ -28,14 +28,12 @@ static const char *const statement_text[HF_SQL_COUNT] = {
     [HF_SQL_TARGET_AFTER] = "SELECT min(target_epoch) FROM attestations WHERE target_epoch > ?1",
     [HF_SQL_SOURCES_AT] = "SELECT min(source_epoch), max(source_epoch) FROM attestations"
                           " WHERE validator_id = ?1 AND target_epoch = ?2",
-    [HF_SQL_PRUNE_VALIDATOR] =
-        "SELECT id, pubkey,"
-        " (SELECT min(slot) FROM blocks WHERE validator_id = id),"
-        " (SELECT max(slot) FROM blocks WHERE validator_id = id)"
-        " FROM validators WHERE id > ?1 ORDER BY id LIMIT 1",
-    [HF_SQL_PRUNE_BLOCKS_END] =
-        "SELECT max(slot), count(*) FROM (SELECT slot FROM blocks"
-        " WHERE validator_id = ?1 AND slot < ?2 ORDER BY slot LIMIT ?3)",
+    [HF_SQL_PRUNE_VALIDATOR] = "SELECT id, pubkey,"
+                               " (SELECT min(slot) FROM blocks WHERE validator_id = id),"
+                               " (SELECT max(slot) FROM blocks WHERE validator_id = id)"
+                               " FROM validators WHERE id > ?1 ORDER BY id LIMIT 1",
+    [HF_SQL_PRUNE_BLOCKS_END] = "SELECT max(slot), count(*) FROM (SELECT slot FROM blocks"
+                                " WHERE validator_id = ?1 AND slot < ?2 ORDER BY slot LIMIT ?3)",
     [HF_SQL_PRUNE_BLOCKS] = "DELETE FROM blocks WHERE validator_id = ?1 AND slot <= ?2",
     [HF_SQL_PRUNE_VOTES] =
         "SELECT target_epoch, validator_id, max(source_epoch),"
@@ -152,8 +150,9 @@ static hf_status read_meta(hf_sqlite *store, hf_error *err)
         goto out;
     }
     if (store->has_store_id && !hf_bytes_equal(id, store->store_id, HF_STORE_ID_BYTES)) {
-        st = hf_fail(err, HF_CORRUPT, "%s: another database was put in its place: restart to use it",
-                     store->config.path);
+        st =
+            hf_fail(err, HF_CORRUPT, "%s: another database was put in its place: restart to use it",
+                    store->config.path);
         goto out;
     }
     memcpy(store->store_id, id, HF_STORE_ID_BYTES);
@@ -186,8 +185,10 @@ static hf_status open_connection(hf_sqlite *store, hf_error *err)
     st = hf_sqlite_exec(store->db,
                         "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
                         "PRAGMA mmap_size = 0; PRAGMA cache_size = -4096;"
-                        "PRAGMA wal_autocheckpoint = " STRINGIFY(HF_SQLITE_CHECKPOINT_FRAMES) ";"
-                        "PRAGMA journal_size_limit = 16777216; PRAGMA temp_store = MEMORY;",
+                        "PRAGMA wal_autocheckpoint = " STRINGIFY(
+                            HF_SQLITE_CHECKPOINT_FRAMES) ";"
+                                                         "PRAGMA journal_size_limit = 16777216; "
+                                                         "PRAGMA temp_store = MEMORY;",
                         store->config.path, err);
     if (!hf_failed(st)) {
         st = hf_sqlite_migrate(store->db, store->config.path, err);

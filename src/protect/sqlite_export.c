@@ -266,9 +266,8 @@ static hf_status check_root(exporter *out, const hf_sqlite_config *config, hf_er
     hf_status st = step(out, statement, &found, err);
     if (!hf_failed(st) && (!found || sqlite3_column_bytes(statement, 0) != HF_ROOT_BYTES)) {
         st = hf_fail(err, HF_CORRUPT, "%s: the description is missing", config->path);
-    } else if (!hf_failed(st) &&
-               !hf_bytes_equal(sqlite3_column_blob(statement, 0), config->genesis_validators_root,
-                               HF_ROOT_BYTES)) {
+    } else if (!hf_failed(st) && !hf_bytes_equal(sqlite3_column_blob(statement, 0),
+                                                 config->genesis_validators_root, HF_ROOT_BYTES)) {
         st = hf_fail(err, HF_CONFLICT, "%s belongs to another network (genesis validators root)",
                      config->path);
     }

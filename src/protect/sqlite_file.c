@@ -168,11 +168,14 @@ static hf_status fill_new(const char *path, const hf_sqlite_config *config, hf_e
         st = hf_sqlite_fail(db, rc, "creating the database", err);
         goto out;
     }
-    st = hf_sqlite_exec(db,
-                        "PRAGMA page_size = " STRINGIFY(PAGE_BYTES) ";"
-                        "PRAGMA application_id = " STRINGIFY(APPLICATION_ID) ";"
-                        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;",
-                        "creating the database", err);
+    st = hf_sqlite_exec(
+        db,
+        "PRAGMA page_size = " STRINGIFY(
+            PAGE_BYTES) ";"
+                        "PRAGMA application_id = " STRINGIFY(
+                            APPLICATION_ID) ";"
+                                            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;",
+        "creating the database", err);
     if (!hf_failed(st)) {
         st = hf_sqlite_migrate(db, path, err);
     }

@@ -2,9 +2,9 @@
  * What an import has staged joins the history.
  *
  * Every staged vote is compared with what was known: with the bounds of its validator first, which
- * settles all that is newer, and by a look-up otherwise. A record that is new but lies under a floor
- * comes in without root: what was signed and pruned there is not known any more, so it must not be
- * signed only because somebody says that it was.
+ * settles all that is newer, and by a look-up otherwise. A record that is new but lies under a
+ * floor comes in without root: what was signed and pruned there is not known any more, so it must
+ * not be signed only because somebody says that it was.
  */
 #include "protect/sqlite_internal.h"
 
@@ -58,7 +58,7 @@ static const char *const merge_steps[] = {
 };
 
 #define REPORT_SQL                                                                                 \
-    "SELECT (SELECT count(*) FROM staged_validators), (SELECT count(*) FROM staged_blocks),"      \
+    "SELECT (SELECT count(*) FROM staged_validators), (SELECT count(*) FROM staged_blocks),"       \
     " (SELECT count(*) FROM staged_attestations),"                                                 \
     " (SELECT count(*) FROM staged_blocks WHERE conflict = 1)"                                     \
     " + (SELECT count(*) FROM staged_attestations WHERE conflict = 1)"
@@ -72,10 +72,10 @@ static const char *const merge_steps[] = {
 /* What the import says of one validator, up to the vote that is compared. */
 typedef struct staged_state {
     uint8_t pubkey[HF_BLS_PUBKEY_BYTES];
-    int64_t target;      /* of the last vote */
-    int64_t below;       /* highest source of the votes with a lower target */
-    int64_t source;      /* highest source of all */
-    bool irregular;      /* some vote surrounds another */
+    int64_t target; /* of the last vote */
+    int64_t below;  /* highest source of the votes with a lower target */
+    int64_t source; /* highest source of all */
+    bool irregular; /* some vote surrounds another */
 } staged_state;
 
 typedef struct comparison {

@@ -1,7 +1,6 @@
 /* The slashing rules once more, as directly as EIP-3076 says them. */
 #include "reference.h"
 
-
 void ref_init(ref_store *ref)
 {
     *ref = (ref_store){.high_slot = -1, .high_target = -1};

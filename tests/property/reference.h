@@ -8,7 +8,7 @@
 #include "protect/protect.h"
 
 #define REF_VALIDATORS 4
-#define REF_NUMBERS 24 /* slots and epochs are below this */
+#define REF_NUMBERS 24  /* slots and epochs are below this */
 #define REF_UNKNOWN 255 /* a record without root */
 
 typedef struct ref_validator {
@@ -26,7 +26,8 @@ typedef struct ref_store {
 } ref_store;
 
 void ref_init(ref_store *ref);
-/* Decides and records; message->pubkey is all bytes validator + 1, its root has one byte that counts. */
+/* Decides and records; message->pubkey is all bytes validator + 1, its root has one byte that
+ * counts. */
 hf_verdict ref_decide(ref_store *ref, const hf_message *message);
 void ref_import(ref_store *ref, const hf_message *messages, size_t n);
 void ref_prune(ref_store *ref, int keep_epochs, int slots_per_epoch);

@@ -46,8 +46,9 @@ static hf_message random_message(world *w, bool may_lack_root)
     uint32_t root = 1 + below(w, ROOTS);
     /* Mostly in order, as in life; sometimes anywhere. */
     uint32_t target = below(w, REF_NUMBERS);
-    uint32_t source = below(w, 4) == 0 ? below(w, REF_NUMBERS)
-                                       : target - (target > 0 ? below(w, target < 3 ? target : 3) : 0);
+    uint32_t source = below(w, 4) == 0
+                          ? below(w, REF_NUMBERS)
+                          : target - (target > 0 ? below(w, target < 3 ? target : 3) : 0);
     if (may_lack_root && below(w, 4) == 0) {
         root = NO_ROOT;
     }
@@ -177,8 +178,7 @@ static void decide_random(world *w)
     for (size_t i = 0; i < n; i++) {
         messages[i] = random_message(w, false);
     }
-    hf_status st =
-        w->test.store->ops->decide(w->test.store, messages, n, verdicts, &w->test.err);
+    hf_status st = w->test.store->ops->decide(w->test.store, messages, n, verdicts, &w->test.err);
     assert_code(st, HF_OK);
     for (size_t i = 0; i < n; i++) {
         assert_string_equal(hf_verdict_name(verdicts[i]),
@@ -221,8 +221,8 @@ static void prune_random(world *w)
     hf_prune_report report = {.more = true};
     uint32_t keep = 1 + below(w, REF_NUMBERS / 2);
     while (report.more) {
-        hf_status st = w->test.store->ops->prune(w->test.store, keep, SLOTS_PER_EPOCH, &report,
-                                                 &w->test.err);
+        hf_status st =
+            w->test.store->ops->prune(w->test.store, keep, SLOTS_PER_EPOCH, &report, &w->test.err);
         assert_code(st, HF_OK);
     }
     ref_prune(&w->ref, (int)keep, SLOTS_PER_EPOCH);
@@ -330,7 +330,8 @@ static size_t replay(world *w, const kill_batch *batches, int report_fd)
     return told;
 }
 
-/* kill -9 while batches are decided: what was told is there; the next batch wholly or not at all. */
+/* kill -9 while batches are decided: what was told is there; the next batch wholly or not at all.
+ */
 static void kill_at_random(world *w)
 {
     static kill_batch batches[KILL_BATCHES];

@@ -12,8 +12,8 @@
     "{" META ",\"data\":[{\"pubkey\":\"" KEY "\",\"signed_blocks\":[" blocks                       \
     "],\"signed_attestations\":[" votes "]}]}"
 
-static const uint8_t expected_root[HF_ROOT_BYTES] = {7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7,
-                                                     7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7};
+static const uint8_t expected_root[HF_ROOT_BYTES] = {
+    7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7};
 
 static hf_status gather(void *context, const hf_message *messages, size_t n, hf_error *err)
 {
@@ -223,9 +223,9 @@ static void test_writer_bounded(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_good),       cmocka_unit_test(test_bad),
-        cmocka_unit_test(test_cut_short),  cmocka_unit_test(test_sink_fails),
-        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_good),           cmocka_unit_test(test_bad),
+        cmocka_unit_test(test_cut_short),      cmocka_unit_test(test_sink_fails),
+        cmocka_unit_test(test_round_trip),     cmocka_unit_test(test_empty),
         cmocka_unit_test(test_writer_bounded),
     };
     return cmocka_run_group_tests_name("interchange", tests, NULL, NULL);

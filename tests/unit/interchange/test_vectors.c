@@ -42,9 +42,9 @@ static bool import_interchange(test_store *test, json_t *interchange)
     char *text = json_dumps(interchange, JSON_COMPACT);
     assert_non_null(text);
     assert_code(test->store->ops->import_begin(test->store, &test->err), HF_OK);
-    hf_status st = hf_interchange_parse(hf_bytes_from(text, strlen(text)),
-                                        test->config.genesis_validators_root, stage, &context,
-                                        &test->err);
+    hf_status st =
+        hf_interchange_parse(hf_bytes_from(text, strlen(text)),
+                             test->config.genesis_validators_root, stage, &context, &test->err);
     free(text);
     if (hf_failed(st)) {
         test->store->ops->import_abort(test->store);
@@ -74,8 +74,7 @@ static hf_message message_of(json_t *object, bool is_block)
     assert_code(hf_hex_decode(pubkey, strlen(pubkey), message.pubkey, sizeof message.pubkey),
                 HF_OK);
     if (root != NULL) {
-        assert_code(hf_hex_decode(root, strlen(root), message.signing_root, HF_ROOT_BYTES),
-                    HF_OK);
+        assert_code(hf_hex_decode(root, strlen(root), message.signing_root, HF_ROOT_BYTES), HF_OK);
     } else {
         memset(message.signing_root, 0xEE, HF_ROOT_BYTES);
         hf_le64_put(message.signing_root, unique++);
@@ -148,8 +147,8 @@ static void test_all_files(void **state)
     assert_non_null(folder);
     for (struct dirent *entry = readdir(folder); entry != NULL; entry = readdir(folder)) {
         if (hf_str_has_suffix(entry->d_name, ".json")) {
-            assert_code(hf_str_format(path, sizeof path, "%s/interchange-tests/%s",
-                                      HF_TEST_VECTORS, entry->d_name),
+            assert_code(hf_str_format(path, sizeof path, "%s/interchange-tests/%s", HF_TEST_VECTORS,
+                                      entry->d_name),
                         HF_OK);
             run_file(path, &count);
         }

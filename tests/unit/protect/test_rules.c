@@ -164,17 +164,16 @@ static void test_raised_floors(void **state)
 static void test_one_batch(void **state)
 {
     test_store *test = *state;
-    hf_message messages[] = {VOTE(1, 2, 1),  VOTE(1, 2, 1),  VOTE(1, 2, 2),
-                             VOTE(0, 3, 1),  VOTE(2, 3, 1),  BLOCK(5, 1),
-                             BLOCK(5, 2),    BLOCK(6, 1),    test_vote(2, 1, 2, 9)};
-    const hf_verdict expected[] = {HF_VERDICT_ALLOW,        HF_VERDICT_REPEAT,
-                                   HF_VERDICT_DOUBLE_VOTE,  HF_VERDICT_BELOW_WATERMARK,
-                                   HF_VERDICT_ALLOW,        HF_VERDICT_ALLOW,
-                                   HF_VERDICT_DOUBLE_BLOCK, HF_VERDICT_ALLOW,
-                                   HF_VERDICT_ALLOW};
+    hf_message messages[] = {VOTE(1, 2, 1), VOTE(1, 2, 1), VOTE(1, 2, 2),
+                             VOTE(0, 3, 1), VOTE(2, 3, 1), BLOCK(5, 1),
+                             BLOCK(5, 2),   BLOCK(6, 1),   test_vote(2, 1, 2, 9)};
+    const hf_verdict expected[] = {
+        HF_VERDICT_ALLOW,           HF_VERDICT_REPEAT, HF_VERDICT_DOUBLE_VOTE,
+        HF_VERDICT_BELOW_WATERMARK, HF_VERDICT_ALLOW,  HF_VERDICT_ALLOW,
+        HF_VERDICT_DOUBLE_BLOCK,    HF_VERDICT_ALLOW,  HF_VERDICT_ALLOW};
     hf_verdict verdicts[HF_ARRAY_LEN(messages)];
-    hf_status st = test->store->ops->decide(test->store, messages, HF_ARRAY_LEN(messages),
-                                            verdicts, &test->err);
+    hf_status st = test->store->ops->decide(test->store, messages, HF_ARRAY_LEN(messages), verdicts,
+                                            &test->err);
     assert_code(st, HF_OK);
     for (size_t i = 0; i < HF_ARRAY_LEN(messages); i++) {
         assert_int_equal(verdicts[i], expected[i]);
@@ -185,9 +184,12 @@ static void test_one_batch(void **state)
 static void test_bad_input(void **state)
 {
     test_store *test = *state;
-    hf_message bad[] = {BLOCK(HF_PROTECT_MAX_NUMBER + 1, 1), VOTE(1, UINT64_MAX, 1),
+    hf_message bad[] = {BLOCK(HF_PROTECT_MAX_NUMBER + 1, 1),
+                        VOTE(1, UINT64_MAX, 1),
                         VOTE(HF_PROTECT_MAX_NUMBER + 1, HF_PROTECT_MAX_NUMBER + 2, 1),
-                        BLOCK(5, NO_ROOT), BLOCK(5, 1), BLOCK(5, 1)};
+                        BLOCK(5, NO_ROOT),
+                        BLOCK(5, 1),
+                        BLOCK(5, 1)};
     bad[4].kind = 2;
     bad[5].has_root = 2;
     for (size_t i = 0; i < HF_ARRAY_LEN(bad); i++) {
@@ -214,9 +216,9 @@ static void test_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_STORE(test_blocks),        WITH_STORE(test_votes),     WITH_STORE(test_genesis),
-        WITH_STORE(test_high_watermark), WITH_STORE(test_raised_floors),
-        WITH_STORE(test_one_batch),     WITH_STORE(test_bad_input), cmocka_unit_test(test_names),
+        WITH_STORE(test_blocks),         WITH_STORE(test_votes),         WITH_STORE(test_genesis),
+        WITH_STORE(test_high_watermark), WITH_STORE(test_raised_floors), WITH_STORE(test_one_batch),
+        WITH_STORE(test_bad_input),      cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests_name("rules", tests, NULL, NULL);
 }

@@ -147,19 +147,19 @@ static void test_import_report(void **state)
 {
     test_store *test = *state;
     const hf_message first[] = {
-        test_block(1, 10, 1),   test_block(1, 10, 1),   test_block(1, 11, NO_ROOT),
-        test_vote(1, 1, 2, 1),  test_vote(1, 2, 3, 1),  test_vote(2, 5, 6, NO_ROOT),
+        test_block(1, 10, 1),  test_block(1, 10, 1),  test_block(1, 11, NO_ROOT),
+        test_vote(1, 1, 2, 1), test_vote(1, 2, 3, 1), test_vote(2, 5, 6, NO_ROOT),
     };
     const hf_message second[] = {
-        test_block(1, 10, 2),      /* another root */
-        test_block(1, 11, 1),      /* known without root: nothing new */
-        test_block(2, 12, 1),      /* new */
-        test_vote(1, 1, 2, 1),     /* the same */
-        test_vote(1, 2, 3, 9),     /* another root */
-        test_vote(1, 1, 3, 1),     /* another source for the target */
-        test_vote(1, 0, 4, 1),     /* surrounds */
-        test_vote(2, 6, 6, 1),     /* another source */
-        test_vote(2, 6, 7, 1),     /* new */
+        test_block(1, 10, 2),  /* another root */
+        test_block(1, 11, 1),  /* known without root: nothing new */
+        test_block(2, 12, 1),  /* new */
+        test_vote(1, 1, 2, 1), /* the same */
+        test_vote(1, 2, 3, 9), /* another root */
+        test_vote(1, 1, 3, 1), /* another source for the target */
+        test_vote(1, 0, 4, 1), /* surrounds */
+        test_vote(2, 6, 6, 1), /* another source */
+        test_vote(2, 6, 7, 1), /* new */
     };
     test_store_open(test);
     hf_import_report report = test_import(test, first, HF_ARRAY_LEN(first));
@@ -371,9 +371,9 @@ static void test_export_selection(void **state)
     for (uint8_t v = 1; v <= 3; v++) {
         assert_int_equal(test_decide_block(test, v, v, 1), HF_VERDICT_ALLOW);
     }
-    hf_status st = hf_store_export_sqlite(
-        &test->config, (const uint8_t(*)[HF_BLS_PUBKEY_BYTES])only, 3, test_records_add, &records,
-        &test->err);
+    hf_status st =
+        hf_store_export_sqlite(&test->config, (const uint8_t(*)[HF_BLS_PUBKEY_BYTES])only, 3,
+                               test_records_add, &records, &test->err);
     assert_code(st, HF_OK);
     assert_int_equal(records.count, 2);
     assert_int_equal(records.messages[0].slot, 3);
@@ -397,8 +397,7 @@ static void test_export_receiver_gives_up(void **state)
     test_store *test = *state;
     test_store_open(test);
     assert_int_equal(test_decide_block(test, 1, 1, 1), HF_VERDICT_ALLOW);
-    hf_status st =
-        hf_store_export_sqlite(&test->config, NULL, 0, give_up, NULL, &test->err);
+    hf_status st = hf_store_export_sqlite(&test->config, NULL, 0, give_up, NULL, &test->err);
     assert_code(st, HF_LIMIT);
     assert_int_equal(test_decide_block(test, 1, 2, 1), HF_VERDICT_ALLOW);
 }
