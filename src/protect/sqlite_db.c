@@ -56,6 +56,9 @@ static const char *const statement_text[HF_SQL_COUNT] = {
         " WHERE signing_root IS NOT excluded.signing_root",
     [HF_SQL_MARK_CONFLICT] = "UPDATE staged_attestations SET conflict = 1 WHERE target_epoch = ?1"
                              " AND validator_id = ?2 AND source_epoch = ?3",
+    [HF_SQL_DISPUTE_ROOT] = "UPDATE attestations SET signing_root = NULL WHERE target_epoch = ?1"
+                            " AND validator_id = ?2 AND source_epoch = ?3"
+                            " AND signing_root NOT NULL AND signing_root IS NOT ?4",
     [HF_SQL_SET_IRREGULAR] = "UPDATE validators SET irregular_source = ?2 WHERE pubkey = ?1",
 };
 

@@ -107,6 +107,31 @@ hf_status hf_sqlite_import_begin(hf_store *self, hf_error *err)
     return st;
 }
 
+/* What is staged may be lost with the power; the merge is what has to be durable. */
+static void set_durable(hf_sqlite *store, bool durable)
+{
+    const char *sql = durable ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL";
+    if (store->db != NULL && sqlite3_exec(store->db, sql, NULL, NULL, NULL) != SQLITE_OK) {
+        /* A new connection begins with FULL. */
+        hf_sqlite_disconnect(store, false);
+    }
+}
+
+static hf_status stage_page(hf_sqlite *store, const hf_message *messages, size_t n, hf_error *err)
+{
+    hf_status st = hf_sqlite_begin(store, err);
+    if (hf_failed(st)) {
+        return st;
+    }
+    /* A connection that was opened anew has dropped what was staged. */
+    st = store->import_open ? stage_all(store, messages, n, err) : refuse_closed(err);
+    if (hf_failed(st)) {
+        hf_sqlite_abandon(store, st);
+        return st;
+    }
+    return hf_sqlite_commit(store, err);
+}
+
 hf_status hf_sqlite_import_add(hf_store *self, const hf_message *messages, size_t n, hf_error *err)
 {
     hf_sqlite *store = (hf_sqlite *)self;
@@ -119,17 +144,10 @@ hf_status hf_sqlite_import_add(hf_store *self, const hf_message *messages, size_
             return st;
         }
     }
-    hf_status st = hf_sqlite_begin(store, err);
-    if (hf_failed(st)) {
-        return st;
-    }
-    /* A connection that was opened anew has dropped what was staged. */
-    st = store->import_open ? stage_all(store, messages, n, err) : refuse_closed(err);
-    if (hf_failed(st)) {
-        hf_sqlite_abandon(store, st);
-        return st;
-    }
-    return hf_sqlite_commit(store, err);
+    set_durable(store, false);
+    hf_status st = stage_page(store, messages, n, err);
+    set_durable(store, true);
+    return st;
 }
 
 hf_status hf_sqlite_import_commit(hf_store *self, hf_import_report *ret_report, hf_error *err)

@@ -46,6 +46,7 @@ typedef enum hf_sql {
     HF_SQL_STAGE_BLOCK,
     HF_SQL_STAGE_ATTESTATION,
     HF_SQL_MARK_CONFLICT,
+    HF_SQL_DISPUTE_ROOT,
     HF_SQL_SET_IRREGULAR,
     HF_SQL_COUNT
 } hf_sql;

@@ -16,25 +16,14 @@ static const char *const add_validators =
     " ON CONFLICT DO NOTHING";
 
 static const char *const merge_steps[] = {
-    /* What two sources say differently about one message. */
+    /* Blocks of which two sources say different things. (Votes: dispute_root.) */
     "UPDATE staged_blocks SET conflict = 1 FROM " KNOWN " JOIN blocks b ON b.validator_id = v.id"
     " WHERE s.id = staged_blocks.validator_id AND b.slot = staged_blocks.slot"
     " AND b.signing_root NOT NULL AND b.signing_root IS NOT staged_blocks.signing_root",
-    "UPDATE staged_attestations SET conflict = 1 FROM " KNOWN
-    " JOIN attestations a ON a.validator_id = v.id"
-    " WHERE s.id = staged_attestations.validator_id"
-    " AND a.target_epoch = staged_attestations.target_epoch"
-    " AND a.source_epoch = staged_attestations.source_epoch"
-    " AND a.signing_root NOT NULL AND a.signing_root IS NOT staged_attestations.signing_root",
     "UPDATE blocks SET signing_root = NULL FROM staged_blocks b"
     " JOIN staged_validators s ON s.id = b.validator_id JOIN validators v ON v.pubkey = s.pubkey"
     " WHERE blocks.validator_id = v.id AND blocks.slot = b.slot"
     " AND blocks.signing_root IS NOT b.signing_root",
-    "UPDATE attestations SET signing_root = NULL FROM staged_attestations a"
-    " JOIN staged_validators s ON s.id = a.validator_id JOIN validators v ON v.pubkey = s.pubkey"
-    " WHERE attestations.target_epoch = a.target_epoch AND attestations.validator_id = v.id"
-    " AND attestations.source_epoch = a.source_epoch"
-    " AND attestations.signing_root IS NOT a.signing_root",
 
     /* What is new; a comparison with a floor that is not there is not true. */
     "INSERT INTO blocks SELECT v.id, b.slot,"
@@ -63,7 +52,7 @@ static const char *const merge_steps[] = {
     " (SELECT count(*) FROM staged_blocks WHERE conflict = 1)"                                     \
     " + (SELECT count(*) FROM staged_attestations WHERE conflict = 1)"
 #define STAGED_VOTES_SQL                                                                           \
-    "SELECT a.target_epoch, a.validator_id, a.source_epoch, s.pubkey"                              \
+    "SELECT a.target_epoch, a.validator_id, a.source_epoch, s.pubkey, a.signing_root"              \
     " FROM staged_attestations a JOIN staged_validators s ON s.id = a.validator_id"                \
     " ORDER BY a.target_epoch, a.validator_id, a.source_epoch"
 
@@ -82,6 +71,7 @@ typedef struct comparison {
     hf_sqlite *store;
     staged_state *states; /* by staged id - 1 */
     size_t count;
+    hf_lookup look; /* of the vote under way */
 } comparison;
 
 static int64_t larger(int64_t a, int64_t b)
@@ -104,33 +94,68 @@ static bool contradicts_import(staged_state *state, const hf_message *vote)
     return same_target || surrounds;
 }
 
-/* Does it contradict another vote of the store? (The same vote with another root: merge_steps.) */
+/* The same vote is on record: with another root, neither of them counts from now on. */
+static hf_status dispute_root(comparison *all, const hf_validator *validator,
+                              const hf_message *vote, bool *ret_conflict, hf_error *err)
+{
+    sqlite3_stmt *statement = hf_sqlite_statement(all->store, HF_SQL_DISPUTE_ROOT);
+    hf_sqlite_bind(statement, 1, (int64_t)vote->target);
+    hf_sqlite_bind(statement, 2, validator->id);
+    hf_sqlite_bind(statement, 3, (int64_t)vote->source);
+    if (vote->has_root) {
+        (void)sqlite3_bind_blob(statement, 4, vote->signing_root, HF_ROOT_BYTES, SQLITE_STATIC);
+    } else {
+        (void)sqlite3_bind_null(statement, 4);
+    }
+    hf_status st = hf_sqlite_run(all->store, statement, err);
+    *ret_conflict = !hf_failed(st) && sqlite3_changes64(all->store->db) > 0;
+    return st;
+}
+
+/* Compares with votes that are not older than this one. */
+static hf_status compare_older(comparison *all, const hf_validator *validator,
+                               const hf_message *vote, hf_surround *ret_surround,
+                               bool *ret_conflict, hf_error *err)
+{
+    int64_t source = (int64_t)vote->source;
+    int64_t least;
+    int64_t greatest;
+    bool disputed = false;
+    hf_status st = hf_sqlite_sources_at(all->store, validator->id, (int64_t)vote->target, &least,
+                                        &greatest, err);
+    if (hf_failed(st)) {
+        return st;
+    }
+    if (least <= source && source <= greatest) {
+        st = dispute_root(all, validator, vote, &disputed, err);
+    }
+    bool is_only = least == source && greatest == source;
+    if (!hf_failed(st) && !is_only) {
+        all->look = (hf_lookup){all->store, validator};
+        st = hf_sqlite_history.surround(&all->look, vote, ret_surround, err);
+    }
+    *ret_conflict = disputed || (least != HF_NONE && !is_only);
+    return st;
+}
+
+/* Does it contradict a vote of the store? */
 static hf_status compare_store(comparison *all, staged_state *state, const hf_message *vote,
                                bool *ret_conflict, hf_error *err)
 {
     hf_validator *validator;
-    int64_t source = (int64_t)vote->source;
-    int64_t least = HF_NONE;
-    int64_t greatest = HF_NONE;
+    bool conflict = false;
     hf_surround surround = HF_SURROUND_NONE;
     hf_status st = hf_cache_get(all->store, vote->pubkey, &validator, err);
     if (hf_failed(st)) {
         return st;
     }
-    if ((int64_t)vote->target > validator->now.max_target) {
-        surround = source < validator->now.max_source ? HF_SURROUND_SURROUNDS : HF_SURROUND_NONE;
-    } else {
-        hf_lookup look = {all->store, validator};
-        st = hf_sqlite_sources_at(all->store, validator->id, (int64_t)vote->target, &least,
-                                  &greatest, err);
-        bool is_known = least == source && greatest == source;
-        if (!hf_failed(st) && !is_known) {
-            st = hf_sqlite_history.surround(&look, vote, &surround, err);
-        }
+    if ((int64_t)vote->target <= validator->now.max_target) {
+        st = compare_older(all, validator, vote, &surround, &conflict, err);
+    } else if ((int64_t)vote->source < validator->now.max_source) {
+        surround = HF_SURROUND_SURROUNDS;
     }
-    bool shares_target = least != HF_NONE && (least != source || greatest != source);
     state->irregular = state->irregular || surround != HF_SURROUND_NONE;
-    *ret_conflict = shares_target || surround != HF_SURROUND_NONE;
+    *ret_conflict = conflict || surround != HF_SURROUND_NONE;
     return st;
 }
 
@@ -157,6 +182,10 @@ static hf_status compare_vote(comparison *all, sqlite3_stmt *row, hf_error *err)
     memcpy(vote.pubkey, pubkey, HF_BLS_PUBKEY_BYTES);
     vote.target = (uint64_t)sqlite3_column_int64(row, 0);
     vote.source = (uint64_t)sqlite3_column_int64(row, 2);
+    vote.has_root = sqlite3_column_bytes(row, 4) == HF_ROOT_BYTES;
+    if (vote.has_root) {
+        memcpy(vote.signing_root, sqlite3_column_blob(row, 4), HF_ROOT_BYTES);
+    }
     staged_state *state = &all->states[staged_id - 1];
     memcpy(state->pubkey, vote.pubkey, HF_BLS_PUBKEY_BYTES);
     bool within = contradicts_import(state, &vote);
@@ -226,7 +255,7 @@ static hf_status compare(hf_sqlite *store, hf_error *err)
     if (hf_failed(st) || count == 0) {
         return st;
     }
-    comparison all = {store, calloc(count, sizeof *all.states), count};
+    comparison all = {.store = store, .states = calloc(count, sizeof *all.states), .count = count};
     if (all.states == NULL) {
         return hf_fail(err, HF_NOMEM, "import: out of memory");
     }

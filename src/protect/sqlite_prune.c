@@ -257,7 +257,8 @@ hf_status hf_sqlite_prune(hf_store *self, uint64_t keep_epochs, uint64_t slots_p
     if (hf_failed(st)) {
         return st;
     }
-    store->prune = step.end ? (hf_prune_cursor){0} : step.cursor;
+    const hf_prune_cursor start = {0};
+    store->prune = step.end ? start : step.cursor;
     *ret_report = (hf_prune_report){step.deleted, !step.end};
     return hf_ok();
 }
