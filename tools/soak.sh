@@ -18,7 +18,7 @@ echo "soak: $seconds seconds, seed $seed"
 /usr/bin/python3 tests/fault/crash.py --seconds $((seconds * 6 / 10)) --seed "$seed"
 /usr/bin/python3 tests/fault/full_disk.py --seconds $((seconds * 2 / 10)) --seed "$seed"
 
-frames=$((seconds * 2 / 10 * frames_per_second))
+frames=$((seconds * 2 * frames_per_second / 10))
 while [ "$frames" -gt 0 ]; do
     now=$((frames < frames_most ? frames : frames_most))
     "$build/tests/fault/captured_front" "$build/holdfast-keeper" "$now" "$seed"
