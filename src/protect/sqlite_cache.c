@@ -175,6 +175,19 @@ hf_status hf_cache_get(hf_sqlite *store, const uint8_t pubkey[HF_BLS_PUBKEY_BYTE
     return hf_ok();
 }
 
+hf_status hf_cache_prove(hf_sqlite *store, hf_error *err)
+{
+    for (uint32_t i = 0; i < store->cache.count; i++) {
+        if (!store->cache.entries[i].fresh) {
+            hf_status st = load(store, &store->cache.entries[i], err);
+            if (hf_failed(st)) {
+                return st;
+            }
+        }
+    }
+    return hf_ok();
+}
+
 void hf_cache_touch(hf_validator_cache *cache, hf_validator *validator)
 {
     if (!validator->touched) {

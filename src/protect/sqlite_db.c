@@ -202,6 +202,9 @@ static hf_status open_connection(hf_sqlite *store, hf_error *err)
 hf_status hf_sqlite_connect(hf_sqlite *store, hf_error *err)
 {
     hf_status st = hf_sqlite_check_pair(store, err);
+    if (!hf_failed(st)) {
+        st = hf_sqlite_check_content(store, err);
+    }
     if (hf_failed(st)) {
         return st;
     }
@@ -254,6 +257,7 @@ void hf_sqlite_disconnect(hf_sqlite *store, bool clean)
     store->db = NULL;
     store->in_transaction = false;
     store->meta_fresh = false;
+    store->must_prove = true;
     hf_cache_expire(&store->cache);
 }
 
@@ -309,7 +313,14 @@ static hf_status refresh(hf_sqlite *store, hf_error *err)
         }
         store->data_version = version;
     }
-    return hf_ok();
+    if (store->must_prove) {
+        /* All of them, before anything is recorded: a file that lost a part of one validator is
+         * the wrong file for the others as well, and what they sign now would be missing from the
+         * right one. */
+        st = hf_cache_prove(store, err);
+        store->must_prove = hf_failed(st);
+    }
+    return st;
 }
 
 hf_status hf_sqlite_begin(hf_sqlite *store, hf_error *err)

@@ -319,6 +319,15 @@ hf_status hf_sqlite_check_pair(const hf_sqlite *store, hf_error *err)
     return hf_ok();
 }
 
+hf_status hf_sqlite_check_content(const hf_sqlite *store, hf_error *err)
+{
+    hf_file_mark file;
+    if (mark_of(store->config.path, &file) && file.size == 0) {
+        return hf_fail(err, HF_CORRUPT, "%s is empty: restore it", store->config.path);
+    }
+    return hf_ok();
+}
+
 /* ---- the log ------------------------------------------------------------------------------ */
 
 /*

@@ -99,6 +99,7 @@ typedef struct hf_sqlite {
     bool has_store_id;
     bool in_transaction;
     bool meta_fresh;
+    bool must_prove; /* opened anew: do the files still hold all that was durable? */
     int64_t data_version;
     hf_watermark high;
     hf_validator_cache cache;
@@ -120,6 +121,8 @@ hf_status hf_sqlite_check_files(hf_sqlite *store, bool after_commit, hf_error *e
 void hf_sqlite_fill_wal(hf_sqlite *store);
 /* CORRUPT when the database was replaced under a write-ahead log that belongs to the old one. */
 hf_status hf_sqlite_check_pair(const hf_sqlite *store, hf_error *err) HF_MUST_CHECK;
+/* CORRUPT when the database is empty: opened like that, SQLite would delete its log. */
+hf_status hf_sqlite_check_content(const hf_sqlite *store, hf_error *err) HF_MUST_CHECK;
 
 /* ---- sqlite_db.c: connection, statements, transactions ------------------------------------ */
 
@@ -156,6 +159,8 @@ void hf_cache_done(hf_validator_cache *cache);
  * until the next call. */
 hf_status hf_cache_get(hf_sqlite *store, const uint8_t pubkey[HF_BLS_PUBKEY_BYTES],
                        hf_validator **ret_validator, hf_error *err) HF_MUST_CHECK;
+/* CORRUPT when the database holds less of any validator than was durable before. */
+hf_status hf_cache_prove(hf_sqlite *store, hf_error *err) HF_MUST_CHECK;
 void hf_cache_touch(hf_validator_cache *cache, hf_validator *validator);
 void hf_cache_settle(hf_validator_cache *cache); /* after a commit */
 void hf_cache_expire(hf_validator_cache *cache); /* every copy is stale; what was durable is kept */

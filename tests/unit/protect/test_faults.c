@@ -123,6 +123,28 @@ static void test_replaced_by_older_copy(void **state)
                 HF_CORRUPT);
     assert_non_null(strstr(test->err.msg, "older copy"));
     assert_false(hf_verdict_allows(verdict));
+    /* Nor for a validator of whom nothing is missing: its next record would be in the wrong file.
+     */
+    expect_refusal(test, HF_CORRUPT);
+    assert_non_null(strstr(test->err.msg, "older copy"));
+}
+
+/* Of a database without a byte SQLite would believe that it is new, and remove its log. */
+static void test_cut_to_nothing(void **state)
+{
+    test_store *test = *state;
+    hf_buf *content = NULL;
+    assert_int_equal(test_decide_block(test, 1, 10, 1), HF_VERDICT_ALLOW);
+    assert_code(hf_file_read(test->config.path, 1 << 24, &content, &test->err), HF_OK);
+    assert_int_equal(truncate(test->config.path, 0), 0);
+    expect_refusal(test, HF_CORRUPT);
+    assert_non_null(strstr(test->err.msg, "empty"));
+    int fd = open(test->config.path, O_WRONLY | O_CLOEXEC);
+    assert_int_equal(write(fd, hf_buf_peek(content), hf_buf_len(content)), hf_buf_len(content));
+    (void)close(fd);
+    hf_buf_free(content);
+    assert_int_equal(test_decide_block(test, 1, 10, 1), HF_VERDICT_REPEAT);
+    assert_int_equal(test_decide_block(test, 1, 10, 2), HF_VERDICT_DOUBLE_BLOCK);
 }
 
 static void test_replaced_by_another_store(void **state)
@@ -497,6 +519,7 @@ int main(void)
         WITH_STORE(test_removed),
         WITH_STORE(test_log_removed_for_good),
         WITH_STORE(test_replaced_by_older_copy),
+        WITH_STORE(test_cut_to_nothing),
         WITH_STORE(test_replaced_by_another_store),
         WITH_STORE(test_truncated),
         WITH_STORE(test_overwritten),

@@ -89,7 +89,7 @@ static void test_refused_files(void **state)
     expect_open(test, HF_DENIED, "chmod 600");
     assert_int_equal(chmod(test->config.path, 0600), 0);
     assert_int_equal(truncate(test->config.path, 0), 0);
-    expect_open(test, HF_CORRUPT, "not a slashing protection database");
+    expect_open(test, HF_CORRUPT, "empty: restore it");
 }
 
 /* A database that vanished while its log stayed: not the moment to begin with an empty one. */
