@@ -11,16 +11,17 @@
 
 /* ---- opening ------------------------------------------------------------------------------ */
 
-static hf_status lock_data_dir(hf_target *target, const char *data_dir, hf_error *err)
+static hf_status lock_database(hf_target *target, hf_error *err)
 {
-    char path[HF_PATH_LEN + sizeof "/keeper.lock"];
-    hf_status st = hf_str_format(path, sizeof path, "%s/keeper.lock", data_dir);
+    char path[HF_PATH_LEN + sizeof ".lock"];
+    const char *database = target->store_config.path;
+    hf_status st = hf_str_format(path, sizeof path, "%s.lock", database);
     if (hf_failed(st)) {
-        return hf_fail(err, st.code, "%s: path too long", data_dir);
+        return hf_fail(err, st.code, "%s: path too long", database);
     }
     target->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (target->lock_fd < 0 && errno == ENOENT) {
-        return hf_fail(err, HF_NOT_FOUND, "%s: no such data folder", data_dir);
+        return hf_fail(err, HF_NOT_FOUND, "%s: no such folder", database);
     }
     if (target->lock_fd < 0) {
         return hf_fail(err, HF_IO, "%s: %s", path, strerror(errno));
@@ -28,7 +29,7 @@ static hf_status lock_data_dir(hf_target *target, const char *data_dir, hf_error
     if (flock(target->lock_fd, LOCK_EX | LOCK_NB) != 0) {
         return hf_fail(err, HF_CONFLICT,
                        "%s: in use by another process that does not listen on admin.sock",
-                       data_dir);
+                       database);
     }
     return hf_ok();
 }
@@ -40,7 +41,7 @@ static hf_status open_store(hf_target *target, const char *data_dir, bool create
         st = hf_file_mkdir_private(data_dir, err);
     }
     if (!hf_failed(st)) {
-        st = lock_data_dir(target, data_dir, err);
+        st = lock_database(target, err);
     }
     if (hf_failed(st)) {
         return st;

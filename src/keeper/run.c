@@ -84,21 +84,24 @@ static hf_status enclose(hf_keeper *keeper, hf_error *err)
                               err);
 }
 
-/* One keeper a data folder: two would keep two truths. */
-static hf_status lock_data_dir(hf_keeper *keeper, hf_error *err)
+/*
+ * One process a database, wherever it lies: two would keep two truths, and SQLite's log is safe
+ * with one that checkpoints. The supervisor has locked the data folder.
+ */
+static hf_status lock_database(hf_keeper *keeper, hf_error *err)
 {
-    char path[HF_PATH_LEN + 32];
-    hf_status st = hf_str_format(path, sizeof path, "%s/keeper.lock", keeper->config.data_dir);
+    char path[HF_PATH_LEN + sizeof ".lock"];
+    hf_status st = hf_str_format(path, sizeof path, "%s.lock", keeper->config.store_path);
     if (hf_failed(st)) {
-        return hf_fail(err, st.code, "data_dir: path too long");
+        return hf_fail(err, st.code, "slashing_protection.path: path too long");
     }
-    keeper->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    keeper->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (keeper->lock_fd < 0) {
         return hf_fail(err, HF_IO, "%s: %s", path, strerror(errno));
     }
     if (flock(keeper->lock_fd, LOCK_EX | LOCK_NB) != 0) {
-        return hf_fail(err, HF_CONFLICT, "%s: another signer runs on this data folder",
-                       keeper->config.data_dir);
+        return hf_fail(err, HF_CONFLICT, "%s: another process uses this database",
+                       keeper->config.store_path);
     }
     return hf_ok();
 }
@@ -191,7 +194,7 @@ static hf_status start(hf_keeper *keeper, hf_error *err)
         return st;
     }
     bool require_lock = keeper->config.hardening.mlock == HF_PROTECT_REQUIRE;
-    if (hf_failed(st = enclose(keeper, err)) || hf_failed(st = lock_data_dir(keeper, err)) ||
+    if (hf_failed(st = enclose(keeper, err)) || hf_failed(st = lock_database(keeper, err)) ||
         hf_failed(st = read_token(keeper, err)) ||
         hf_failed(st =
                       hf_keyring_init(&keeper->ring, keeper->config.max_keys, require_lock, err)) ||

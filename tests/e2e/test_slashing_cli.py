@@ -147,7 +147,7 @@ def test_prune_keeps_what_it_forbids(data, tmp_path):
 
 def test_one_user_of_a_store(data, tmp_path):
     done(slashing(data, "import", write(tmp_path / "in.json", document())))
-    with open(data / "keeper.lock", "rb") as lock:
+    with open(data / "slashing.sqlite.lock", "rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         refused(slashing(data, "status"), "in use by another process")
     done(slashing(data, "status"))
@@ -155,7 +155,7 @@ def test_one_user_of_a_store(data, tmp_path):
 
 
 def test_nothing_there(data):
-    refused(slashing(data, "status"), "no such data folder")
+    refused(slashing(data, "status"), "no such folder")
     data.mkdir(mode=0o700)
     for verb in ("status", "export", "prune"):
         refused(slashing(data, verb), "no slashing protection database there")

@@ -445,7 +445,7 @@ static void bring_keys(int control)
 static void remove_data(void)
 {
     static const char *const names[] = {"slashing.sqlite", "slashing.sqlite-wal",
-                                        "slashing.sqlite-shm", "keeper.lock"};
+                                        "slashing.sqlite-shm", "slashing.sqlite.lock"};
     char path[128];
     for (size_t i = 0; i < HF_ARRAY_LEN(names); i++) {
         (void)snprintf(path, sizeof path, "%s/%s", data_dir, names[i]);
