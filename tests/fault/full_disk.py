@@ -28,7 +28,7 @@ from conftest import WatchedSigner, wait_for  # noqa: E402
 from evidence import Clients, World, judge, verify_signatures  # noqa: E402
 
 KEYS = 5  # one of them is the probe's own
-DISK = "6m"
+DISK = "12m"
 IN_NAMESPACE = "HF_FULL_DISK_IN_NAMESPACE"
 
 
