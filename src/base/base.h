@@ -16,7 +16,7 @@
 
 #include "banned.h"
 
-/* ---- status ------------------------------------------------------------------------------- */
+/* ---- status ---------------------------------------------------------------------------------- */
 
 /* Categories of failure. HTTP status and metric label follow from hf_reason (ipc), never from text.
  */
@@ -84,7 +84,7 @@ static inline HF_MUST_CHECK hf_status hf_status_failure(hf_code code)
 
 #define HF_ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 
-/* ---- bytes -------------------------------------------------------------------------------- */
+/* ---- bytes ----------------------------------------------------------------------------------- */
 
 /* A borrowed view. */
 typedef struct hf_bytes {
@@ -120,7 +120,7 @@ hf_status hf_buf_put(hf_buf *buf, const void *ptr, size_t len) HF_MUST_CHECK; /*
 hf_status hf_buf_putf(hf_buf *buf, const char *fmt, ...)
     __attribute__((format(printf, 2, 3))) HF_MUST_CHECK;
 
-/* ---- hex and numbers ---------------------------------------------------------------------- */
+/* ---- hex and numbers ------------------------------------------------------------------------- */
 
 /* Writes 2 * len lower-case digits and a NUL to out. */
 void hf_hex_encode(const uint8_t *in, size_t len, char *out);
@@ -133,7 +133,7 @@ hf_status hf_num_parse_u64(const char *text, size_t text_len, uint64_t *ret_valu
 uint64_t hf_le64_get(const uint8_t in[8]);
 void hf_le64_put(uint8_t out[8], uint64_t value);
 
-/* ---- text --------------------------------------------------------------------------------- */
+/* ---- text ------------------------------------------------------------------------------------ */
 
 /* snprintf that makes truncation an error (LIMIT). */
 hf_status hf_str_format(char *out, size_t out_len, const char *fmt, ...)
@@ -146,7 +146,7 @@ bool hf_str_has_suffix(const char *text, const char *suffix);
 /* Writes text to out with bytes outside printable ASCII as \xNN, cut to fit: fit for a log line. */
 void hf_str_sanitize(char *out, size_t out_len, const char *text);
 
-/* ---- files: these block ------------------------------------------------------------------- */
+/* ---- files: these block ---------------------------------------------------------------------- */
 
 /* Reads a whole regular file of at most max_bytes (LIMIT beyond). The caller frees *ret_buf. */
 hf_status hf_file_read(const char *path, size_t max_bytes, hf_buf **ret_buf,
@@ -163,7 +163,7 @@ hf_status hf_file_write_all(int fd, const void *ptr, size_t len) HF_MUST_CHECK;
 /* Makes a folder with mode 0700, parents not; fine when it is there already. */
 hf_status hf_file_mkdir_private(const char *path, hf_error *err) HF_MUST_CHECK;
 
-/* ---- time --------------------------------------------------------------------------------- */
+/* ---- time ------------------------------------------------------------------------------------ */
 
 #define HF_NS_PER_SECOND UINT64_C(1000000000)
 #define HF_NS_PER_MS UINT64_C(1000000)
@@ -171,7 +171,16 @@ hf_status hf_file_mkdir_private(const char *path, hf_error *err) HF_MUST_CHECK;
 uint64_t hf_time_mono_ns(void); /* CLOCK_MONOTONIC: comparable between processes of one boot */
 int64_t hf_time_unix_ms(void);
 
-/* ---- log ---------------------------------------------------------------------------------- */
+/* ---- process --------------------------------------------------------------------------------- */
+
+/*
+ * Threads of this process, made from here on too, do not interrupt others when they wake up
+ * (SCHED_BATCH): they are many, each has a little to do, and what runs is usually a signature of
+ * the same burst. On an idle core nothing changes. A wish: where it fails, nothing is lost.
+ */
+void hf_process_set_batch(void);
+
+/* ---- log ------------------------------------------------------------------------------------- */
 
 /* Named by the reaction they call for. */
 typedef enum hf_log_level { HF_LOG_DEBUG, HF_LOG_INFO, HF_LOG_UNUSUAL, HF_LOG_BROKEN } hf_log_level;

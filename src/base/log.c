@@ -12,20 +12,6 @@ static struct {
     hf_log_level least;
 } state = {"holdfast", HF_LOG_TEXT, HF_LOG_INFO};
 
-uint64_t hf_time_mono_ns(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
-}
-
-int64_t hf_time_unix_ms(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 void hf_log_init(const char *process, hf_log_format format, hf_log_level least)
 {
     state.process = process;

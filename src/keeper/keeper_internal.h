@@ -177,8 +177,8 @@ typedef struct hf_signers {
 
 hf_status hf_signers_init(hf_keeper *keeper, size_t max_requests, unsigned threads);
 void hf_signers_stop(hf_keeper *keeper);
-/* Has every thread so much to sign that an answer, or a commit, may wait a little for company? */
-bool hf_signers_are_busy(const hf_keeper *keeper);
+/* Requests that each thread has before it, recorded and ready to be signed. */
+uint32_t hf_signers_backlog(const hf_keeper *keeper);
 /* The request will probably be signed: joins the group of its root and has the root hashed. */
 void hf_signers_expect(hf_keeper *keeper, hf_request *request, const uint8_t root[HF_ROOT_BYTES]);
 /* Lists of requests linked by next: recorded (I1), or not slashable: to be signed now. */

@@ -10,7 +10,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* Answers that leave by one call, and the work that makes waiting for them worth it (1 ms). */
 #define ANSWERS_TOGETHER 8
+#define BUSY_BACKLOG 4
 
 void hf_peers_init(hf_keeper *keeper)
 {
@@ -178,7 +180,7 @@ void hf_peer_answer(hf_keeper *keeper, hf_request *request)
     uint32_t count = ++peer->outbox_count;
     (void)atomic_fetch_add(&keeper->unsent, 1);
     (void)pthread_mutex_unlock(&peer->lock);
-    if (!hf_signers_are_busy(keeper)) {
+    if (hf_signers_backlog(keeper) < BUSY_BACKLOG) {
         for (size_t i = 0; atomic_load(&keeper->unsent) > 0 && i < HF_PEERS_MAX; i++) {
             send_waiting(keeper, &keeper->peers[i]);
         }

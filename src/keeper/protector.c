@@ -9,10 +9,10 @@
 #define PRUNE_INTERVAL_NS (UINT64_C(600) * 1000000000)
 #define PRUNE_STEP_PAUSE_NS UINT64_C(50000000)
 #define FIRST_PRUNE_AFTER_NS (UINT64_C(30) * 1000000000)
-/* How long a commit may wait for company while the signers are busy: rounds of half a millisecond.
- */
-#define GATHER_PAUSE_NS 500000L
-#define GATHER_ROUNDS 40
+/* A thread with so many signatures to make (3 ms) has more to do than a pause and a commit take. */
+#define BUSY_BACKLOG 16
+#define GATHER_PAUSE_NS 2000000L
+#define GATHER_ROUNDS 8
 /* A request that waited longer than any client does is refused instead of recorded. */
 #define STALE_AFTER_NS (UINT64_C(30) * 1000000000)
 
@@ -295,14 +295,15 @@ static hf_request *take_batch(hf_protector *protector)
 }
 
 /*
- * While every signer has a good number of recorded requests before it, a commit in a hurry would
+ * While the signers have recorded requests before them for milliseconds, a commit in a hurry would
  * gain nothing: let more requests come and share it. Called and returns with the lock held.
  */
 static void gather(hf_keeper *keeper)
 {
     hf_protector *protector = &keeper->protector;
     for (int i = 0; i < GATHER_ROUNDS && protector->count < HF_BATCH_MAX / 2; i++) {
-        if (protector->stop || protector->job_head != NULL || !hf_signers_are_busy(keeper)) {
+        if (protector->stop || protector->job_head != NULL ||
+            hf_signers_backlog(keeper) < BUSY_BACKLOG) {
             return;
         }
         (void)pthread_mutex_unlock(&protector->lock);

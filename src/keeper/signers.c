@@ -9,8 +9,6 @@
 #define IDLE_GROUPS 512
 /* Requests one thread takes from a group at once: small enough to share a burst among threads. */
 #define SHARE_MAX 32
-/* A thread with this many signatures to make (3 ms) is busy longer than a commit takes. */
-#define BUSY_BACKLOG_PER_THREAD 16
 
 typedef enum point_state { POINT_NONE, POINT_BEING_HASHED, POINT_READY } point_state;
 
@@ -221,10 +219,9 @@ void hf_signers_forget(hf_keeper *keeper, hf_request *list)
     (void)pthread_mutex_unlock(&signers->lock);
 }
 
-bool hf_signers_are_busy(const hf_keeper *keeper)
+uint32_t hf_signers_backlog(const hf_keeper *keeper)
 {
-    return atomic_load(&keeper->signers.backlog) >=
-           keeper->config.sign_threads * BUSY_BACKLOG_PER_THREAD;
+    return atomic_load(&keeper->signers.backlog) / keeper->config.sign_threads;
 }
 
 /* ---- the threads ----------------------------------------------------------------------------- */
@@ -350,7 +347,12 @@ hf_status hf_signers_init(hf_keeper *keeper, size_t max_requests, unsigned threa
 {
     hf_signers *signers = &keeper->signers;
     size_t count = max_requests + IDLE_GROUPS;
-    (void)pthread_mutex_init(&signers->lock, NULL);
+    /* Held for less than a microsecond at a time: spinning a little is cheaper than sleeping. */
+    pthread_mutexattr_t attr;
+    (void)pthread_mutexattr_init(&attr);
+    (void)pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ADAPTIVE_NP);
+    (void)pthread_mutex_init(&signers->lock, &attr);
+    (void)pthread_mutexattr_destroy(&attr);
     (void)pthread_cond_init(&signers->work, NULL);
     signers->bucket_count = 1024;
     while (signers->bucket_count < 2 * count) {
