@@ -24,7 +24,7 @@
  * NULL unless votes of the validator surround each other; then it is the highest source of them.
  *
  * Votes are keyed by target first: those of one batch then stand side by side on a few pages, which
- * is what a commit costs (docs/adr/0005-sqlite-layout.md). What is asked about one validator goes
+ * is what a commit costs (docs/adr/0008-sqlite-layout.md). What is asked about one validator goes
  * from target to target.
  */
 static const char *const migrations[SCHEMA_VERSION] = {
