@@ -20,6 +20,8 @@ ASAN_ENV = {
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
 }
 TSAN_ENV = {"TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1"}
+# What puts all of the keeper's threads to work at once.
+TSAN_E2E = ("test_crash.py", "test_store_faults.py", "test_slashing_cli.py", "test_loading.py", "test_key_manager.py")
 UNIT_TIMEOUT = 900
 PYTEST_TIMEOUT = 1500
 # What valgrind would take minutes for and the sanitizers see as well; and what forbids system calls
@@ -98,16 +100,17 @@ def meson_tests(folder, label, extra=(), env=None, prefix=()):
         tally.fail(label, output)
 
 
-def pytest_folder(build, folder, label, env=None):
-    """Runs pytest over one folder against one build."""
+def pytest_folder(build, folder, label, env=None, only=(), prefix=()):
+    """Runs pytest over one folder, or some files of it, against one build."""
     if not glob.glob(f"{folder}/**/test_*.py", recursive=True):
         tally.skip(label, "no tests written yet")
         return
     work = tempfile.mkdtemp(prefix="holdfast-e2e-")
     report = f"{work}/report.xml"
     status, output = run(
-        ["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=long", "-ra",
-         f"--basetemp={work}/tmp", f"--junitxml={report}", "--durations=8", folder],
+        [*prefix, "/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=long", "-ra",
+         f"--basetemp={work}/tmp", f"--junitxml={report}", "--durations=8",
+         *([f"{folder}/{name}" for name in only] or [folder])],
         env={"HF_BUILD": os.path.abspath(build), "PYTHONDONTWRITEBYTECODE": "1", **(env or {})},
         timeout=PYTEST_TIMEOUT)
     cases = list(ElementTree.parse(report).iter("testcase")) if os.path.exists(report) else []
@@ -166,8 +169,9 @@ def stage_tsan(_build):
     folder = "build-tsan"
     if configure(folder, ["-Db_sanitize=thread", "-Db_lundef=false", "-Dbuildtype=debugoptimized"]):
         # TSan's shadow does not fit beside every randomised layout of newer kernels.
-        meson_tests(folder, "tsan keeper", ["--suite", "keeper", "--suite", "fault"], env=TSAN_ENV,
-                    prefix=("setarch", "-R"))
+        prefix = ("setarch", "-R")
+        meson_tests(folder, "tsan keeper", ["--suite", "keeper", "--suite", "fault"], env=TSAN_ENV, prefix=prefix)
+        pytest_folder(folder, "tests/e2e", "tsan e2e", env={**TSAN_ENV, "HF_SANITIZED": "1"}, only=TSAN_E2E, prefix=prefix)
 
 
 def stage_valgrind(build):
