@@ -170,15 +170,7 @@ hf_status hf_file_mkdir_private(const char *path, hf_error *err) HF_MUST_CHECK;
 
 uint64_t hf_time_mono_ns(void); /* CLOCK_MONOTONIC: comparable between processes of one boot */
 int64_t hf_time_unix_ms(void);
-
-/* ---- process --------------------------------------------------------------------------------- */
-
-/*
- * Threads of this process, made from here on too, do not interrupt others when they wake up
- * (SCHED_BATCH): they are many, each has a little to do, and what runs is usually a signature of
- * the same burst. On an idle core nothing changes. A wish: where it fails, nothing is lost.
- */
-void hf_process_set_batch(void);
+void hf_time_sleep_ns(uint64_t ns); /* less than a second; a signal may end it early */
 
 /* ---- log ------------------------------------------------------------------------------------- */
 

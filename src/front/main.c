@@ -137,7 +137,6 @@ static hf_status serve(hf_error *err)
     leave_signals_to_the_supervisor();
     hf_json_memory_init();
     int last_fd = config.has_metrics_listener != 0 ? HF_FD_METRICS : HF_FD_API;
-    hf_process_set_batch();
     st = hf_harden_process(&config.hardening, last_fd, &report, err);
     if (!hf_failed(st)) {
         st = hf_tls_load(&config, &tls, err);

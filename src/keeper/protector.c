@@ -11,7 +11,7 @@
 #define FIRST_PRUNE_AFTER_NS (UINT64_C(30) * 1000000000)
 /* A thread with so many signatures to make (3 ms) has more to do than a pause and a commit take. */
 #define BUSY_BACKLOG 16
-#define GATHER_PAUSE_NS 2000000L
+#define GATHER_PAUSE_NS (2 * HF_NS_PER_MS)
 #define GATHER_ROUNDS 8
 /* A request that waited longer than any client does is refused instead of recorded. */
 #define STALE_AFTER_NS (UINT64_C(30) * 1000000000)
@@ -307,8 +307,7 @@ static void gather(hf_keeper *keeper)
             return;
         }
         (void)pthread_mutex_unlock(&protector->lock);
-        const struct timespec pause = {.tv_nsec = GATHER_PAUSE_NS};
-        (void)nanosleep(&pause, NULL);
+        hf_time_sleep_ns(GATHER_PAUSE_NS);
         (void)pthread_mutex_lock(&protector->lock);
     }
 }

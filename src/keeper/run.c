@@ -193,7 +193,6 @@ static hf_status start(hf_keeper *keeper, hf_error *err)
     if (hf_failed(st)) {
         return st;
     }
-    hf_process_set_batch();
     bool require_lock = keeper->config.hardening.mlock == HF_PROTECT_REQUIRE;
     if (hf_failed(st = enclose(keeper, err)) || hf_failed(st = lock_database(keeper, err)) ||
         hf_failed(st = read_token(keeper, err)) ||

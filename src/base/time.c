@@ -1,7 +1,5 @@
-/* The clock and the scheduler, as far as processes need them. */
+/* The clock. */
 #include "base.h"
-
-#include <sched.h>
 
 uint64_t hf_time_mono_ns(void)
 {
@@ -17,8 +15,8 @@ int64_t hf_time_unix_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-void hf_process_set_batch(void)
+void hf_time_sleep_ns(uint64_t ns)
 {
-    const struct sched_param none = {0};
-    (void)sched_setscheduler(0, SCHED_BATCH, &none);
+    const struct timespec pause = {.tv_nsec = (long)(ns % HF_NS_PER_SECOND)};
+    (void)nanosleep(&pause, NULL);
 }
