@@ -14,10 +14,10 @@
 #define TICK_ASKING_MS 100
 #define TICK_MS 1000
 #define TICKS_PER_TIMEOUT 4
-/* With so many questions at the keeper, which take milliseconds, a pause delays nobody: it lets more
- * sockets and answers come to a turn. */
+/* With so many questions at the keeper, which take milliseconds, a pause delays nobody: it lets
+ * more sockets and answers come to a turn. */
 #define BUSY_ASKING 32
-#define BUSY_PAUSE_NS HF_NS_PER_MS
+#define BUSY_PAUSE_NS (2 * HF_NS_PER_MS)
 #define EVENTS_MAX 8
 /* More places than connections: the library frees one a moment after it has closed. */
 #define SPARE_PLACES 8

@@ -12,9 +12,9 @@
 /* A key costs a public key, 0.1 ms: fewer of them before the other channels have their turn. */
 #define KEY_FRAMES_PER_TURN 8
 #define REFUSALS_LOGGED_A_SECOND 50
-/* With so much to sign for each thread (1.5 ms), a pause delays nobody. */
-#define BUSY_BACKLOG 8
-#define PAUSE_NS HF_NS_PER_MS
+/* With so much to sign for each thread (2 to 4 ms), a pause delays nobody. */
+#define BUSY_BACKLOG 12
+#define PAUSE_NS (2 * HF_NS_PER_MS)
 #define EVENTS_MAX 32
 #define TICK_MS 1000
 

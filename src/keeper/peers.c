@@ -10,8 +10,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Answers that leave by one call, and the work that makes waiting for them worth it (1 ms). */
-#define ANSWERS_TOGETHER 8
+/* Answers that leave by one call, and the work that makes waiting for them worth it. */
+#define ANSWERS_TOGETHER 16
 #define BUSY_BACKLOG 4
 
 void hf_peers_init(hf_keeper *keeper)
