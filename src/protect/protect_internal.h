@@ -46,6 +46,7 @@ typedef struct hf_history_ops {
 
 typedef struct hf_history {
     hf_bounds bounds;
+    bool regular; /* no record surrounds another one */
     const hf_history_ops *ops;
     void *context;
 } hf_history;

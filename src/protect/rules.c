@@ -116,6 +116,10 @@ static hf_status decide_attestation(const hf_message *message, const hf_history 
             *ret_verdict = HF_VERDICT_BELOW_WATERMARK;
             return hf_ok();
         }
+        if (history->regular) {
+            *ret_verdict = HF_VERDICT_REPEAT;
+            return hf_ok();
+        }
         return decide_surround(message, history, HF_VERDICT_REPEAT, ret_verdict, err);
     case HF_MATCH_OTHER:
         *ret_verdict = HF_VERDICT_DOUBLE_VOTE;

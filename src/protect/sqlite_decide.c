@@ -67,7 +67,7 @@ static hf_status decide_one(hf_sqlite *store, const hf_message *message, hf_verd
         return st;
     }
     hf_lookup look = {store, validator};
-    hf_history history = {validator->now, &hf_sqlite_history, &look};
+    hf_history history = {validator->now, !validator->irregular, &hf_sqlite_history, &look};
     hf_verdict verdict;
     st = hf_rules_decide(message, &store->high, &history, &verdict, err);
     if (!hf_failed(st) && verdict == HF_VERDICT_ALLOW) {

@@ -141,6 +141,30 @@ static void test_foreign_write_is_seen(void **state)
     assert_int_equal(test_decide_block(test, 1, 51, 1), HF_VERDICT_ALLOW);
 }
 
+/* Others voted for a thousand targets in between: a retry is known all the same, and cheap. */
+static void test_repeat_after_long_silence(void **state)
+{
+    test_store *test = *state;
+    enum { EPOCHS = 1000 };
+    static hf_message messages[EPOCHS];
+    static hf_verdict verdicts[EPOCHS];
+    test_store_open(test);
+    assert_int_equal(test_decide_vote(test, 1, 0, 1, 1), HF_VERDICT_ALLOW);
+    for (uint32_t i = 0; i < EPOCHS; i++) {
+        messages[i] = test_vote(2, i + 1, i + 2, 1);
+    }
+    assert_code(test->store->ops->decide(test->store, messages, EPOCHS, verdicts, &test->err),
+                HF_OK);
+    test_store_close(test);
+    test_store_open(test);
+    assert_int_equal(test_decide_vote(test, 1, EPOCHS, EPOCHS + 1, 1), HF_VERDICT_ALLOW);
+    assert_int_equal(test_decide_vote(test, 1, EPOCHS, EPOCHS + 1, 1), HF_VERDICT_REPEAT);
+    assert_int_equal(test_decide_vote(test, 1, 0, 1, 1), HF_VERDICT_REPEAT);
+    /* Something new in the middle of nowhere: the search ends early, and the doubt is a refusal. */
+    assert_int_equal(test_decide_vote(test, 1, 500, 501, 1), HF_VERDICT_SURROUNDING_VOTE);
+    assert_int_equal(test_decide_vote(test, 1, 10, 11, 1), HF_VERDICT_SURROUNDED_VOTE);
+}
+
 /* ---- import ------------------------------------------------------------------------------- */
 
 static void test_import_report(void **state)
@@ -412,6 +436,7 @@ int main(void)
         WITH_FOLDER(test_log_without_database),
         WITH_FOLDER(test_many_validators_and_reopen),
         WITH_FOLDER(test_foreign_write_is_seen),
+        WITH_FOLDER(test_repeat_after_long_silence),
         WITH_FOLDER(test_import_report),
         WITH_FOLDER(test_import_states),
         WITH_FOLDER(test_import_below_floor),
