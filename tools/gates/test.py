@@ -100,6 +100,13 @@ def meson_tests(folder, label, extra=(), env=None, prefix=()):
         tally.fail(label, output)
 
 
+def pytest_jobs():
+    """Most e2e tests wait for timers and disks, so several run at a time where pytest-xdist is there."""
+    jobs = os.environ.get("HF_TEST_JOBS", "4")
+    status, _ = run(["/usr/bin/python3", "-c", "import xdist"])
+    return ["-n", jobs] if status == 0 and jobs != "1" else []
+
+
 def pytest_folder(build, folder, label, env=None, only=(), prefix=()):
     """Runs pytest over one folder, or some files of it, against one build."""
     if not glob.glob(f"{folder}/**/test_*.py", recursive=True):
@@ -110,6 +117,7 @@ def pytest_folder(build, folder, label, env=None, only=(), prefix=()):
     status, output = run(
         [*prefix, "/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=long", "-ra",
          f"--basetemp={work}/tmp", f"--junitxml={report}", "--durations=8",
+         *(pytest_jobs() if folder == "tests/e2e" else []),
          *([f"{folder}/{name}" for name in only] or [folder])],
         env={"HF_BUILD": os.path.abspath(build), "PYTHONDONTWRITEBYTECODE": "1", **(env or {})},
         timeout=PYTEST_TIMEOUT)
