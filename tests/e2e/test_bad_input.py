@@ -43,6 +43,7 @@ class Steady:
         assert signer.propose(self.key, 32 * EPOCH - 1)[0] == 200
         self.before = counters(signer)
         self.record = export(signer)
+        wait_for("the loader's end", lambda: not signer.pids("loader"))
         self.processes = signer.descendants()
 
     def post(self, body, key=None, **kwargs):
