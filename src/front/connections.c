@@ -172,12 +172,23 @@ static void make_room(hf_server *server, const hf_listener *listener, uint64_t n
     }
 }
 
+/*
+ * Has the client said all that it will say? The library misses an end that arrives together with
+ * the last bytes (its epoll is edge-triggered), and would keep the place until the idle timeout.
+ */
+static bool is_over(const hf_place *place)
+{
+    char byte = 0;
+    return (place->state == HF_PLACE_IDLE || place->state == HF_PLACE_RECEIVING) &&
+           recv(place->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 void hf_places_check(hf_server *server)
 {
     uint64_t now = hf_time_mono_ns();
     for (uint32_t i = 0; i < server->place_count; i++) {
         hf_place *place = &server->places[i];
-        if (place->state == HF_PLACE_FREE || now < place->deadline_ns) {
+        if (place->state == HF_PLACE_FREE || (now < place->deadline_ns && !is_over(place))) {
             continue;
         }
         if (place->state == HF_PLACE_ASKING) {
