@@ -18,7 +18,7 @@ export HF_BUILD PYTHONDONTWRITEBYTECODE=1
 echo "soak: $seconds seconds, seed $seed"
 /usr/bin/python3 tests/fault/crash.py --seconds $((seconds * 5 / 10)) --seed "$seed"
 /usr/bin/python3 tests/fault/full_disk.py --seconds $((seconds * 2 / 10)) --seed "$seed"
-"$build/tests/fault/power_cut" $((seconds / 10 * power_cut_batches_per_second)) "$seed"
+"$build/tests/fault/power_cut" $((seconds * power_cut_batches_per_second / 10)) "$seed"
 
 frames=$((seconds * 2 * frames_per_second / 10))
 while [ "$frames" -gt 0 ]; do
