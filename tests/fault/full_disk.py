@@ -6,7 +6,7 @@
 The data folder is a small tmpfs in a mount namespace of this program's own, filled to the last byte at random
 moments. While it is full, what can be slashed is answered 503 and not signed, other duties go on; when
 there is room again the signer recovers by itself; and every signature that any client received is on
-record. Without the right to make a namespace, or with --limit-only, the keeper gets a limit of the size of
+record. Now and then it is killed and started while the disk is full. Without the right to make a namespace, or with --limit-only, the keeper gets a limit of the size of
 files instead (RLIMIT_FSIZE). The seed is printed and repeats the requests and rounds. Exit status 0: all held.
 """
 
@@ -36,6 +36,7 @@ class Disk:
     """The tmpfs under the data folder."""
 
     name = "tmpfs"
+    outlives_the_keeper = True
 
     def __init__(self, signer, rng):
         self.folder = signer.data_dir
@@ -63,6 +64,7 @@ class Limit:
     """No file of the keeper's may grow beyond what the write-ahead log has now, or a little more."""
 
     name = "RLIMIT_FSIZE"
+    outlives_the_keeper = False
 
     def __init__(self, signer, rng):
         self.signer = signer
@@ -87,6 +89,8 @@ class FullDisk:
         self.clients = Clients(self.signer, World(self.signer.pubkeys[:-1]), seed, 4)
         self.probes = 0
         self.rounds = 0
+        self.restarts = 0
+        self.keeper = None
         self.refusals = 0
 
     def probe(self):
@@ -111,23 +115,53 @@ class FullDisk:
             wait_for("an ill health", lambda: self.signer.get("/healthcheck")[0] == 503, harness.PATIENCE)
             self.others_go_on()
             time.sleep(self.rng.random() * 0.3)
+            if self.disk.outlives_the_keeper and self.rng.random() < 0.3:
+                self.restart()
         finally:
             self.disk.free()
+        if self.signer.process.poll() is not None:
+            self.start_again()
         wait_for("a signature", lambda: self.probe()[0] == 200, harness.PATIENCE)
         wait_for("good health", lambda: self.signer.get("/healthcheck")[0] == 200, harness.PATIENCE)
         assert self.clients.problem is None, self.clients.problem
         self.refusals += self.unavailable() - before
         self.rounds += 1
 
+    def restart(self):
+        """On the full disk: it comes up and refuses, or it says what is missing and ends."""
+        signer = self.signer
+        signer.descendants()
+        signer.port = None
+        signer.process.kill()
+        signer.wait_exit()
+        signer.start(wait=False)
+        wait_for("a start or a refusal", lambda: signer.process.poll() is not None or signer.has_logged("ready"),
+                 harness.PATIENCE)
+        if signer.process.poll() is None:
+            self.come_up()
+        else:
+            assert any(words in signer.log() for words in ("disk", "No space left")), signer.log()
+        self.restarts += 1
+
+    def start_again(self):
+        self.signer.wait_exit()
+        self.signer.start(wait=False)
+        self.come_up()
+
+    def come_up(self):
+        self.signer.wait_ready()
+        self.signer.wait_until(lambda: len(self.signer.get("/api/v1/eth2/publicKeys")[1]) == KEYS, "its keys are loaded")
+        self.keeper = self.signer.pids("keeper")
+
     def run(self, rounds, seconds):
         until = time.monotonic() + seconds
         self.signer.start()
-        keeper = self.signer.pids("keeper")
+        self.keeper = self.signer.pids("keeper")
         with self.clients:
             while self.rounds < rounds and time.monotonic() < until:
                 self.one_round()
         assert self.clients.problem is None, self.clients.problem
-        assert self.signer.pids("keeper") == keeper, "it recovered, but not by itself"
+        assert self.signer.pids("keeper") == self.keeper, "it recovered, but not by itself"
         evidence = self.clients.snapshot()
         path = os.path.join(self.signer.data_dir, "slashing.sqlite")
         judge(evidence, path)
@@ -137,7 +171,8 @@ class FullDisk:
         assert self.clients.count(200) > 0 and self.clients.count(412) > 0, "the load did not test anything"
 
     def summary(self):
-        return (f"full disk: full {self.rounds} times ({self.disk.name}), {self.refusals} requests refused then; "
+        return (f"full disk: full {self.rounds} times ({self.disk.name}), {self.restarts} starts on it, "
+                f"{self.refusals} requests refused then; "
                 f"{len(self.clients.evidence)} distinct messages signed, all on record, none slashable")
 
 
