@@ -122,6 +122,7 @@ struct hf_peer {
     uint64_t tag;         /* IMPORT: the session's number */
     _Atomic bool is_gone; /* closed by the other end; kept until no request points here */
     bool wants_write;
+    bool has_loaded;       /* LOADER: said LOAD_DONE, so that its end ends no load */
     _Atomic uint32_t refs; /* requests and jobs that will still answer here */
     pthread_mutex_t lock;  /* guards outbox and order of sending */
     hf_request *outbox_head;

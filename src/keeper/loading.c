@@ -142,6 +142,7 @@ void hf_loading_frame(hf_keeper *keeper, hf_peer *peer, const void *frame)
         loading->done++;
         take_failure(keeper, frame);
     } else if (header->type == HF_MSG_LOAD_DONE) {
+        peer->has_loaded = true;
         finish_load(keeper);
     }
 }
@@ -258,7 +259,8 @@ void hf_loading_import_frame(hf_keeper *keeper, hf_peer *peer, const void *frame
 void hf_loading_peer_gone(hf_keeper *keeper, hf_peer *peer)
 {
     hf_loading *loading = &keeper->loading;
-    if (peer->channel == HF_CHANNEL_LOADER &&
+    /* A reload may be wanted while the loader before is still on its way out. */
+    if (peer->channel == HF_CHANNEL_LOADER && !peer->has_loaded &&
         (loading->loader == peer || (loading->is_running && loading->loader == NULL))) {
         (void)snprintf(loading->error, sizeof loading->error, "the loader ended early");
         hf_log(HF_LOG_BROKEN, "load_failed", "the loader ended before its work was done");

@@ -42,6 +42,7 @@ hf_peer *hf_peer_open(hf_keeper *keeper, int take_fd, hf_channel channel, uint64
         peer->tag = tag;
         peer->is_gone = false;
         peer->wants_write = false;
+        peer->has_loaded = false;
         peer->outbox_head = NULL;
         peer->outbox_tail = NULL;
         peer->outbox_count = 0;

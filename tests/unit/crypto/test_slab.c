@@ -160,7 +160,8 @@ static void test_lock_limit(void **state)
 {
     (void)state;
 #ifdef HF_SANITIZED
-    skip(); /* the sanitizers turn mlock into nothing that always succeeds */
+    print_message("skip: the sanitizers turn mlock into nothing that always succeeds\n");
+    skip();
 #endif
     int status = in_child(lock_without_limit, NULL);
     assert_true(WIFEXITED(status));
