@@ -35,10 +35,6 @@
 #define UNLESS_SANITIZED(requirement) (requirement)
 #endif
 
-typedef struct signed_message {
-    hf_message message;
-} signed_message;
-
 typedef struct front {
     pthread_t thread;
     int fd;
@@ -49,7 +45,7 @@ typedef struct front {
     uint64_t refusals;
     hf_msg_sign window[WINDOW]; /* what was asked, by request id modulo WINDOW */
     bool is_open[WINDOW];
-    signed_message *out; /* slashable messages that were signed */
+    hf_message *out; /* slashable messages that were signed */
     size_t out_count;
     size_t out_max;
 } front;
@@ -179,20 +175,20 @@ static void send_garbage(front *f)
 static void keep(front *f, const hf_msg_sign *asked, const uint8_t root[HF_ROOT_BYTES])
 {
     const hf_eth_request *request = &asked->request;
-    signed_message *m = &f->out[f->out_count];
+    hf_message *m = &f->out[f->out_count];
     if (f->out_count == f->out_max) {
         fail("too many signatures for the world's size");
     }
     memset(m, 0, sizeof *m);
-    memcpy(m->message.pubkey, request->pubkey, HF_BLS_PUBKEY_BYTES);
-    memcpy(m->message.signing_root, root, HF_ROOT_BYTES);
+    memcpy(m->pubkey, request->pubkey, HF_BLS_PUBKEY_BYTES);
+    memcpy(m->signing_root, root, HF_ROOT_BYTES);
     if (request->operation == HF_OP_ATTESTATION) {
-        m->message.kind = HF_MESSAGE_ATTESTATION;
-        m->message.source = request->fields.attestation.source.epoch;
-        m->message.target = request->fields.attestation.target.epoch;
+        m->kind = HF_MESSAGE_ATTESTATION;
+        m->source = request->fields.attestation.source.epoch;
+        m->target = request->fields.attestation.target.epoch;
     } else {
-        m->message.kind = HF_MESSAGE_BLOCK;
-        m->message.slot = request->fields.block.slot;
+        m->kind = HF_MESSAGE_BLOCK;
+        m->slot = request->fields.block.slot;
     }
     f->out_count++;
 }
@@ -294,61 +290,126 @@ static void *front_main(void *context)
 
 /* ---- the judgement --------------------------------------------------------------------------- */
 
-/* consensus-specs is_slashable_attestation_data, and two blocks for one slot. */
-static bool conflict(const hf_message *a, const hf_message *b)
+static int compare_u64(uint64_t a, uint64_t b)
 {
-    if (a->kind != b->kind || !hf_bytes_equal(a->pubkey, b->pubkey, HF_BLS_PUBKEY_BYTES)) {
-        return false;
-    }
-    bool same_root = hf_bytes_equal(a->signing_root, b->signing_root, HF_ROOT_BYTES);
-    if (a->kind == HF_MESSAGE_BLOCK) {
-        return a->slot == b->slot && !same_root;
-    }
-    return (a->target == b->target && !same_root) ||
-           (a->source < b->source && b->target < a->target) ||
-           (b->source < a->source && a->target < b->target);
+    return a < b ? -1 : a > b;
 }
 
-static bool is_same(const hf_message *a, const hf_message *b)
+static int compare_bytes(const uint8_t *a, const uint8_t *b, size_t len)
 {
-    return a->kind == b->kind && a->slot == b->slot && a->source == b->source &&
-           a->target == b->target && hf_bytes_equal(a->pubkey, b->pubkey, HF_BLS_PUBKEY_BYTES) &&
-           hf_bytes_equal(a->signing_root, b->signing_root, HF_ROOT_BYTES);
+    size_t i = 0;
+    while (i < len && a[i] == b[i]) {
+        i++;
+    }
+    return i == len ? 0 : a[i] - b[i];
+}
+
+static uint64_t place_of(const hf_message *m)
+{
+    return m->kind == HF_MESSAGE_BLOCK ? m->slot : m->target;
+}
+
+/* Messages for one place of one key stand together, identical ones side by side. */
+static int by_place(const void *left, const void *right)
+{
+    const hf_message *a = left;
+    const hf_message *b = right;
+    int order = compare_bytes(a->pubkey, b->pubkey, HF_BLS_PUBKEY_BYTES);
+    order = order != 0 ? order : compare_u64(a->kind, b->kind);
+    order = order != 0 ? order : compare_u64(place_of(a), place_of(b));
+    return order != 0 ? order : compare_bytes(a->signing_root, b->signing_root, HF_ROOT_BYTES);
+}
+
+static int by_source(const void *left, const void *right)
+{
+    const hf_message *a = left;
+    const hf_message *b = right;
+    int order = compare_bytes(a->pubkey, b->pubkey, HF_BLS_PUBKEY_BYTES);
+    order = order != 0 ? order : compare_u64(a->kind, b->kind);
+    order = order != 0 ? order : compare_u64(a->source, b->source);
+    return order != 0 ? order : compare_u64(b->target, a->target);
+}
+
+static _Noreturn void slashable(const char *how, uint64_t seed)
+{
+    (void)fprintf(stderr, "SLASHABLE PAIR: %s (seed %llu)\n", how, (unsigned long long)seed);
+    exit(1);
+}
+
+/* Two blocks of one slot, two votes for one target; returns how many messages differ. */
+static size_t judge_doubles(hf_message *all, size_t count, uint64_t seed)
+{
+    size_t distinct = count > 0;
+    qsort(all, count, sizeof *all, by_place);
+    for (size_t i = 1; i < count; i++) {
+        const hf_message *a = &all[i - 1];
+        const hf_message *b = &all[i];
+        bool same_key = hf_bytes_equal(a->pubkey, b->pubkey, HF_BLS_PUBKEY_BYTES);
+        bool same_root = hf_bytes_equal(a->signing_root, b->signing_root, HF_ROOT_BYTES);
+        if (same_key && a->kind == b->kind && place_of(a) == place_of(b) && !same_root) {
+            slashable("double", seed);
+        }
+        distinct += !same_key || a->kind != b->kind || !same_root;
+    }
+    return distinct;
+}
+
+/* A vote between a lower source and a higher target of the same key. */
+static void judge_surrounds(hf_message *all, size_t count, uint64_t seed)
+{
+    uint64_t widest = 0;  /* highest target of the votes with a lower source */
+    uint64_t pending = 0; /* of those with this source */
+    const hf_message *last = NULL;
+    qsort(all, count, sizeof *all, by_source);
+    for (size_t i = 0; i < count; i++) {
+        const hf_message *m = &all[i];
+        if (m->kind != HF_MESSAGE_ATTESTATION) {
+            continue;
+        }
+        if (last == NULL || !hf_bytes_equal(last->pubkey, m->pubkey, HF_BLS_PUBKEY_BYTES)) {
+            widest = 0;
+            pending = 0;
+        } else if (last->source != m->source && pending > widest) {
+            widest = pending;
+        }
+        if (m->target < widest) {
+            slashable("surround", seed);
+        }
+        pending =
+            last != NULL && last->source == m->source && pending > m->target ? pending : m->target;
+        last = m;
+    }
 }
 
 static void judge(uint64_t seed)
 {
-    size_t max = KEYS * (SLOTS + EPOCHS + 4) * 4;
-    signed_message *distinct = calloc(max, sizeof *distinct);
     size_t count = 0;
     uint64_t answers = 0;
     uint64_t signatures = 0;
     for (size_t f = 0; f < FRONTS; f++) {
         answers += fronts[f].answers;
         signatures += fronts[f].signatures;
-        for (size_t i = 0; i < fronts[f].out_count; i++) {
-            const hf_message *message = &fronts[f].out[i].message;
-            size_t j = 0;
-            while (j < count && !is_same(&distinct[j].message, message)) {
-                if (conflict(&distinct[j].message, message)) {
-                    (void)fprintf(stderr, "SLASHABLE PAIR (seed %llu)\n", (unsigned long long)seed);
-                    exit(1);
-                }
-                j++;
-            }
-            if (j == count && count < max) {
-                distinct[count++] = fronts[f].out[i];
-            }
-        }
+        count += fronts[f].out_count;
     }
-    if (count < KEYS || answers == signatures) {
+    hf_message *all = calloc(count + 1, sizeof *all);
+    if (all == NULL) {
+        fail("no memory");
+    }
+    size_t filled = 0;
+    for (size_t f = 0; f < FRONTS; f++) {
+        memcpy(all + filled, fronts[f].out, fronts[f].out_count * sizeof *all);
+        filled += fronts[f].out_count;
+    }
+    size_t distinct = judge_doubles(all, count, seed);
+    judge_surrounds(all, count, seed);
+    if (distinct < KEYS || answers == signatures) {
         fail("the test did not test: nothing slashable was signed, or nothing refused");
     }
     (void)printf("captured_front: %llu answers, %llu signatures, %zu distinct slashable messages, "
                  "no conflict (seed %llu)\n",
-                 (unsigned long long)answers, (unsigned long long)signatures, count,
+                 (unsigned long long)answers, (unsigned long long)signatures, distinct,
                  (unsigned long long)seed);
-    free(distinct);
+    free(all);
 }
 
 /* ---- the keeper under test ------------------------------------------------------------------- */
