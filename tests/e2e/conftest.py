@@ -77,6 +77,8 @@ class WatchedSigner(harness.Signer):
             self.wait_ready()
             self.wait_until(lambda: len(self.get("/api/v1/eth2/publicKeys")[1]) >= len(self.pubkeys), "its keys are loaded")
             self.wait_until(lambda: self.get("/healthcheck")[0] == 200, "it can sign")
+            # The last key serves a moment before its load is over, and only then may a reload begin.
+            self.wait_until(lambda: self.get("/reload")[1]["status"] != "running", "the first load is over")
         return self
 
     def wait_ready(self):
