@@ -45,9 +45,8 @@ void hf_answer_status(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *h
     }
     memcpy(reply.reload_error, loading->error, sizeof reply.reload_error);
     memcpy(reply.network, keeper->config.network.name, sizeof reply.network);
+    reply.store_healthy = hf_protector_is_healthy(keeper, reply.store_detail);
     (void)pthread_mutex_lock(&protector->lock);
-    reply.store_healthy = protector->healthy;
-    memcpy(reply.store_detail, protector->detail, sizeof reply.store_detail);
     reply.high = protector->high;
     (void)pthread_mutex_unlock(&protector->lock);
     reply.protection_count = copy_protections(keeper, reply.protections);
@@ -59,7 +58,9 @@ void hf_answer_metrics(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *
     static hf_msg_metrics_reply reply; /* intake thread only */
     memset(&reply, 0, sizeof reply);
     hf_frame_init(&reply, HF_MSG_METRICS_REPLY, header->request_id);
+    char detail[HF_DETAIL_LEN];
     hf_meter_set(&keeper->meter.now.in_flight, atomic_load(&keeper->requests.in_use));
+    hf_meter_set(&keeper->meter.now.store_healthy, hf_protector_is_healthy(keeper, detail));
     hf_meter_snapshot(&keeper->meter, &reply.metrics);
     reply.protection_count = copy_protections(keeper, reply.protections);
     hf_peer_send(keeper, peer, &reply);

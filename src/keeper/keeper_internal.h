@@ -232,6 +232,7 @@ typedef struct hf_protector {
     bool healthy; /* under lock, with the sentence */
     char detail[HF_DETAIL_LEN];
     hf_watermark high;
+    _Atomic uint64_t last_turn_ns; /* of its thread, which takes one a second at least */
     uint64_t next_health_ns;
     uint64_t next_prune_ns;
     hf_message messages[HF_BATCH_MAX];
@@ -240,6 +241,8 @@ typedef struct hf_protector {
 
 hf_status hf_protector_init(hf_keeper *keeper, hf_store *take_store);
 void hf_protector_stop(hf_keeper *keeper);
+/* Any thread. Can the store record, as far as is known? Otherwise the reason. */
+bool hf_protector_is_healthy(hf_keeper *keeper, char ret_detail[HF_DETAIL_LEN]);
 void hf_protector_push(hf_keeper *keeper, hf_request *list);
 /* Owns take_job; false (job freed) when too many wait. */
 bool hf_protector_push_job(hf_keeper *keeper, hf_job *take_job);

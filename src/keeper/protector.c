@@ -6,6 +6,8 @@
 #include "keeper/keeper_internal.h"
 
 #define HEALTH_INTERVAL_NS UINT64_C(1000000000)
+/* A store that has been silent for so long cannot record, whatever it said before. */
+#define SILENT_NS (UINT64_C(3) * HEALTH_INTERVAL_NS)
 #define PRUNE_INTERVAL_NS (UINT64_C(600) * 1000000000)
 #define PRUNE_STEP_PAUSE_NS UINT64_C(50000000)
 #define FIRST_PRUNE_AFTER_NS (UINT64_C(30) * 1000000000)
@@ -31,6 +33,23 @@ static void note_health(hf_keeper *keeper, hf_status st, const hf_error *err)
     } else if (changed) {
         hf_log(HF_LOG_BROKEN, "store_unavailable", "nothing slashable is signed: %s", err->msg);
     }
+}
+
+bool hf_protector_is_healthy(hf_keeper *keeper, char ret_detail[HF_DETAIL_LEN])
+{
+    hf_protector *protector = &keeper->protector;
+    (void)pthread_mutex_lock(&protector->lock);
+    bool healthy = protector->healthy;
+    memcpy(ret_detail, protector->detail, HF_DETAIL_LEN);
+    (void)pthread_mutex_unlock(&protector->lock);
+    uint64_t last_turn_ns = atomic_load(&protector->last_turn_ns); /* before the clock */
+    uint64_t silent_ns = hf_time_mono_ns() - last_turn_ns;
+    if (silent_ns > SILENT_NS) {
+        (void)snprintf(ret_detail, HF_DETAIL_LEN, "the store has not answered for %llu s",
+                       (unsigned long long)(silent_ns / HF_NS_PER_SECOND));
+        healthy = false;
+    }
+    return healthy;
 }
 
 /* ---- deciding -------------------------------------------------------------------------------- */
@@ -344,6 +363,7 @@ static void *protector_main(void *context)
 {
     hf_keeper *keeper = context;
     hf_protector *protector = &keeper->protector;
+    (void)pthread_setname_np(pthread_self(), "protector");
     (void)pthread_mutex_lock(&protector->lock);
     while (!protector->stop || protector->head != NULL || protector->job_head != NULL) {
         gather(keeper);
@@ -356,6 +376,7 @@ static void *protector_main(void *context)
         }
         (void)pthread_mutex_unlock(&protector->lock);
         work_once(keeper, list, job);
+        atomic_store(&protector->last_turn_ns, hf_time_mono_ns());
         (void)pthread_mutex_lock(&protector->lock);
     }
     (void)pthread_mutex_unlock(&protector->lock);
@@ -370,6 +391,7 @@ hf_status hf_protector_init(hf_keeper *keeper, hf_store *take_store)
     protector->store = take_store;
     protector->healthy = true;
     hf_meter_set(&keeper->meter.now.store_healthy, 1);
+    atomic_store(&protector->last_turn_ns, hf_time_mono_ns());
     protector->next_health_ns = hf_time_mono_ns() + HEALTH_INTERVAL_NS;
     protector->next_prune_ns = hf_time_mono_ns() + FIRST_PRUNE_AFTER_NS;
     if (!hf_failed(take_store->ops->status(take_store, &status, NULL))) {

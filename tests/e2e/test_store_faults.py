@@ -2,6 +2,7 @@
 go on, and when the cause is gone it signs again by itself."""
 
 import contextlib
+import ctypes
 import os
 import shutil
 import sqlite3
@@ -13,6 +14,9 @@ import pytest
 from conftest import wait_for
 
 EPOCH = 100
+# linux/ptrace.h, sys/wait.h
+PTRACE_DETACH, PTRACE_SEIZE, PTRACE_INTERRUPT = 17, 0x4206, 0x4207
+WALL = 0x40000000
 
 
 class Patient:
@@ -309,6 +313,48 @@ def test_a_damaged_database_signs_nothing_wrong_after_a_restart(patient, place):
             patient.ask(harness.block(message.slot, mark=1), key)
     assert evidence.slashable_pair(patient.signed) is None
     signer.stop(expect=None)
+
+
+# ---- silent
+
+
+@contextlib.contextmanager
+def halted_thread(pid, name):
+    """One thread of a process stands still, as in a system call that does not return; it goes on when we let go."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.ptrace.argtypes = [ctypes.c_long] * 4
+    threads = os.listdir(f"/proc/{pid}/task")
+    thread = next(int(t) for t in threads if open(f"/proc/{pid}/task/{t}/comm", encoding="ascii").read() == name + "\n")
+
+    def ptrace(request):
+        if libc.ptrace(request, thread, 0, 0) != 0:
+            pytest.skip(f"no thread can be halted: ptrace: {os.strerror(ctypes.get_errno())}")
+
+    ptrace(PTRACE_SEIZE)
+    ptrace(PTRACE_INTERRUPT)
+    os.waitpid(thread, WALL)
+    try:
+        yield
+    finally:
+        ptrace(PTRACE_DETACH)
+
+
+def test_a_disk_that_hangs(signers):
+    """A commit that does not return: answers in time, told as ill, other duties go on, nothing is signed late."""
+    patient = Patient(signers().start(environment={"HOLDFAST_SERVER_REQUEST_TIMEOUT_MS": "1000"}))
+    assert patient.sign_next() == (200, None) and patient.sign_next(key=1) == (200, None)
+    with halted_thread(patient.signer.pids("keeper")[0], "protector"):
+        assert patient.sign_next() == (503, "TIMEOUT")
+        patient.others_go_on()
+        wait_for("ill health", lambda: patient.signer.get("/healthcheck")[0] == 503, harness.PATIENCE)
+        assert "has not answered" in patient.signer.status()["store"]["detail"]
+        assert patient.metric("store_healthy") == 0
+        assert patient.sign_next() == (503, "TIMEOUT")
+        patient.others_go_on()
+    wait_for("good health", lambda: patient.signer.get("/healthcheck")[0] == 200, harness.PATIENCE)
+    assert patient.sign_next() == (200, None) and patient.sign_next(key=1) == (200, None)
+    assert patient.metric("store_healthy") == 1
+    patient.remembers()
 
 
 # ---- two of them
