@@ -1,8 +1,9 @@
-"""Measures a real signer against what the machine gives without it: `bench.py BUILD [--smoke]`.
+"""Measures a real signer against what the machine gives without it: `bench.py BUILD [--smoke] [ROW...]`.
 
 Rates are signatures per CPU second: of all processes of the signer on one side, of a plain loop of
-blst on as many threads as there are cores on the other. The loop runs right before and right after
-each row, and the row is compared with the mean of the two. Wall-clock ratios stand beside.
+blst on as many threads as there are cores on the other. A shared machine changes its speed within
+seconds, so the two take turns of a second or two; each turn of the signer is compared with the mean of
+the loops before and after it, and the row is the median of those ratios. Wall-clock ratios stand beside.
 """
 
 import http.client
@@ -12,6 +13,7 @@ import platform
 import shutil
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -20,12 +22,13 @@ import time
 TICKS = os.sysconf("SC_CLK_TCK")
 CORES = len(os.sched_getaffinity(0))
 START_TIMEOUT = 120
+ROWS = ["distinct", "shared", "idle", "burst", "memory", "scrypt"]
 FIRST_EPOCH = 400000  # a few years into mainnet
 
-FULL = {"seconds": 8, "loop_seconds": 4, "keys": 10000, "voters": 1000, "connections": 128, "burst": 313,
+FULL = {"turns": 9, "seconds": 1.5, "loop_seconds": 1, "keys": 10000, "voters": 1000, "connections": 128, "burst": 313,
         "bursts": 32, "burst_pause_ms": 400, "idle_rounds": 300, "idle_pause_ms": 15, "scrypt_keys": 24,
         "scrypt_cost": 262144, "scrypt_seconds": 6}
-SMOKE = {"seconds": 0.2, "loop_seconds": 1, "keys": 64, "voters": 32, "connections": 16, "burst": 16, "bursts": 2,
+SMOKE = {"turns": 1, "seconds": 0.2, "loop_seconds": 1, "keys": 64, "voters": 32, "connections": 16, "burst": 16, "bursts": 2,
          "burst_pause_ms": 10, "idle_rounds": 5, "idle_pause_ms": 2, "scrypt_keys": 2, "scrypt_cost": 1024,
          "scrypt_seconds": 1}
 
@@ -200,23 +203,34 @@ class Bench:
                           "details": details})
 
     def row_rate(self, signer, name, target, shared):
-        loop_before = self.loop()
-        count = int(self.size["seconds"] * loop_before[1] * (1.6 if shared else 0.8)) + self.size["connections"]
-        result = self.load(signer, "run", keys=self.size["voters"], shared=int(shared), count=count,
-                           connections=self.size["connections"])
-        loop_after = self.loop()
-        loop_cpu = (loop_before[0] + loop_after[0]) / 2
-        loop_wall = (loop_before[1] + loop_after[1]) / 2
-        cpu_rate = result["signed"] / max(result["signer_cpu_seconds"], 1 / TICKS)
-        wall_rate = result["signed"] / result["wall_seconds"]
-        self.notes[name] = (f"{wall_rate:.0f} a second; microseconds of CPU a signature: "
-                            + ", ".join(f"{program} {used / result['signed'] * 1e6:.0f}"
-                                        for program, used in sorted(result["cpu_seconds_by_program"].items()))
-                            + f"; loop {1e6 / loop_cpu:.0f}")
-        self.row(name, cpu_rate / loop_cpu, target, True, wall=wall_rate / loop_wall,
-                 signatures_per_cpu_second=cpu_rate, loop_per_cpu_second=loop_cpu,
-                 loop_before=loop_before[0], loop_after=loop_after[0], signatures_per_second=wall_rate,
-                 loop_per_second=loop_wall, **result)
+        loops = [self.loop()]
+        turns = []
+        for _ in range(self.size["turns"]):
+            count = int(self.size["seconds"] * loops[-1][1] * (1.6 if shared else 0.8)) + self.size["connections"]
+            turns.append(self.load(signer, "run", keys=self.size["voters"], shared=int(shared), count=count,
+                                   connections=self.size["connections"]))
+            loops.append(self.loop())
+
+        def median_ratio(rate, which):
+            return statistics.median(rate(turn) / ((before[which] + after[which]) / 2)
+                                     for turn, before, after in zip(turns, loops, loops[1:]))
+
+        def cpu_rate(turn):
+            return turn["signed"] / max(turn["signer_cpu_seconds"], 1 / TICKS)
+
+        def wall_rate(turn):
+            return turn["signed"] / turn["wall_seconds"]
+
+        signed = sum(turn["signed"] for turn in turns)
+        used = {program: sum(turn["cpu_seconds_by_program"][program] for turn in turns)
+                for program in turns[0]["cpu_seconds_by_program"]}
+        self.notes[name] = (
+            f"{statistics.median(map(wall_rate, turns)):.0f} a second; microseconds of CPU a signature: "
+            + ", ".join(f"{program} {seconds / signed * 1e6:.0f}" for program, seconds in sorted(used.items()))
+            + f"; loop {1e6 / statistics.median(cpu for cpu, _ in loops):.0f}")
+        self.row(name, median_ratio(cpu_rate, 0), target, True, wall=median_ratio(wall_rate, 1),
+                 loops_per_cpu_second=[cpu for cpu, _ in loops], loops_per_second=[wall for _, wall in loops],
+                 turns=turns)
 
     def row_idle(self, signer):
         result = self.load(signer, "idle", keys=1, rounds=self.size["idle_rounds"], pause_ms=self.size["idle_pause_ms"],
@@ -254,7 +268,7 @@ class Bench:
                  wall=rate / (one_core * CORES), keystores=self.size["scrypt_keys"], seconds_from_start=seconds,
                  keystores_per_second=rate, one_core_scrypt_per_second=one_core, cores=CORES)
 
-    def all(self):
+    def measure(self, wanted):
         keys = self.make_keys("keys", 0, self.size["keys"], "pbkdf2", 1)
         signer = Signer(self.build, self.work, keys)
         try:
@@ -264,18 +278,24 @@ class Bench:
             at_rest, kind = signer.memory_mib()
             self.load(signer, "run", keys=self.size["voters"], count=self.size["voters"] * 2,
                       connections=self.size["connections"])
-            self.row_rate(signer, "signatures, distinct attestations / blst loop", 0.90, shared=False)
-            self.row_rate(signer, f"signatures, {self.size['voters']} keys on one attestation / blst loop", 1.6,
-                          shared=True)
-            self.row_idle(signer)
-            self.row_burst(signer)
-            after, _ = signer.memory_mib()
-            self.row(f"memory of all processes, {self.size['keys']} keys ({kind})", max(at_rest, after), 64, False,
-                     "MiB", after_loading_mib=at_rest, after_all_rows_mib=after,
-                     processes=len(signer.processes()))
+            if "distinct" in wanted:
+                self.row_rate(signer, "signatures, distinct attestations / blst loop", 0.90, shared=False)
+            if "shared" in wanted:
+                self.row_rate(signer, f"signatures, {self.size['voters']} keys on one attestation / blst loop", 1.6,
+                              shared=True)
+            if "idle" in wanted:
+                self.row_idle(signer)
+            if "burst" in wanted:
+                self.row_burst(signer)
+            if "memory" in wanted:
+                after, _ = signer.memory_mib()
+                self.row(f"memory of all processes, {self.size['keys']} keys ({kind})", max(at_rest, after), 64, False,
+                         "MiB", after_loading_mib=at_rest, after_all_rows_mib=after,
+                         processes=len(signer.processes()))
         finally:
             signer.stop()
-        self.row_scrypt()
+        if "scrypt" in wanted:
+            self.row_scrypt()
 
     def print_table(self):
         print(f"\n{'measure':<74} {'measured':>12} {'must reach':>16}  {'met':<4} {'wall ratio':>10}")
@@ -291,6 +311,9 @@ class Bench:
 def main(arguments):
     build = os.path.abspath(arguments[0])
     smoke = "--smoke" in arguments
+    wanted = [name for name in arguments[1:] if name != "--smoke"] or ROWS
+    if not set(wanted) <= set(ROWS):
+        sys.exit(f"the rows are {' '.join(ROWS)}")
     if not os.path.exists(os.path.join(build, "holdfast")):
         sys.exit(f"{build}/holdfast is not built: run make")
     # On the disk of the build, not on a /tmp that may be memory: commits have to cost what they cost.
@@ -300,7 +323,7 @@ def main(arguments):
         load = os.getloadavg()[0]
         print(f"{platform.processor() or platform.machine()}, {CORES} cores, load before the run {load:.2f}"
               + ("; smoke run: the figures mean nothing" if smoke else ""))
-        bench.all()
+        bench.measure(wanted)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     bench.print_table()

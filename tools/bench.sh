@@ -1,5 +1,5 @@
 #!/bin/sh
-# bench.sh BUILD [--smoke]: the table of speed and memory, every row measured in this run, as text
+# bench.sh BUILD [--smoke] [ROW...]: the table of speed and memory, every row measured in this run, as text
 # and in BUILD/bench.json. --smoke only shows that each row can be measured; its figures mean nothing.
 set -eu
 cd "$(dirname "$0")/.."
