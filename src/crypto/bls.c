@@ -5,6 +5,7 @@
 
 static const uint8_t dst[] = "BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_";
 #define DST_LEN (sizeof dst - 1)
+#define FP_BYTES 48
 #define SCALAR_BITS 255
 #define SIGN_BATCH 32
 
@@ -58,57 +59,57 @@ bool hf_bls_pubkey_is_valid(const uint8_t pubkey[HF_BLS_PUBKEY_BYTES])
     return pubkey_parse(pubkey, &point);
 }
 
-void hf_bls_hash(const uint8_t root[HF_ROOT_BYTES], hf_bls_point *ret_point)
-{
-    blst_hash_to_g2((blst_p2 *)(void *)ret_point->opaque, root, HF_ROOT_BYTES, dst, DST_LEN, NULL,
-                    0);
-}
-
 /*
  * Another projective form of the same point, (l^2 X, l^3 Y, l Z) with a secret random l: what is
  * computed from it on the way to affine form then says nothing about the scalar.
  */
-static void blind(const blst_p2 *point, blst_p2 *ret_blinded)
+static void blind(blst_p2 *point)
 {
-    uint8_t bytes[2][48] = {{0}};
+    uint8_t random[2 * FP_BYTES];
     blst_fp2 l;
     blst_fp2 power;
+    hf_random(random, sizeof random);
     for (size_t i = 0; i < 2; i++) {
-        hf_random(bytes[i], 47); /* below the modulus */
-        bytes[i][0] |= 1;        /* never zero */
-        blst_fp_from_lendian(&l.fp[i], bytes[i]);
+        uint8_t *bytes = random + i * FP_BYTES;
+        bytes[0] |= 1;           /* never zero */
+        bytes[FP_BYTES - 1] = 0; /* below the modulus */
+        blst_fp_from_lendian(&l.fp[i], bytes);
     }
-    blst_fp2_mul(&ret_blinded->z, &point->z, &l);
+    blst_fp2_mul(&point->z, &point->z, &l);
     blst_fp2_sqr(&power, &l);
-    blst_fp2_mul(&ret_blinded->x, &point->x, &power);
+    blst_fp2_mul(&point->x, &point->x, &power);
     blst_fp2_mul(&power, &power, &l);
-    blst_fp2_mul(&ret_blinded->y, &point->y, &power);
-    hf_wipe(bytes, sizeof bytes);
+    blst_fp2_mul(&point->y, &point->y, &power);
+    hf_wipe(random, sizeof random);
     hf_wipe(&l, sizeof l);
     hf_wipe(&power, sizeof power);
 }
 
+void hf_bls_hash(const uint8_t root[HF_ROOT_BYTES], hf_bls_point *ret_point)
+{
+    blst_p2 *point = (blst_p2 *)(void *)ret_point->opaque;
+    blst_hash_to_g2(point, root, HF_ROOT_BYTES, dst, DST_LEN, NULL, 0);
+    blind(point);
+}
+
 /*
  * blst_sign_pk_in_g1 is the same multiplication, followed by an inversion of Z by Fermat's theorem
- * for each signature. Blinded, the faster inversion serves, once for all.
+ * for each signature. The point being blinded, the faster inversion serves, once for all.
  */
 static void sign_batch(const blst_p2 *hash, const hf_bls_key *const keys[], size_t n,
                        uint8_t (*ret_signatures)[HF_BLS_SIGNATURE_BYTES])
 {
-    blst_p2 blinded;
     blst_p2 products[SIGN_BATCH];
     const blst_p2 *list[SIGN_BATCH];
     blst_p2_affine affine[SIGN_BATCH];
-    blind(hash, &blinded);
     for (size_t i = 0; i < n; i++) {
-        blst_p2_mult(&products[i], &blinded, keys[i]->scalar, SCALAR_BITS);
+        blst_p2_mult(&products[i], hash, keys[i]->scalar, SCALAR_BITS);
         list[i] = &products[i];
     }
     blst_p2s_to_affine(affine, list, n);
     for (size_t i = 0; i < n; i++) {
         blst_p2_affine_compress(ret_signatures[i], &affine[i]);
     }
-    hf_wipe(&blinded, sizeof blinded);
     hf_wipe(products, n * sizeof products[0]);
 }
 

@@ -52,7 +52,7 @@ typedef struct hf_bls_key {
     _Alignas(8) uint8_t scalar[HF_BLS_SECRET_BYTES];
 } hf_bls_key;
 
-/* A message already hashed to G2: depends on the message alone, holds nothing secret. */
+/* A message already hashed to G2, in a random projective form of which nobody else knows. */
 typedef struct hf_bls_point {
     _Alignas(64) uint8_t opaque[288];
 } hf_bls_point;

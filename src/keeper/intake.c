@@ -213,6 +213,7 @@ static void read_peer(hf_keeper *keeper, hf_peer *peer)
     }
     *slashable_end = NULL;
     hf_protector_push(keeper, slashable);
+    hf_signers_wake(keeper);
     if (brings_keys) {
         hf_inbox_wipe(keeper->inbox);
     }

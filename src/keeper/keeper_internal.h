@@ -180,10 +180,17 @@ hf_status hf_signers_init(hf_keeper *keeper, size_t max_requests, unsigned threa
 void hf_signers_stop(hf_keeper *keeper);
 /* Requests that each thread has before it, recorded and ready to be signed. */
 uint32_t hf_signers_backlog(const hf_keeper *keeper);
-/* The request will probably be signed: joins the group of its root and has the root hashed. */
+/*
+ * The request will probably be signed: joins the group of its root, which is queued to be hashed by
+ * the threads that hf_signers_wake wakes (when the protector has what it needs).
+ */
 void hf_signers_expect(hf_keeper *keeper, hf_request *request, const uint8_t root[HF_ROOT_BYTES]);
+void hf_signers_wake(hf_keeper *keeper);
 /* Lists of requests linked by next: recorded (I1), or not slashable: to be signed now. */
 void hf_signers_sign(hf_keeper *keeper, hf_request *list);
+/* Signs a recorded request on the calling thread; false, and nothing done, when its root is not
+ * hashed yet. */
+bool hf_signers_sign_here(hf_keeper *keeper, hf_request *request);
 /* Refused after all. */
 void hf_signers_forget(hf_keeper *keeper, hf_request *list);
 

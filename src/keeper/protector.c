@@ -64,6 +64,15 @@ static void refuse_list(hf_keeper *keeper, hf_request *list, hf_reason reason)
     }
 }
 
+static bool is_idle(hf_keeper *keeper)
+{
+    hf_protector *protector = &keeper->protector;
+    (void)pthread_mutex_lock(&protector->lock);
+    bool nothing_waits = protector->head == NULL && protector->job_head == NULL;
+    (void)pthread_mutex_unlock(&protector->lock);
+    return nothing_waits;
+}
+
 /* Splits the decided batch into what may be signed and what is refused. */
 static void release_batch(hf_keeper *keeper, hf_request *list)
 {
@@ -84,7 +93,11 @@ static void release_batch(hf_keeper *keeper, hf_request *list)
             refuse_list(keeper, list, hf_reason_from_verdict(*verdict));
         }
     }
-    if (allowed != NULL) {
+    if (allowed == NULL) {
+        return;
+    }
+    /* A lone request: this thread is awake already, and nothing waits for it. */
+    if (allowed->next != NULL || !is_idle(keeper) || !hf_signers_sign_here(keeper, allowed)) {
         hf_signers_sign(keeper, allowed);
     }
 }

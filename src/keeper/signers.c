@@ -176,13 +176,22 @@ void hf_signers_expect(hf_keeper *keeper, hf_request *request, const uint8_t roo
         idle_unlink(signers, group);
     }
     request->group = group;
-    if (group->state == POINT_NONE && !group->in_hash) {
-        queue_for_hashing(signers, group);
-        wake_one(signers);
-    }
+    queue_for_hashing(signers, group);
     (void)pthread_mutex_unlock(&signers->lock);
     hf_meter_add(is_new ? &keeper->meter.now.hash_cache_misses : &keeper->meter.now.hash_cache_hits,
                  1);
+}
+
+void hf_signers_wake(hf_keeper *keeper)
+{
+    hf_signers *signers = &keeper->signers;
+    (void)pthread_mutex_lock(&signers->lock);
+    unsigned idle = signers->waiting;
+    for (hf_root_group *group = signers->hash.head; group != NULL && idle > 0; idle--) {
+        (void)pthread_cond_signal(&signers->work);
+        group = group->hash_next;
+    }
+    (void)pthread_mutex_unlock(&signers->lock);
 }
 
 void hf_signers_sign(hf_keeper *keeper, hf_request *list)
@@ -277,20 +286,12 @@ static size_t take_ready(hf_signers *signers, hf_root_group *group, hf_request *
     return n;
 }
 
-/* Called and returns with the lock held. */
-static void sign_group(hf_keeper *keeper, hf_root_group *group)
+/* Without the lock. */
+static void sign_requests(hf_keeper *keeper, const hf_root_group *group,
+                          hf_request *const requests[], size_t n)
 {
-    hf_signers *signers = &keeper->signers;
-    hf_request *requests[SHARE_MAX];
     const hf_bls_key *keys[SHARE_MAX];
     uint8_t signatures[SHARE_MAX][HF_BLS_SIGNATURE_BYTES];
-    if (group->ready_head == NULL) {
-        return;
-    }
-    size_t n = take_ready(signers, group, requests);
-    HF_ASSERT(n > 0); /* one is in ready_head */
-    (void)pthread_mutex_unlock(&signers->lock);
-
     for (size_t i = 0; i < n; i++) {
         keys[i] = requests[i]->key->secret;
     }
@@ -303,8 +304,39 @@ static void sign_group(hf_keeper *keeper, hf_root_group *group)
         memcpy(request->reply.signature, signatures[i], HF_BLS_SIGNATURE_BYTES);
         hf_request_finish(keeper, request, HF_REASON_OK, "");
     }
+}
+
+/* Called and returns with the lock held. */
+static void sign_group(hf_keeper *keeper, hf_root_group *group)
+{
+    hf_signers *signers = &keeper->signers;
+    hf_request *requests[SHARE_MAX];
+    if (group->ready_head == NULL) {
+        return;
+    }
+    size_t n = take_ready(signers, group, requests);
+    HF_ASSERT(n > 0); /* one is in ready_head */
+    (void)pthread_mutex_unlock(&signers->lock);
+    sign_requests(keeper, group, requests, n);
     (void)pthread_mutex_lock(&signers->lock);
     leave_group(signers, group, (uint32_t)n);
+}
+
+bool hf_signers_sign_here(hf_keeper *keeper, hf_request *request)
+{
+    hf_signers *signers = &keeper->signers;
+    hf_root_group *group = request->group;
+    (void)pthread_mutex_lock(&signers->lock);
+    bool is_hashed = group->state == POINT_READY;
+    (void)pthread_mutex_unlock(&signers->lock);
+    if (!is_hashed) {
+        return false;
+    }
+    sign_requests(keeper, group, &request, 1);
+    (void)pthread_mutex_lock(&signers->lock);
+    leave_group(signers, group, 1);
+    (void)pthread_mutex_unlock(&signers->lock);
+    return true;
 }
 
 static void work_once(hf_keeper *keeper)
