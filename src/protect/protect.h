@@ -158,6 +158,43 @@ hf_status hf_store_export_sqlite(const hf_sqlite_config *config,
                                  hf_export_visitor visitor, void *context,
                                  hf_error *err) HF_MUST_CHECK;
 
+/*
+ * PostgreSQL, for signers that share one store: Web3Signer's schema, version 12, and its advisory
+ * locks. Linked by programs that may speak to a network only (protect_postgres), never by the keeper.
+ */
+typedef struct hf_postgres_config {
+    char url[2048]; /* libpq URI or conninfo; may hold a password: wiped by who made it */
+    uint8_t genesis_validators_root[HF_ROOT_BYTES]; /* another one on record: refused, CONFLICT */
+    uint32_t deadline_ms; /* no call waits longer for the database; 0: 1000 */
+    bool auto_migrate;    /* bring the schema up at open; else an old one is refused */
+} hf_postgres_config;
+
+/* Opens even while the database cannot be reached: calls answer UNAVAILABLE until it can. */
+hf_status hf_store_open_postgres(const hf_postgres_config *config, hf_store **ret_store,
+                                 hf_error *err) HF_MUST_CHECK;
+/* As hf_store_export_sqlite, in one REPEATABLE READ transaction over a connection of its own. */
+hf_status hf_store_export_postgres(const hf_postgres_config *config,
+                                   const uint8_t (*only)[HF_BLS_PUBKEY_BYTES], size_t only_count,
+                                   hf_export_visitor visitor, void *context,
+                                   hf_error *err) HF_MUST_CHECK;
+
+/* DynamoDB: conditional writes (protect_dynamodb). Credentials as hf_net finds them. */
+typedef struct hf_dynamodb_config {
+    char table[256];
+    char region[64];
+    char endpoint[512]; /* empty: AWS's own for the region */
+    uint8_t genesis_validators_root[HF_ROOT_BYTES];
+    uint32_t deadline_ms; /* as for PostgreSQL */
+    bool create_table;
+} hf_dynamodb_config;
+
+hf_status hf_store_open_dynamodb(const hf_dynamodb_config *config, hf_store **ret_store,
+                                 hf_error *err) HF_MUST_CHECK;
+hf_status hf_store_export_dynamodb(const hf_dynamodb_config *config,
+                                   const uint8_t (*only)[HF_BLS_PUBKEY_BYTES], size_t only_count,
+                                   hf_export_visitor visitor, void *context,
+                                   hf_error *err) HF_MUST_CHECK;
+
 /* "DOUBLE_VOTE" and so on; "ALLOW" and "REPEAT" for the two that pass. */
 const char *hf_verdict_name(hf_verdict verdict);
 
