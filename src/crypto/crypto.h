@@ -1,11 +1,12 @@
 /*
- * crypto: thin wrappers over blst, libsodium and OpenSSL, and the two key standards built on them
- * (EIP-2333 derivation, EIP-2335 keystores). No primitive is written here.
+ * crypto: thin wrappers over blst, libsecp256k1, libsodium and OpenSSL, and the key standards built
+ * on them (EIP-2333 derivation, EIP-2335 and Web3 Secret Storage keystores). The one primitive
+ * written here is the hash Keccak-256, which no packaged library offers.
  *
- * The functions fall in two groups that land in different object files, so that a process links
- * only what it calls: crypto_core (bls.c, secret.c, sha256.c: blst, libsodium) for the keeper;
- * crypto_keys (derivation, mnemonics, keystores: OpenSSL, libunistring, jansson as well) for the
- * loader and the command line.
+ * The functions fall in groups that land in different object files, so that a process links only
+ * what it calls: crypto_core (bls.c, keccak.c, secret.c, sha256.c: blst, libsodium) and crypto_secp
+ * (secp256k1.c: libsecp256k1) for the keeper; crypto_keys (derivation, mnemonics, keystores:
+ * OpenSSL, libunistring, jansson as well) for the loader and the command line.
  */
 #ifndef HF_CRYPTO_H
 #define HF_CRYPTO_H
@@ -21,6 +22,10 @@
 void hf_sha256(const void *in, size_t len, uint8_t ret_digest[32]);
 /* SHA-256 of a || b, the node function of SSZ trees. */
 void hf_sha256_pair(const uint8_t a[32], const uint8_t b[32], uint8_t ret_digest[32]);
+
+#define HF_KECCAK_BYTES 32
+/* Keccak-256 of a message of any length, as Ethereum uses it (not the SHA3-256 of FIPS 202). */
+void hf_keccak256(const void *in, size_t len, uint8_t ret_digest[HF_KECCAK_BYTES]);
 
 /* Constant time in the content. */
 bool hf_secret_equal(const void *a, const void *b, size_t len);
@@ -75,6 +80,42 @@ void hf_bls_sign_many(const hf_bls_point *point, const hf_bls_key *const keys[],
                       uint8_t (*ret_signatures)[HF_BLS_SIGNATURE_BYTES]);
 bool hf_bls_verify(const uint8_t pubkey[HF_BLS_PUBKEY_BYTES], const uint8_t root[HF_ROOT_BYTES],
                    const uint8_t signature[HF_BLS_SIGNATURE_BYTES]);
+
+/* ---- secp256k1: ECDSA as Ethereum uses it -------------------------------------------------- */
+
+#define HF_SECP256K1_SECRET_BYTES 32
+#define HF_SECP256K1_PUBKEY_BYTES 64    /* x || y, big endian */
+#define HF_SECP256K1_SIGNATURE_BYTES 65 /* r || s || v, v 27 or 28 */
+#define HF_ADDRESS_BYTES 20
+
+/* A secret scalar, big endian, 0 < secret < n; lives in a slab slot or on a stack that gets wiped.
+ */
+typedef struct hf_secp256k1_key {
+    uint8_t secret[HF_SECP256K1_SECRET_BYTES];
+} hf_secp256k1_key;
+
+/* The library's state, blinded by fresh randomness. One thread at a time. */
+typedef struct hf_secp256k1 hf_secp256k1;
+
+hf_status hf_secp256k1_new(hf_secp256k1 **ret_secp) HF_MUST_CHECK; /* NOMEM, CRYPTO */
+void hf_secp256k1_free(hf_secp256k1 *secp);
+/* CRYPTO unless 0 < secret < n. */
+hf_status hf_secp256k1_key_from_bytes(const hf_secp256k1 *secp,
+                                      const uint8_t secret[HF_SECP256K1_SECRET_BYTES],
+                                      hf_secp256k1_key *ret_key) HF_MUST_CHECK;
+void hf_secp256k1_pubkey(const hf_secp256k1 *secp, const hf_secp256k1_key *key,
+                         uint8_t ret_pubkey[HF_SECP256K1_PUBKEY_BYTES]);
+/* The last 20 bytes of the public key's Keccak-256. */
+void hf_secp256k1_address(const uint8_t pubkey[HF_SECP256K1_PUBKEY_BYTES],
+                          uint8_t ret_address[HF_ADDRESS_BYTES]);
+/* Deterministic (RFC 6979), with the lower s. Signs the digest as it is. */
+hf_status hf_secp256k1_sign(hf_secp256k1 *secp, const hf_secp256k1_key *key,
+                            const uint8_t digest[HF_KECCAK_BYTES],
+                            uint8_t ret_signature[HF_SECP256K1_SIGNATURE_BYTES]) HF_MUST_CHECK;
+/* Who signed this digest. INVALID_INPUT when nobody can have. Accepts the higher s too. */
+hf_status hf_secp256k1_recover(const hf_secp256k1 *secp, const uint8_t digest[HF_KECCAK_BYTES],
+                               const uint8_t signature[HF_SECP256K1_SIGNATURE_BYTES],
+                               uint8_t ret_address[HF_ADDRESS_BYTES]) HF_MUST_CHECK;
 
 /* ---- EIP-2333, EIP-2334: key derivation --------------------------------------------------- */
 
