@@ -177,7 +177,8 @@ const hf_config_key hf_config_keys[] = {
      .help = "Where keys come from, any number at once; without it, only keys imported through the "
              "key manager API."},
     SOURCE("backend", backend, "local-keystore or web3signer."),
-    SOURCE("keystore_dir", keystore_dir, "local-keystore: folder of EIP-2335 keystores (*.json)."),
+    SOURCE("keystore_dir", keystore_dir,
+           "local-keystore: folder of keystores (*.json), EIP-2335 or Ethereum accounts."),
     SOURCE("password_file", password_file,
            "local-keystore: one password for all of them, mode 0600."),
     SOURCE("password_dir", password_dir,

@@ -157,7 +157,8 @@ hf_status hf_keystore_decrypt(hf_bytes json, hf_bytes password, const hf_keystor
 /* The public key that a keystore states, decrypting nothing; NOT_FOUND when it states none. */
 hf_status hf_keystore_pubkey(hf_bytes json, uint8_t ret_pubkey[HF_BLS_PUBKEY_BYTES],
                              hf_error *err) HF_MUST_CHECK;
-/* The memory that the keystore's kdf will want (0 for pbkdf2), without running it. */
+/* The memory that the keystore's kdf will want (0 for pbkdf2), without running it; of version 3
+ * (below) too. */
 hf_status hf_keystore_kdf_memory(hf_bytes json, uint64_t *ret_bytes, hf_error *err) HF_MUST_CHECK;
 
 typedef enum hf_kdf { HF_KDF_SCRYPT, HF_KDF_PBKDF2 } hf_kdf;
@@ -172,5 +173,26 @@ typedef struct hf_keystore_options {
 hf_status hf_keystore_encrypt(const hf_bls_key *key, hf_bytes password,
                               const hf_keystore_options *options, hf_buf **ret_json,
                               hf_error *err) HF_MUST_CHECK;
+
+/* ---- Web3 Secret Storage: keystores of secp256k1 keys --------------------------------------- */
+
+/*
+ * Decrypts the JSON text of a keystore, version 3 (geth's, "wallet v3"): kdf scrypt or pbkdf2,
+ * cipher aes-128-ctr, Keccak MAC. password is raw bytes as read from its file; one trailing newline
+ * is dropped and nothing else changed, as geth does. When the file states an address it must be
+ * that of the key found (CORRUPT). Errors as for hf_keystore_decrypt.
+ */
+hf_status hf_keystore_v3_decrypt(hf_bytes json, hf_bytes password, const hf_keystore_limits *limits,
+                                 hf_secp256k1_key *ret_key, hf_error *err) HF_MUST_CHECK;
+
+/* Is this text one of those, by its version and shape? */
+bool hf_keystore_is_v3(hf_bytes json);
+
+/* What a key is for. */
+typedef enum hf_key_type {
+    HF_KEY_TYPE_BLS = 0,
+    HF_KEY_TYPE_SECP256K1,
+    HF_KEY_TYPE_COUNT
+} hf_key_type;
 
 #endif

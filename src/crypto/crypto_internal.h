@@ -16,8 +16,11 @@ typedef struct hf_kdf_params {
     size_t salt_len;
 } hf_kdf_params;
 
-/* INVALID_INPUT, naming the member as keystores do, when a cost is out of range. */
-hf_status hf_kdf_check(const hf_kdf_params *params, hf_error *err) HF_MUST_CHECK;
+/* INVALID_INPUT, naming the member below path, when a cost is out of range. */
+hf_status hf_kdf_check(const hf_kdf_params *params, const char *path, hf_error *err) HF_MUST_CHECK;
+/* LIMIT when checked parameters want more memory than they may have. */
+hf_status hf_kdf_check_memory(const hf_kdf_params *params, const hf_keystore_limits *limits,
+                              hf_error *err) HF_MUST_CHECK;
 /* Bytes of memory that checked parameters want; 0 for pbkdf2. */
 uint64_t hf_kdf_memory(const hf_kdf_params *params);
 /* Runs for about a second at standard cost. NOMEM when scrypt's memory cannot be had. */
@@ -33,6 +36,8 @@ hf_status hf_aes128_ctr(const uint8_t key[16], const uint8_t iv[16], const uint8
 
 /* Appends the NFKD form of UTF-8 text; INVALID_INPUT when it is not UTF-8. */
 hf_status hf_text_nfkd(hf_bytes text, hf_buf *out) HF_MUST_CHECK;
+/* Editors end a file with a newline that nobody meant as part of the password. */
+hf_bytes hf_password_trim(hf_bytes text);
 /* The bytes that go into the kdf; the caller frees *ret_password, which wipes it. */
 hf_status hf_password_normalise(hf_bytes password, hf_buf **ret_password,
                                 hf_error *err) HF_MUST_CHECK;

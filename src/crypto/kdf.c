@@ -25,24 +25,23 @@ static void openssl_prepare(void)
     (void)OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
 }
 
-hf_status hf_kdf_check(const hf_kdf_params *params, hf_error *err)
+hf_status hf_kdf_check(const hf_kdf_params *params, const char *path, hf_error *err)
 {
     if (params->kdf == HF_KDF_PBKDF2) {
         if (params->c < 1 || params->c > PBKDF2_C_MAX) {
-            return hf_fail(err, HF_INVALID_INPUT, "crypto.kdf.params.c: must be 1 to %llu",
-                           PBKDF2_C_MAX);
+            return hf_fail(err, HF_INVALID_INPUT, "%s.c: must be 1 to %llu", path, PBKDF2_C_MAX);
         }
         return hf_ok();
     }
     if (params->n < 2 || params->n > SCRYPT_N_MAX || (params->n & (params->n - 1)) != 0) {
-        return hf_fail(err, HF_INVALID_INPUT,
-                       "crypto.kdf.params.n: must be a power of two, 2 to %llu", SCRYPT_N_MAX);
+        return hf_fail(err, HF_INVALID_INPUT, "%s.n: must be a power of two, 2 to %llu", path,
+                       SCRYPT_N_MAX);
     }
     if (params->r < 1 || params->r > SCRYPT_R_MAX) {
-        return hf_fail(err, HF_INVALID_INPUT, "crypto.kdf.params.r: must be 1 to %d", SCRYPT_R_MAX);
+        return hf_fail(err, HF_INVALID_INPUT, "%s.r: must be 1 to %d", path, SCRYPT_R_MAX);
     }
     if (params->p < 1 || params->p > SCRYPT_P_MAX) {
-        return hf_fail(err, HF_INVALID_INPUT, "crypto.kdf.params.p: must be 1 to %d", SCRYPT_P_MAX);
+        return hf_fail(err, HF_INVALID_INPUT, "%s.p: must be 1 to %d", path, SCRYPT_P_MAX);
     }
     return hf_ok();
 }
@@ -53,6 +52,18 @@ uint64_t hf_kdf_memory(const hf_kdf_params *params)
         return 0;
     }
     return 128 * params->r * (params->n + params->p);
+}
+
+hf_status hf_kdf_check_memory(const hf_kdf_params *kdf, const hf_keystore_limits *limits,
+                              hf_error *err)
+{
+    uint64_t need = hf_kdf_memory(kdf);
+    if (need > limits->max_kdf_memory_bytes) {
+        return hf_fail(err, HF_LIMIT, "scrypt wants %llu MiB of memory, the limit is %llu MiB",
+                       (unsigned long long)(need >> 20),
+                       (unsigned long long)(limits->max_kdf_memory_bytes >> 20));
+    }
+    return hf_ok();
 }
 
 hf_status hf_kdf_derive(const hf_kdf_params *params, hf_bytes password,

@@ -2,14 +2,11 @@
  * EIP-2335 keystores, version 4: reading. The file is data from outside: every member is checked,
  * with its name in the error, before any costly work begins.
  */
-#include "crypto_internal.h"
-
-#include <jansson.h>
+#include "keystore_members.h"
 
 #define MESSAGE_BYTES HF_BLS_SECRET_BYTES
 #define IV_BYTES 16
 #define KEYSTORE_VERSION 4
-#define MEMBER_MAX_CHARS 32
 
 typedef struct keystore {
     hf_kdf_params kdf;
@@ -20,101 +17,15 @@ typedef struct keystore {
     uint8_t pubkey[HF_BLS_PUBKEY_BYTES];
 } keystore;
 
-/* Follows "crypto.kdf.params"; NULL when a step is missing or not an object. */
-static json_t *walk(json_t *at, const char *path)
-{
-    char name[MEMBER_MAX_CHARS];
-    while (at != NULL && *path != '\0') {
-        size_t len = strcspn(path, ".");
-        HF_ASSERT(len < sizeof name);
-        memcpy(name, path, len);
-        name[len] = '\0';
-        at = json_object_get(at, name);
-        path += len + (path[len] == '.');
-    }
-    return at;
-}
-
-static hf_status get_integer(json_t *root, const char *path, uint64_t *ret_value, hf_error *err)
-{
-    json_t *value = walk(root, path);
-    if (value == NULL) {
-        return hf_fail(err, HF_INVALID_INPUT, "%s: missing", path);
-    }
-    if (!json_is_integer(value) || json_integer_value(value) < 0) {
-        return hf_fail(err, HF_INVALID_INPUT, "%s: must be a number, 0 or more", path);
-    }
-    *ret_value = (uint64_t)json_integer_value(value);
-    return hf_ok();
-}
-
-static hf_status get_text(json_t *root, const char *path, const char **ret_text, size_t *ret_len,
-                          hf_error *err)
-{
-    json_t *value = walk(root, path);
-    if (value == NULL) {
-        return hf_fail(err, HF_INVALID_INPUT, "%s: missing", path);
-    }
-    if (!json_is_string(value)) {
-        return hf_fail(err, HF_INVALID_INPUT, "%s: must be a string", path);
-    }
-    *ret_text = json_string_value(value);
-    *ret_len = json_string_length(value);
-    return hf_ok();
-}
-
-static hf_status get_hex(json_t *root, const char *path, uint8_t *out, size_t len, hf_error *err)
-{
-    const char *text = "";
-    size_t text_len = 0;
-    hf_status st = get_text(root, path, &text, &text_len, err);
-    if (!hf_failed(st) && hf_failed(hf_hex_decode(text, text_len, out, len))) {
-        st = hf_fail(err, HF_INVALID_INPUT, "%s: must be %zu bytes in hex", path, len);
-    }
-    return st;
-}
-
-/* Is the function at path the one expected? */
-static hf_status check_name(json_t *root, const char *path, const char *expected, hf_error *err)
-{
-    const char *text = "";
-    size_t len = 0;
-    hf_status st = get_text(root, path, &text, &len, err);
-    if (!hf_failed(st) && strcmp(text, expected) != 0) {
-        st = hf_fail(err, HF_INVALID_INPUT, "%s: only %s is supported", path, expected);
-    }
-    return st;
-}
-
-static hf_status get_salt(json_t *root, hf_kdf_params *kdf, hf_error *err)
-{
-    static const char path[] = "crypto.kdf.params.salt";
-    const char *text = "";
-    size_t len = 0;
-    hf_status st = get_text(root, path, &text, &len, err);
-    if (hf_failed(st)) {
-        return st;
-    }
-    size_t digits =
-        len >= 2 && text[0] == '0' && (text[1] == 'x' || text[1] == 'X') ? len - 2 : len;
-    if (digits == 0 || digits % 2 != 0 || digits / 2 > sizeof kdf->salt ||
-        hf_failed(hf_hex_decode(text, len, kdf->salt, digits / 2))) {
-        return hf_fail(err, HF_INVALID_INPUT, "%s: must be 1 to %d bytes in hex", path,
-                       HF_SALT_MAX_BYTES);
-    }
-    kdf->salt_len = digits / 2;
-    return st;
-}
-
 static hf_status get_scrypt(json_t *root, hf_kdf_params *kdf, hf_error *err)
 {
     kdf->kdf = HF_KDF_SCRYPT;
-    hf_status st = get_integer(root, "crypto.kdf.params.n", &kdf->n, err);
+    hf_status st = hf_member_integer(root, "crypto.kdf.params.n", &kdf->n, err);
     if (!hf_failed(st)) {
-        st = get_integer(root, "crypto.kdf.params.r", &kdf->r, err);
+        st = hf_member_integer(root, "crypto.kdf.params.r", &kdf->r, err);
     }
     if (!hf_failed(st)) {
-        st = get_integer(root, "crypto.kdf.params.p", &kdf->p, err);
+        st = hf_member_integer(root, "crypto.kdf.params.p", &kdf->p, err);
     }
     return st;
 }
@@ -122,19 +33,19 @@ static hf_status get_scrypt(json_t *root, hf_kdf_params *kdf, hf_error *err)
 static hf_status get_pbkdf2(json_t *root, hf_kdf_params *kdf, hf_error *err)
 {
     kdf->kdf = HF_KDF_PBKDF2;
-    hf_status st = check_name(root, "crypto.kdf.params.prf", "hmac-sha256", err);
+    hf_status st = hf_member_expect(root, "crypto.kdf.params.prf", "hmac-sha256", err);
     if (!hf_failed(st)) {
-        st = get_integer(root, "crypto.kdf.params.c", &kdf->c, err);
+        st = hf_member_integer(root, "crypto.kdf.params.c", &kdf->c, err);
     }
     return st;
 }
 
 static hf_status get_kdf(json_t *root, hf_kdf_params *kdf, hf_error *err)
 {
-    const char *name = ""; /* never NULL, whatever an analyzer thinks of get_text */
+    const char *name = ""; /* never NULL, whatever an analyzer thinks of hf_member_text */
     size_t len = 0;
     uint64_t dklen = 0;
-    hf_status st = get_text(root, "crypto.kdf.function", &name, &len, err);
+    hf_status st = hf_member_text(root, "crypto.kdf.function", &name, &len, err);
     if (hf_failed(st)) {
         return st;
     }
@@ -148,7 +59,7 @@ static hf_status get_kdf(json_t *root, hf_kdf_params *kdf, hf_error *err)
     if (hf_failed(st)) {
         return st;
     }
-    st = get_integer(root, "crypto.kdf.params.dklen", &dklen, err);
+    st = hf_member_integer(root, "crypto.kdf.params.dklen", &dklen, err);
     if (hf_failed(st)) {
         return st;
     }
@@ -156,24 +67,26 @@ static hf_status get_kdf(json_t *root, hf_kdf_params *kdf, hf_error *err)
         return hf_fail(err, HF_INVALID_INPUT, "crypto.kdf.params.dklen: must be %d",
                        HF_DECRYPTION_KEY_BYTES);
     }
-    st = get_salt(root, kdf, err);
-    return hf_failed(st) ? st : hf_kdf_check(kdf, err);
+    st = hf_member_salt(root, "crypto.kdf.params.salt", kdf, err);
+    return hf_failed(st) ? st : hf_kdf_check(kdf, "crypto.kdf.params", err);
 }
 
 static hf_status get_cipher(json_t *root, keystore *store, hf_error *err)
 {
-    hf_status st = check_name(root, "crypto.checksum.function", "sha256", err);
+    hf_status st = hf_member_expect(root, "crypto.checksum.function", "sha256", err);
     if (!hf_failed(st)) {
-        st = get_hex(root, "crypto.checksum.message", store->checksum, sizeof store->checksum, err);
+        st = hf_member_hex(root, "crypto.checksum.message", store->checksum, sizeof store->checksum,
+                           err);
     }
     if (!hf_failed(st)) {
-        st = check_name(root, "crypto.cipher.function", "aes-128-ctr", err);
+        st = hf_member_expect(root, "crypto.cipher.function", "aes-128-ctr", err);
     }
     if (!hf_failed(st)) {
-        st = get_hex(root, "crypto.cipher.params.iv", store->iv, sizeof store->iv, err);
+        st = hf_member_hex(root, "crypto.cipher.params.iv", store->iv, sizeof store->iv, err);
     }
     if (!hf_failed(st)) {
-        st = get_hex(root, "crypto.cipher.message", store->message, sizeof store->message, err);
+        st = hf_member_hex(root, "crypto.cipher.message", store->message, sizeof store->message,
+                           err);
     }
     return st;
 }
@@ -186,13 +99,13 @@ static hf_status get_pubkey(json_t *root, keystore *store, hf_error *err)
         return hf_ok();
     }
     store->has_pubkey = true;
-    return get_hex(root, "pubkey", store->pubkey, sizeof store->pubkey, err);
+    return hf_member_hex(root, "pubkey", store->pubkey, sizeof store->pubkey, err);
 }
 
 static hf_status parse_root(json_t *root, keystore *store, hf_error *err)
 {
     uint64_t version = 0;
-    hf_status st = get_integer(root, "version", &version, err);
+    hf_status st = hf_member_integer(root, "version", &version, err);
     if (!hf_failed(st) && version != KEYSTORE_VERSION) {
         st = hf_fail(err, HF_INVALID_INPUT, "version: only %d is supported", KEYSTORE_VERSION);
     }
@@ -210,22 +123,13 @@ static hf_status parse_root(json_t *root, keystore *store, hf_error *err)
 
 static hf_status parse(hf_bytes json, keystore *ret_store, hf_error *err)
 {
-    json_error_t where;
     keystore store = {0};
-    if (json.len > HF_KEYSTORE_MAX_BYTES) {
-        return hf_fail(err, HF_LIMIT, "larger than %d bytes", HF_KEYSTORE_MAX_BYTES);
+    json_t *root = NULL;
+    hf_status st = hf_member_parse(json, &root, err);
+    if (hf_failed(st)) {
+        return st;
     }
-    json_t *root = json_loadb((const char *)json.ptr, json.len, JSON_REJECT_DUPLICATES, &where);
-    if (root == NULL) {
-        return hf_fail(err, HF_INVALID_INPUT, "not valid JSON at line %d, column %d", where.line,
-                       where.column);
-    }
-    hf_status st;
-    if (json_is_object(root)) {
-        st = parse_root(root, &store, err);
-    } else {
-        st = hf_fail(err, HF_INVALID_INPUT, "not a JSON object");
-    }
+    st = parse_root(root, &store, err);
     if (!hf_failed(st)) {
         *ret_store = store;
     }
@@ -236,6 +140,9 @@ static hf_status parse(hf_bytes json, keystore *ret_store, hf_error *err)
 hf_status hf_keystore_kdf_memory(hf_bytes json, uint64_t *ret_bytes, hf_error *err)
 {
     keystore store;
+    if (hf_keystore_is_v3(json)) {
+        return hf_keystore_v3_memory(json, ret_bytes, err);
+    }
     hf_status st = parse(json, &store, err);
     if (!hf_failed(st)) {
         *ret_bytes = hf_kdf_memory(&store.kdf);
@@ -255,18 +162,6 @@ hf_status hf_keystore_pubkey(hf_bytes json, uint8_t ret_pubkey[HF_BLS_PUBKEY_BYT
     }
     memcpy(ret_pubkey, store.pubkey, sizeof store.pubkey);
     return st;
-}
-
-static hf_status check_memory(const hf_kdf_params *kdf, const hf_keystore_limits *limits,
-                              hf_error *err)
-{
-    uint64_t need = hf_kdf_memory(kdf);
-    if (need > limits->max_kdf_memory_bytes) {
-        return hf_fail(err, HF_LIMIT, "scrypt wants %llu MiB of memory, the limit is %llu MiB",
-                       (unsigned long long)(need >> 20),
-                       (unsigned long long)(limits->max_kdf_memory_bytes >> 20));
-    }
-    return hf_ok();
 }
 
 /* sha256(decryption_key[16:32] || cipher.message) is the checksum. */
@@ -320,7 +215,7 @@ hf_status hf_keystore_decrypt(hf_bytes json, hf_bytes password, const hf_keystor
     if (hf_failed(st)) {
         return st;
     }
-    st = check_memory(&store.kdf, limits, err);
+    st = hf_kdf_check_memory(&store.kdf, limits, err);
     if (hf_failed(st)) {
         return st;
     }

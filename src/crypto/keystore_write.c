@@ -131,7 +131,7 @@ hf_status hf_keystore_encrypt(const hf_bls_key *key, hf_bytes password,
     box.kdf.r = SCRYPT_R;
     box.kdf.p = SCRYPT_P;
     box.kdf.c = cost;
-    hf_status st = hf_kdf_check(&box.kdf, err);
+    hf_status st = hf_kdf_check(&box.kdf, "crypto.kdf.params", err);
     if (hf_failed(st)) {
         return st;
     }

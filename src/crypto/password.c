@@ -72,8 +72,7 @@ static hf_status put_without_controls(hf_buf *out, hf_bytes text)
     return hf_ok();
 }
 
-/* Editors end a file with a newline that nobody meant as part of the password. */
-static hf_bytes without_final_newline(hf_bytes text)
+hf_bytes hf_password_trim(hf_bytes text)
 {
     if (text.len > 0 && text.ptr[text.len - 1] == '\n') {
         text.len--;
@@ -96,7 +95,7 @@ hf_status hf_password_normalise(hf_bytes password, hf_buf **ret_password, hf_err
     if (normal == NULL || clean == NULL) {
         goto out;
     }
-    st = hf_text_nfkd(without_final_newline(password), normal);
+    st = hf_text_nfkd(hf_password_trim(password), normal);
     if (hf_failed(st)) {
         goto out;
     }

@@ -89,9 +89,15 @@ typedef enum hf_key_document_type {
     HF_KEY_DOCUMENT_KEYSTORE
 } hf_key_document_type;
 
+#define HF_KEY_SECRET_BYTES 32 /* of either type of key, big endian */
+_Static_assert(HF_KEY_SECRET_BYTES == HF_BLS_SECRET_BYTES &&
+                   HF_KEY_SECRET_BYTES == HF_SECP256K1_SECRET_BYTES,
+               "both types of key have a secret of one size");
+
 typedef struct hf_key_document {
     hf_key_document_type type;
-    uint8_t secret[HF_BLS_SECRET_BYTES]; /* file-raw; the caller wipes the whole document */
+    hf_key_type key_type;                /* BLS when the document names none */
+    uint8_t secret[HF_KEY_SECRET_BYTES]; /* file-raw; the caller wipes the whole document */
     char keystore_path[HF_PATH_LEN];     /* file-keystore; absolute when folder is */
     char password_path[HF_PATH_LEN];
 } hf_key_document;
@@ -115,6 +121,12 @@ typedef struct hf_key_material {
     hf_error exposure; /* set when others can read the YAML file: it may hold no raw key then */
 } hf_key_material;
 
+/* A key as it was found, checked to be one of its type; the owner wipes it. */
+typedef struct hf_opened_key {
+    hf_key_type type;
+    uint8_t secret[HF_KEY_SECRET_BYTES];
+} hf_opened_key;
+
 /*
  * In two steps, so that a process may give up its files before it parses what they hold. The
  * sentence in err names a file only where it is not file->path. A YAML file must have been
@@ -123,11 +135,11 @@ typedef struct hf_key_material {
 hf_status hf_custody_read(const hf_key_file *file, hf_key_material *ret_material,
                           hf_error *err) HF_MUST_CHECK;
 hf_status hf_custody_decrypt(const hf_key_file *file, const hf_key_material *material,
-                             const hf_keystore_limits *limits, hf_bls_key *ret_key,
+                             const hf_keystore_limits *limits, hf_opened_key *ret_key,
                              hf_error *err) HF_MUST_CHECK;
 void hf_key_material_done(hf_key_material *material); /* wipes */
 
-/* Both steps at once. */
+/* Both steps at once, for a key that must be BLS: USAGE for another. */
 hf_status hf_custody_open(const hf_key_file *file, const hf_keystore_limits *limits,
                           hf_bls_key *ret_key, hf_error *err) HF_MUST_CHECK;
 

@@ -387,7 +387,9 @@ static hf_status interpret(const members *m, const char *folder, hf_key_document
     if (!is_raw && strcmp(type, "file-keystore") != 0) {
         return hf_fail(err, HF_USAGE, "type %s is not supported in this version", as_word(type));
     }
-    if (m->is_present[MEMBER_KEY_TYPE] && strcasecmp(key_type, "BLS") != 0) {
+    if (m->is_present[MEMBER_KEY_TYPE] && strcasecmp(key_type, "SECP256K1") == 0) {
+        doc->key_type = HF_KEY_TYPE_SECP256K1;
+    } else if (m->is_present[MEMBER_KEY_TYPE] && strcasecmp(key_type, "BLS") != 0) {
         return hf_fail(err, HF_USAGE, "keyType %s is not supported in this version",
                        as_word(key_type));
     }

@@ -53,7 +53,10 @@ static hf_status offer(const hf_key_file *file, const hf_bls_key *key, bool *ret
                        hf_error *err)
 {
     hf_msg_result answer;
-    hf_status st = hf_loader_send_key(file, key);
+    hf_opened_key opened = {.type = HF_KEY_TYPE_BLS};
+    hf_bls_key_to_bytes(key, opened.secret);
+    hf_status st = hf_loader_send_key(file, &opened);
+    hf_wipe(&opened, sizeof opened);
     if (!hf_failed(st)) {
         st = hf_loader_receive(HF_CHANNEL_IMPORT, HF_MSG_RESULT, IMPORT_REQUEST, &answer);
     }

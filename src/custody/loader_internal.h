@@ -50,7 +50,7 @@ hf_status hf_loader_receive(hf_channel channel, hf_msg_type type, uint64_t reque
 /* KEY_FAILED. name may hold any bytes. */
 hf_status hf_loader_send_failure(const uint8_t source_id[HF_SOURCE_ID_LEN], const char *name,
                                  const char *detail) HF_MUST_CHECK;
-hf_status hf_loader_send_key(const hf_key_file *file, const hf_bls_key *key) HF_MUST_CHECK;
+hf_status hf_loader_send_key(const hf_key_file *file, const hf_opened_key *key) HF_MUST_CHECK;
 
 /* Processor time that one file may take. */
 unsigned hf_loader_file_seconds(const hf_loader *loader);

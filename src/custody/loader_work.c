@@ -89,7 +89,7 @@ hf_status hf_loader_send_failure(const uint8_t source_id[HF_SOURCE_ID_LEN], cons
     return hf_loader_send(&frame);
 }
 
-hf_status hf_loader_send_key(const hf_key_file *file, const hf_bls_key *key)
+hf_status hf_loader_send_key(const hf_key_file *file, const hf_opened_key *key)
 {
     hf_msg_key frame;
     memset(&frame, 0, sizeof frame);
@@ -97,7 +97,8 @@ hf_status hf_loader_send_key(const hf_key_file *file, const hf_bls_key *key)
     memcpy(frame.source_id, file->source_id, HF_SOURCE_ID_LEN);
     frame.stamp = file->stamp;
     frame.backend = file->backend;
-    hf_bls_key_to_bytes(key, frame.secret);
+    frame.key_type = key->type;
+    memcpy(frame.secret, key->secret, sizeof frame.secret);
     hf_status st = hf_loader_send(&frame);
     hf_wipe(&frame, sizeof frame);
     return st;
@@ -141,7 +142,7 @@ static hf_status shut_files(hf_error *err)
     return hf_ok();
 }
 
-static hf_status open_key(const hf_key_file *file, hf_bls_key *ret_key, hf_error *err)
+static hf_status open_key(const hf_key_file *file, hf_opened_key *ret_key, hf_error *err)
 {
     /* A file that changed since the survey may not take more than was set aside for it. */
     const hf_keystore_limits limits = {file->kdf_memory_bytes};
@@ -160,7 +161,7 @@ static hf_status open_key(const hf_key_file *file, hf_bls_key *ret_key, hf_error
 static _Noreturn void run_worker(const hf_loader *loader, const hf_key_file *file, pid_t parent)
 {
     hf_error err = {HF_OK, ""};
-    hf_bls_key key = {.scalar = {0}};
+    hf_opened_key key = {.type = HF_KEY_TYPE_BLS};
     hf_loader_limit_time(hf_loader_file_seconds(loader));
     hf_status st = hf_harden_die_with_parent(parent, &err);
     if (hf_failed(st)) {

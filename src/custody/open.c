@@ -214,23 +214,84 @@ void hf_key_material_done(hf_key_material *material)
     *material = (hf_key_material){.yaml = NULL};
 }
 
-static hf_status decrypt_keystore(const hf_key_material *material, const hf_keystore_limits *limits,
-                                  hf_bls_key *ret_key, hf_error *err)
+static hf_bytes view(const hf_buf *buf)
 {
-    return hf_keystore_decrypt(
-        hf_bytes_from(hf_buf_peek(material->keystore), hf_buf_len(material->keystore)),
-        hf_bytes_from(hf_buf_peek(material->password), hf_buf_len(material->password)), limits,
-        ret_key, err);
+    return hf_bytes_from(hf_buf_peek(buf), hf_buf_len(buf));
+}
+
+static hf_status decrypt_bls(const hf_key_material *material, const hf_keystore_limits *limits,
+                             hf_opened_key *ret_key, hf_error *err)
+{
+    hf_bls_key key = {.scalar = {0}};
+    hf_status st =
+        hf_keystore_decrypt(view(material->keystore), view(material->password), limits, &key, err);
+    if (!hf_failed(st)) {
+        ret_key->type = HF_KEY_TYPE_BLS;
+        hf_bls_key_to_bytes(&key, ret_key->secret);
+    }
+    hf_wipe(&key, sizeof key);
+    return st;
+}
+
+static hf_status decrypt_secp256k1(const hf_key_material *material,
+                                   const hf_keystore_limits *limits, hf_opened_key *ret_key,
+                                   hf_error *err)
+{
+    hf_secp256k1_key key = {{0}};
+    hf_status st = hf_keystore_v3_decrypt(view(material->keystore), view(material->password),
+                                          limits, &key, err);
+    if (!hf_failed(st)) {
+        ret_key->type = HF_KEY_TYPE_SECP256K1;
+        memcpy(ret_key->secret, key.secret, sizeof ret_key->secret);
+    }
+    hf_wipe(&key, sizeof key);
+    return st;
+}
+
+/* A folder of keystores may hold both kinds: each says itself which it is. */
+static hf_status decrypt_keystore(const hf_key_material *material, const hf_keystore_limits *limits,
+                                  hf_opened_key *ret_key, hf_error *err)
+{
+    return hf_keystore_is_v3(view(material->keystore))
+               ? decrypt_secp256k1(material, limits, ret_key, err)
+               : decrypt_bls(material, limits, ret_key, err);
+}
+
+/* 0 < secret < the order of the type's curve. */
+static hf_status check_secret(const uint8_t secret[HF_KEY_SECRET_BYTES], hf_key_type type)
+{
+    hf_status st;
+    if (type == HF_KEY_TYPE_BLS) {
+        hf_bls_key key = {.scalar = {0}};
+        st = hf_bls_key_from_bytes(secret, &key);
+        hf_wipe(&key, sizeof key);
+        return st;
+    }
+    hf_secp256k1 *secp = NULL;
+    hf_secp256k1_key key = {{0}};
+    st = hf_secp256k1_new(&secp);
+    if (!hf_failed(st)) {
+        st = hf_secp256k1_key_from_bytes(secp, secret, &key);
+    }
+    hf_wipe(&key, sizeof key);
+    hf_secp256k1_free(secp);
+    return st;
 }
 
 static hf_status take_raw(const hf_key_material *material, const hf_key_document *doc,
-                          hf_bls_key *ret_key, hf_error *err)
+                          hf_opened_key *ret_key, hf_error *err)
 {
     if (material->exposure.code != HF_OK) {
         return hf_fail(err, material->exposure.code, "%s", material->exposure.msg);
     }
-    hf_status st = hf_bls_key_from_bytes(doc->secret, ret_key);
-    return hf_failed(st) ? hf_fail(err, HF_CRYPTO, "privateKey is not a BLS12-381 secret key") : st;
+    hf_status st = check_secret(doc->secret, doc->key_type);
+    if (hf_failed(st)) {
+        return hf_fail(err, HF_CRYPTO, "privateKey is not a %s secret key",
+                       doc->key_type == HF_KEY_TYPE_BLS ? "BLS12-381" : "secp256k1");
+    }
+    ret_key->type = doc->key_type;
+    memcpy(ret_key->secret, doc->secret, sizeof ret_key->secret);
+    return st;
 }
 
 /* Does the document still name the files that were read for it? */
@@ -252,7 +313,7 @@ static hf_status parse_document(const hf_key_file *file, const hf_buf *yaml, hf_
 }
 
 static hf_status decrypt_document(const hf_key_file *file, const hf_key_material *material,
-                                  const hf_keystore_limits *limits, hf_bls_key *ret_key,
+                                  const hf_keystore_limits *limits, hf_opened_key *ret_key,
                                   hf_error *err)
 {
     hf_key_document doc = {.type = HF_KEY_DOCUMENT_RAW};
@@ -265,7 +326,8 @@ static hf_status decrypt_document(const hf_key_file *file, const hf_key_material
     } else if (!is_same_reference(file, &doc)) {
         st = hf_fail(err, HF_UNAVAILABLE, "the file changed while it was read: reload");
     } else {
-        st = decrypt_keystore(material, limits, ret_key, err);
+        st = doc.key_type == HF_KEY_TYPE_BLS ? decrypt_bls(material, limits, ret_key, err)
+                                             : decrypt_secp256k1(material, limits, ret_key, err);
         if (hf_failed(st)) {
             st = hf_error_wrap(err, st, "%s", base_name(doc.keystore_path));
         }
@@ -276,7 +338,8 @@ out:
 }
 
 hf_status hf_custody_decrypt(const hf_key_file *file, const hf_key_material *material,
-                             const hf_keystore_limits *limits, hf_bls_key *ret_key, hf_error *err)
+                             const hf_keystore_limits *limits, hf_opened_key *ret_key,
+                             hf_error *err)
 {
     return file->backend == HF_BACKEND_WEB3SIGNER
                ? decrypt_document(file, material, limits, ret_key, err)
@@ -287,10 +350,19 @@ hf_status hf_custody_open(const hf_key_file *file, const hf_keystore_limits *lim
                           hf_bls_key *ret_key, hf_error *err)
 {
     hf_key_material material = {.yaml = NULL};
+    hf_opened_key key = {.type = HF_KEY_TYPE_BLS};
     hf_status st = hf_custody_read(file, &material, err);
     if (!hf_failed(st)) {
-        st = hf_custody_decrypt(file, &material, limits, ret_key, err);
+        st = hf_custody_decrypt(file, &material, limits, &key, err);
     }
+    if (!hf_failed(st) && key.type != HF_KEY_TYPE_BLS) {
+        st = hf_fail(err, HF_USAGE, "this is a secp256k1 key, not a BLS key");
+    }
+    if (!hf_failed(st)) {
+        st = hf_bls_key_from_bytes(key.secret, ret_key);
+        HF_ASSERT(!hf_failed(st)); /* it was a key when it was opened */
+    }
+    hf_wipe(&key, sizeof key);
     hf_key_material_done(&material);
     return st;
 }

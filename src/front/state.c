@@ -202,6 +202,8 @@ static void put_keys(hf_text *out, const hf_msg_status_reply *s)
         hf_text_put(out, "%s\"%s\":%u", i == 0 ? "" : ",", hf_key_backend_name((hf_key_backend)i),
                     s->keys_by_backend[i]);
     }
+    hf_text_put(out, "},\"by_type\":{\"BLS\":%u,\"SECP256K1\":%u", s->keys_by_type[HF_KEY_TYPE_BLS],
+                s->keys_by_type[HF_KEY_TYPE_SECP256K1]);
     hf_text_put(out, "},\"load\":{\"running\":%s,\"total\":%u,\"done\":%u,\"failed\":%u}}",
                 s->loading != 0 ? "true" : "false", s->load_total, s->load_done, s->load_failed);
 }

@@ -374,6 +374,7 @@ typedef struct hf_msg_status_reply {
     hf_frame_header header;
     uint64_t started_unix_ms;
     uint32_t keys_loaded;
+    uint32_t keys_by_type[HF_KEY_TYPE_COUNT];
     uint32_t keys_by_backend[HF_BACKEND_COUNT];
     uint32_t load_total; /* sources of the load under way, or of the last */
     uint32_t load_done;
@@ -534,9 +535,9 @@ typedef struct hf_msg_key {
     hf_frame_header header;
     uint8_t source_id[HF_SOURCE_ID_LEN];
     uint64_t stamp;
-    uint8_t secret[HF_BLS_SECRET_BYTES]; /* the keeper derives the public key itself */
+    uint8_t secret[HF_BLS_SECRET_BYTES]; /* big endian; the keeper derives the public key itself */
     uint32_t backend;
-    uint32_t reserved;
+    uint32_t key_type; /* hf_key_type */
 } hf_msg_key;
 
 typedef struct hf_msg_key_failed {

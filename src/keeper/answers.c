@@ -8,8 +8,8 @@ void hf_answer_keys(hf_keeper *keeper, hf_peer *peer, const hf_msg_keys *frame)
     memset(&reply, 0, sizeof reply);
     hf_frame_init(&reply, HF_MSG_KEYS_REPLY, frame->header.request_id);
     reply.generation = ring->generation;
-    reply.total = (uint32_t)ring->count;
-    for (size_t i = frame->offset; i < ring->count && reply.count < HF_KEYS_PAGE; i++) {
+    reply.total = (uint32_t)ring->bls_count;
+    for (size_t i = frame->offset; i < ring->bls_count && reply.count < HF_KEYS_PAGE; i++) {
         hf_key_entry *entry = &reply.keys[reply.count++];
         memcpy(entry->pubkey, ring->order[i]->pubkey, HF_BLS_PUBKEY_BYTES);
         entry->backend = ring->order[i]->backend;
@@ -31,6 +31,9 @@ void hf_answer_status(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *h
     hf_msg_status_reply reply = {
         .started_unix_ms = (uint64_t)keeper->started_unix_ms,
         .keys_loaded = (uint32_t)keeper->ring.count,
+        .keys_by_type = {[HF_KEY_TYPE_BLS] = (uint32_t)keeper->ring.bls_count,
+                         [HF_KEY_TYPE_SECP256K1] =
+                             (uint32_t)(keeper->ring.count - keeper->ring.bls_count)},
         .load_total = loading->total,
         .load_done = loading->done,
         .load_failed = loading->failed,

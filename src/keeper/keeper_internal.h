@@ -34,10 +34,18 @@ void hf_meter_snapshot(const hf_meter *meter, hf_metrics *ret_metrics);
 
 /* ---- keys.c: the key table; intake thread only, but for refs --------------------------------- */
 
+/* A slot of the locked slab. */
+typedef union hf_key_slot {
+    hf_bls_key bls;
+    hf_secp256k1_key secp256k1;
+} hf_key_slot;
+
 typedef struct hf_key {
-    uint8_t pubkey[HF_BLS_PUBKEY_BYTES];
+    hf_key_type type;
+    uint8_t pubkey[HF_BLS_PUBKEY_BYTES]; /* BLS; zeros for the other type */
+    uint8_t address[HF_ADDRESS_BYTES];   /* SECP256K1; zeros for the other type */
     uint8_t source_id[HF_SOURCE_ID_LEN];
-    hf_bls_key *secret;    /* a slot of the locked slab */
+    hf_key_slot *secret;
     _Atomic uint32_t refs; /* requests that may still sign with it */
     uint32_t backend;
     uint32_t load; /* the load that brought it last */
@@ -49,9 +57,11 @@ typedef struct hf_key_source_state hf_key_source_state;
 
 typedef struct hf_keyring {
     hf_slab *slab;
+    hf_secp256k1 *secp; /* derives addresses; its signatures are made elsewhere */
     hf_key **buckets;
     size_t bucket_count;
-    hf_key **order; /* in order of arrival, for listings */
+    hf_key **order; /* for listings: the BLS keys, then the others */
+    size_t bls_count;
     size_t count;
     size_t max;
     uint64_t generation;
@@ -66,7 +76,14 @@ typedef struct hf_keyring {
 hf_status hf_keyring_init(hf_keyring *ring, size_t max_keys, bool require_lock, hf_error *err);
 void hf_keyring_done(hf_keyring *ring);
 hf_key *hf_keyring_find(const hf_keyring *ring, const uint8_t pubkey[HF_BLS_PUBKEY_BYTES]);
-/* A key of its own, not yet in the ring: its public key is derived here (I3). */
+/* The secp256k1 key of an Ethereum address. */
+hf_key *hf_keyring_find_address(const hf_keyring *ring, const uint8_t address[HF_ADDRESS_BYTES]);
+/* Has this load brought the same key already? */
+bool hf_keyring_has_twin(const hf_keyring *ring, const hf_key *key);
+#define HF_KEY_NAME_LEN (2 + 2 * HF_BLS_PUBKEY_BYTES + 1)
+/* 0x and the public key or the address, for log lines. */
+void hf_key_name(const hf_key *key, char ret_name[HF_KEY_NAME_LEN]);
+/* A key of its own, not yet in the ring: its public key or address is derived here (I3). */
 hf_status hf_key_new(hf_keyring *ring, const hf_msg_key *frame, hf_key **ret_key);
 void hf_key_free(hf_keyring *ring, hf_key *key);
 /* Owns take_key from here on. CONFLICT (key freed) when it is there already. */

@@ -17,9 +17,13 @@ hf_status hf_keyring_init(hf_keyring *ring, size_t max_keys, bool require_lock, 
     while (ring->bucket_count < 2 * max_keys) {
         ring->bucket_count *= 2;
     }
-    hf_status st = hf_slab_new(sizeof(hf_bls_key), max_keys, require_lock, &ring->slab, err);
+    hf_status st = hf_slab_new(sizeof(hf_key_slot), max_keys, require_lock, &ring->slab, err);
     if (hf_failed(st)) {
         return st;
+    }
+    st = hf_secp256k1_new(&ring->secp);
+    if (hf_failed(st)) {
+        return hf_fail(err, st.code, "libsecp256k1 could not be prepared");
     }
     ring->buckets = calloc(ring->bucket_count, sizeof *ring->buckets);
     ring->order = calloc(max_keys, sizeof(hf_key *));
@@ -39,28 +43,99 @@ void hf_keyring_done(hf_keyring *ring)
     free(ring->order);
     free(ring->sources);
     hf_slab_free(ring->slab);
+    hf_secp256k1_free(ring->secp);
     *ring = (hf_keyring){0};
 }
 
-/* Public keys are compressed curve points: their middle bytes are as good as random. */
-static size_t bucket_of(const hf_keyring *ring, const uint8_t pubkey[HF_BLS_PUBKEY_BYTES])
+/* Compressed curve points and hashes: their middle bytes are as good as random. */
+static hf_key **bucket_at(const hf_keyring *ring, const uint8_t middle[8])
 {
-    return (size_t)hf_le64_get(pubkey + 16) & (ring->bucket_count - 1);
+    return &ring->buckets[(size_t)hf_le64_get(middle) & (ring->bucket_count - 1)];
+}
+
+static hf_key **bucket_of_pubkey(const hf_keyring *ring, const uint8_t pubkey[HF_BLS_PUBKEY_BYTES])
+{
+    return bucket_at(ring, pubkey + 16);
+}
+
+static hf_key **bucket_of_address(const hf_keyring *ring, const uint8_t address[HF_ADDRESS_BYTES])
+{
+    return bucket_at(ring, address + 8);
+}
+
+static hf_key **bucket_of(const hf_keyring *ring, const hf_key *key)
+{
+    return key->type == HF_KEY_TYPE_BLS ? bucket_of_pubkey(ring, key->pubkey)
+                                        : bucket_of_address(ring, key->address);
 }
 
 hf_key *hf_keyring_find(const hf_keyring *ring, const uint8_t pubkey[HF_BLS_PUBKEY_BYTES])
 {
-    for (hf_key *key = ring->buckets[bucket_of(ring, pubkey)]; key != NULL; key = key->next) {
-        if (hf_bytes_equal(key->pubkey, pubkey, HF_BLS_PUBKEY_BYTES)) {
+    for (hf_key *key = *bucket_of_pubkey(ring, pubkey); key != NULL; key = key->next) {
+        if (key->type == HF_KEY_TYPE_BLS &&
+            hf_bytes_equal(key->pubkey, pubkey, HF_BLS_PUBKEY_BYTES)) {
             return key;
         }
     }
     return NULL;
 }
 
+hf_key *hf_keyring_find_address(const hf_keyring *ring, const uint8_t address[HF_ADDRESS_BYTES])
+{
+    for (hf_key *key = *bucket_of_address(ring, address); key != NULL; key = key->next) {
+        if (key->type == HF_KEY_TYPE_SECP256K1 &&
+            hf_bytes_equal(key->address, address, HF_ADDRESS_BYTES)) {
+            return key;
+        }
+    }
+    return NULL;
+}
+
+static hf_key *find_same(const hf_keyring *ring, const hf_key *key)
+{
+    return key->type == HF_KEY_TYPE_BLS ? hf_keyring_find(ring, key->pubkey)
+                                        : hf_keyring_find_address(ring, key->address);
+}
+
+bool hf_keyring_has_twin(const hf_keyring *ring, const hf_key *key)
+{
+    const hf_key *old = find_same(ring, key);
+    return old != NULL && old->load == ring->load;
+}
+
+void hf_key_name(const hf_key *key, char ret_name[HF_KEY_NAME_LEN])
+{
+    memcpy(ret_name, "0x", 2);
+    if (key->type == HF_KEY_TYPE_BLS) {
+        hf_hex_encode(key->pubkey, HF_BLS_PUBKEY_BYTES, ret_name + 2);
+    } else {
+        hf_hex_encode(key->address, HF_ADDRESS_BYTES, ret_name + 2);
+    }
+}
+
+/* Who the key is, by itself. CRYPTO when it is no key of its type. */
+static hf_status take_secret(const hf_keyring *ring, hf_key *key,
+                             const uint8_t secret[HF_BLS_SECRET_BYTES])
+{
+    uint8_t point[HF_SECP256K1_PUBKEY_BYTES];
+    if (key->type == HF_KEY_TYPE_BLS) {
+        hf_status st = hf_bls_key_from_bytes(secret, &key->secret->bls);
+        if (!hf_failed(st)) {
+            hf_bls_pubkey(&key->secret->bls, key->pubkey);
+        }
+        return st;
+    }
+    hf_status st = hf_secp256k1_key_from_bytes(ring->secp, secret, &key->secret->secp256k1);
+    if (!hf_failed(st)) {
+        hf_secp256k1_pubkey(ring->secp, &key->secret->secp256k1, point);
+        hf_secp256k1_address(point, key->address);
+    }
+    return st;
+}
+
 hf_status hf_key_new(hf_keyring *ring, const hf_msg_key *frame, hf_key **ret_key)
 {
-    if (frame->backend >= HF_BACKEND_COUNT) {
+    if (frame->backend >= HF_BACKEND_COUNT || frame->key_type >= HF_KEY_TYPE_COUNT) {
         return (hf_status){HF_INVALID_INPUT};
     }
     hf_key *key = calloc(1, sizeof *key);
@@ -72,11 +147,11 @@ hf_status hf_key_new(hf_keyring *ring, const hf_msg_key *frame, hf_key **ret_key
     if (key->secret == NULL) {
         goto fail;
     }
-    st = hf_bls_key_from_bytes(frame->secret, key->secret);
+    key->type = (hf_key_type)frame->key_type;
+    st = take_secret(ring, key, frame->secret);
     if (hf_failed(st)) {
         goto fail;
     }
-    hf_bls_pubkey(key->secret, key->pubkey);
     memcpy(key->source_id, frame->source_id, HF_SOURCE_ID_LEN);
     key->backend = frame->backend;
     key->load = ring->load;
@@ -110,9 +185,33 @@ static void adopt(hf_keyring *ring, hf_key *old, const hf_key *again)
     }
 }
 
+static void order_add(hf_keyring *ring, hf_key *key)
+{
+    ring->order[ring->count] = key;
+    if (key->type == HF_KEY_TYPE_BLS) {
+        ring->order[ring->count] = ring->order[ring->bls_count];
+        ring->order[ring->bls_count++] = key;
+    }
+    ring->count++;
+}
+
+/* The last of its type fills the gap, and the last of all that one's. */
+static void order_remove(hf_keyring *ring, const hf_key *key)
+{
+    size_t place = 0;
+    while (ring->order[place] != key) {
+        place++;
+    }
+    if (key->type == HF_KEY_TYPE_BLS) {
+        ring->order[place] = ring->order[--ring->bls_count];
+        place = ring->bls_count;
+    }
+    ring->order[place] = ring->order[--ring->count];
+}
+
 hf_status hf_keyring_add(hf_keyring *ring, hf_key *take_key)
 {
-    hf_key *old = hf_keyring_find(ring, take_key->pubkey);
+    hf_key *old = find_same(ring, take_key);
     if (old != NULL) {
         adopt(ring, old, take_key);
         hf_key_free(ring, take_key);
@@ -122,10 +221,10 @@ hf_status hf_keyring_add(hf_keyring *ring, hf_key *take_key)
         hf_key_free(ring, take_key);
         return (hf_status){HF_LIMIT};
     }
-    size_t bucket = bucket_of(ring, take_key->pubkey);
-    take_key->next = ring->buckets[bucket];
-    ring->buckets[bucket] = take_key;
-    ring->order[ring->count++] = take_key;
+    hf_key **bucket = bucket_of(ring, take_key);
+    take_key->next = *bucket;
+    *bucket = take_key;
+    order_add(ring, take_key);
     ring->by_backend[take_key->backend]++;
     ring->generation++;
     return hf_ok();
@@ -133,17 +232,13 @@ hf_status hf_keyring_add(hf_keyring *ring, hf_key *take_key)
 
 void hf_keyring_remove(hf_keyring *ring, hf_key *key)
 {
-    hf_key **link = &ring->buckets[bucket_of(ring, key->pubkey)];
+    hf_key **link = bucket_of(ring, key);
     while (*link != key) {
         HF_ASSERT(*link != NULL);
         link = &(*link)->next;
     }
     *link = key->next;
-    size_t place = 0;
-    while (ring->order[place] != key) {
-        place++;
-    }
-    ring->order[place] = ring->order[--ring->count];
+    order_remove(ring, key);
     ring->by_backend[key->backend]--;
     ring->generation++;
     key->is_removed = true;
@@ -168,7 +263,8 @@ bool hf_keyring_reap(hf_keyring *ring)
 bool hf_keyring_is_waiting(const hf_keyring *ring, const uint8_t pubkey[HF_BLS_PUBKEY_BYTES])
 {
     for (const hf_key *key = ring->removed; key != NULL; key = key->next) {
-        if (hf_bytes_equal(key->pubkey, pubkey, HF_BLS_PUBKEY_BYTES)) {
+        if (key->type == HF_KEY_TYPE_BLS &&
+            hf_bytes_equal(key->pubkey, pubkey, HF_BLS_PUBKEY_BYTES)) {
             return true;
         }
     }

@@ -84,18 +84,17 @@ static void take_key(hf_keeper *keeper, const hf_msg_key *frame)
     if (hf_failed(st)) {
         note_failure(keeper, name,
                      st.code == HF_LIMIT ? "there are more keys than max_keys"
-                                         : "not a BLS secret");
+                                         : "not a secret key of its type");
         return;
     }
     hf_keyring_source_loaded(&keeper->ring, frame);
-    char pubkey[2 * HF_BLS_PUBKEY_BYTES + 1];
-    hf_hex_encode(key->pubkey, HF_BLS_PUBKEY_BYTES, pubkey);
-    const hf_key *old = hf_keyring_find(&keeper->ring, key->pubkey);
-    bool is_twice = old != NULL && old->load == keeper->ring.load;
+    char key_name[HF_KEY_NAME_LEN];
+    hf_key_name(key, key_name);
+    bool is_twice = hf_keyring_has_twin(&keeper->ring, key);
     st = hf_keyring_add(&keeper->ring, key);
     if (is_twice) {
-        hf_log(HF_LOG_UNUSUAL, "key_twice", "0x%s is in more than one file; it is loaded once",
-               pubkey);
+        hf_log(HF_LOG_UNUSUAL, "key_twice", "%s is in more than one file; it is loaded once",
+               key_name);
     } else if (st.code == HF_LIMIT) {
         note_failure(keeper, name, "there are more keys than max_keys");
     }
@@ -197,7 +196,9 @@ static void take_imported(hf_keeper *keeper, hf_peer *peer, hf_key_import *impor
                           const hf_msg_key *frame)
 {
     hf_key *key = NULL;
-    if (import->key != NULL || hf_failed(hf_key_new(&keeper->ring, frame, &key))) {
+    /* The key manager API knows BLS keys and no others. */
+    if (import->key != NULL || frame->key_type != HF_KEY_TYPE_BLS ||
+        hf_failed(hf_key_new(&keeper->ring, frame, &key))) {
         end_import(keeper, import, HF_KEY_ERROR, "the key cannot be used");
         hf_peer_hang_up(keeper, peer);
         return;

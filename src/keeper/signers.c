@@ -293,7 +293,7 @@ static void sign_requests(hf_keeper *keeper, const hf_root_group *group,
     const hf_bls_key *keys[SHARE_MAX];
     uint8_t signatures[SHARE_MAX][HF_BLS_SIGNATURE_BYTES];
     for (size_t i = 0; i < n; i++) {
-        keys[i] = requests[i]->key->secret;
+        keys[i] = &requests[i]->key->secret->bls;
     }
     uint64_t start = hf_time_mono_ns();
     hf_bls_sign_many(&group->point, keys, n, signatures);

@@ -50,6 +50,22 @@ static void test_keystores(void **state)
     assert_string_equal(doc.password_path, "/p");
 }
 
+static void test_key_types(void **state)
+{
+    hf_key_document doc;
+    (void)state;
+    assert_false(hf_failed(
+        parse("type: file-raw\nkeyType: SECP256K1\nprivateKey: " HEX64 "\n", 0, &doc, NULL)));
+    assert_int_equal(doc.key_type, HF_KEY_TYPE_SECP256K1);
+    assert_false(hf_failed(parse("type: file-keystore\nkeyType: secp256k1\nkeystoreFile: v3.json\n"
+                                 "keystorePasswordFile: pw\n",
+                                 0, &doc, NULL)));
+    assert_int_equal(doc.key_type, HF_KEY_TYPE_SECP256K1);
+    assert_int_equal(doc.type, HF_KEY_DOCUMENT_KEYSTORE);
+    assert_false(hf_failed(parse("type: file-raw\nprivateKey: " HEX64 "\n", 0, &doc, NULL)));
+    assert_int_equal(doc.key_type, HF_KEY_TYPE_BLS);
+}
+
 static void test_counting(void **state)
 {
     static const struct {
@@ -91,8 +107,8 @@ static void test_errors(void **state)
          "type hashicorp is not supported in this version"},
         {"type: aws-secret\n", HF_USAGE, "type aws-secret is not supported in this version"},
         {"type: 0xdeadbeef\n", HF_USAGE, "type (unprintable) is not supported in this version"},
-        {"type: file-raw\nkeyType: SECP256K1\nprivateKey: " HEX64 "\n", HF_USAGE,
-         "keyType SECP256K1 is not supported in this version"},
+        {"type: file-raw\nkeyType: ED25519\nprivateKey: " HEX64 "\n", HF_USAGE,
+         "keyType ED25519 is not supported in this version"},
         {"type: file-raw\n", HF_INVALID_INPUT, "privateKey is missing"},
         {"type: file-raw\nprivateKey:\n", HF_INVALID_INPUT, "line 2: privateKey is empty"},
         {"type: file-raw\nprivateKey: [1]\n", HF_INVALID_INPUT, "line 2: privateKey must be text"},
@@ -179,11 +195,9 @@ static void test_limits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_raw_keys),
-        cmocka_unit_test(test_keystores),
-        cmocka_unit_test(test_counting),
-        cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_one_bad_document_costs_no_other),
+        cmocka_unit_test(test_raw_keys),  cmocka_unit_test(test_keystores),
+        cmocka_unit_test(test_key_types), cmocka_unit_test(test_counting),
+        cmocka_unit_test(test_errors),    cmocka_unit_test(test_one_bad_document_costs_no_other),
         cmocka_unit_test(test_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -253,6 +253,63 @@ static void test_web3signer_files(void **state)
     assert_failure(&r, "empty.yaml", "holds no key");
 }
 
+#define ETHEREUM_SECRET "4c0883a69102937d6231471b5dbb6204fe5129617082792ae468d01a3f362318"
+
+static size_t count_secp256k1(const run *r, const char *secret_hex)
+{
+    uint8_t secret[HF_KEY_SECRET_BYTES];
+    size_t n = 0;
+    assert_false(hf_failed(hf_hex_decode(secret_hex, 64, secret, sizeof secret)));
+    for (size_t i = 0; i < r->key_count; i++) {
+        n += r->keys[i].key_type == HF_KEY_TYPE_SECP256K1 &&
+             hf_bytes_equal(r->keys[i].secret, secret, sizeof secret);
+    }
+    return n;
+}
+
+/* Each way in which an Ethereum key may be given, and each mismatch of key type and file. */
+static void test_secp256k1_keys(void **state)
+{
+    const fixture *f = *state;
+    hf_msg_loader_config *config = plain_config(f);
+    static run r;
+    hf_buf *v3 = NULL;
+    assert_false(hf_failed(hf_file_read(HF_TEST_VECTORS "/web3-secret-storage/quick.json",
+                                        HF_KEYSTORE_MAX_BYTES, &v3, NULL)));
+    make_folder(f, "keys");
+    make_folder(f, "store");
+    add_source(config, source_of(f, HF_BACKEND_WEB3SIGNER, "keys", NULL, NULL));
+    add_source(config, source_of(f, HF_BACKEND_LOCAL_KEYSTORE, "store", NULL, "store"));
+    put(f, "keys/v3.json", hf_buf_text(v3));
+    put(f, "keys/pw", "testpassword\n");
+    put(f, "keys/wrong", "testpassword2");
+    put_keystore(f, "keys/v4.json", 1, "testpassword");
+    put(f, "keys/a.yaml",
+        "type: file-raw\nkeyType: SECP256K1\nprivateKey: \"0x" ETHEREUM_SECRET "\"\n"
+        "---\ntype: file-keystore\nkeyType: SECP256K1\nkeystoreFile: v3.json\n"
+        "keystorePasswordFile: pw\n"
+        "---\ntype: file-keystore\nkeyType: SECP256K1\nkeystoreFile: v3.json\n"
+        "keystorePasswordFile: wrong\n"
+        "---\ntype: file-keystore\nkeyType: SECP256K1\nkeystoreFile: v4.json\n"
+        "keystorePasswordFile: pw\n"
+        "---\ntype: file-keystore\nkeyType: BLS\nkeystoreFile: v3.json\n"
+        "keystorePasswordFile: pw\n"
+        "---\ntype: file-raw\nkeyType: SECP256K1\n"
+        "privateKey: fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141\n");
+    put(f, "store/account.json", hf_buf_text(v3));
+    put(f, "store/account.txt", "testpassword");
+    load_all(&r, config);
+    assert_int_equal(r.key_count, 3);
+    assert_int_equal(count_secp256k1(&r, ETHEREUM_SECRET), 3);
+    assert_int_equal(r.failure_count, 4);
+    assert_failure(&r, "a.yaml, document 3", "v3.json: wrong password");
+    assert_failure(&r, "a.yaml, document 4",
+                   "v4.json: version: a secp256k1 key is kept in a keystore of version 3");
+    assert_failure(&r, "a.yaml, document 5", "v3.json: version: only 4 is supported");
+    assert_failure(&r, "a.yaml, document 6", "privateKey is not a secp256k1 secret key");
+    hf_buf_free(v3);
+}
+
 static void test_more_files_than_one_survey_takes(void **state)
 {
     const fixture *f = *state;
@@ -518,6 +575,7 @@ int main(int argc, char **argv)
         CASE(test_the_same_key_in_two_files),
         CASE(test_links_and_key_folders),
         CASE(test_web3signer_files),
+        CASE(test_secp256k1_keys),
         CASE(test_more_files_than_one_survey_takes),
         CASE(test_memory_bound),
         CASE(test_a_worker_that_dies),

@@ -158,6 +158,74 @@ static void the_table_has_an_end(void **state)
     assert_int_equal(ring->by_backend[HF_BACKEND_LOCAL_KEYSTORE], 300);
 }
 
+/* ---- two types of key in one table ------------------------------------------------------------
+ */
+
+static hf_key *bring_typed(hf_keyring *ring, hf_key_type type, uint8_t secret, uint8_t source)
+{
+    hf_msg_key frame = key_frame(secret, source, 1);
+    hf_key *key = NULL;
+    frame.key_type = (uint32_t)type;
+    assert_int_equal(hf_key_new(ring, &frame, &key).code, HF_OK);
+    hf_keyring_source_loaded(ring, &frame);
+    assert_int_equal(hf_keyring_add(ring, key).code, HF_OK);
+    return key;
+}
+
+/* The BLS keys come first in order, however they came and went. */
+static void assert_ordered(const hf_keyring *ring, size_t bls, size_t others)
+{
+    assert_int_equal(ring->bls_count, bls);
+    assert_int_equal(ring->count, bls + others);
+    for (size_t i = 0; i < ring->count; i++) {
+        assert_int_equal(ring->order[i]->type, i < bls ? HF_KEY_TYPE_BLS : HF_KEY_TYPE_SECP256K1);
+        for (size_t k = 0; k < i; k++) {
+            assert_ptr_not_equal(ring->order[i], ring->order[k]);
+        }
+    }
+}
+
+static void keys_of_both_types_live_side_by_side(void **state)
+{
+    /* The address of the secret 1 is known to everybody. */
+    static const char address_of_one[] = "7e5f4552091a69125d5dfcb7b8c2659029395bdf";
+    hf_keyring *ring = *state;
+    uint8_t address[HF_ADDRESS_BYTES];
+    char text[HF_KEY_NAME_LEN];
+    assert_int_equal(hf_hex_decode(address_of_one, 40, address, sizeof address).code, HF_OK);
+    assert_null(hf_keyring_find_address(ring, address));
+    hf_key *one = bring_typed(ring, HF_KEY_TYPE_SECP256K1, 1, 1);
+    hf_key *bls = bring_typed(ring, HF_KEY_TYPE_BLS, 1, 2); /* the same secret, another key */
+    hf_key *two = bring_typed(ring, HF_KEY_TYPE_SECP256K1, 2, 3);
+    hf_key *bls_too = bring_typed(ring, HF_KEY_TYPE_BLS, 2, 4);
+    assert_ordered(ring, 2, 2);
+    assert_ptr_equal(hf_keyring_find_address(ring, address), one);
+    assert_ptr_equal(hf_keyring_find(ring, bls->pubkey), bls);
+    hf_key_name(one, text);
+    assert_string_equal(text, "0x7e5f4552091a69125d5dfcb7b8c2659029395bdf");
+    hf_keyring_remove(ring, bls);
+    assert_ordered(ring, 1, 2);
+    hf_keyring_remove(ring, one);
+    assert_ordered(ring, 1, 1);
+    assert_null(hf_keyring_find_address(ring, address));
+    assert_ptr_equal(hf_keyring_find_address(ring, two->address), two);
+    assert_ptr_equal(hf_keyring_find(ring, bls_too->pubkey), bls_too);
+    assert_true(hf_keyring_reap(ring));
+}
+
+static void a_secp256k1_key_found_twice_is_one_key(void **state)
+{
+    hf_keyring *ring = *state;
+    hf_msg_key frame = key_frame(3, 1, 1);
+    hf_key *key = NULL;
+    frame.key_type = HF_KEY_TYPE_SECP256K1;
+    (void)bring_typed(ring, HF_KEY_TYPE_SECP256K1, 3, 1);
+    assert_int_equal(hf_key_new(ring, &frame, &key).code, HF_OK);
+    assert_true(hf_keyring_has_twin(ring, key));
+    assert_int_equal(hf_keyring_add(ring, key).code, HF_CONFLICT);
+    assert_ordered(ring, 0, 1);
+}
+
 static void what_is_no_key_is_refused(void **state)
 {
     hf_keyring *ring = *state;
@@ -170,6 +238,12 @@ static void what_is_no_key_is_refused(void **state)
     assert_int_equal(hf_key_new(ring, &zero, &key).code, HF_CRYPTO);
     assert_int_equal(hf_key_new(ring, &large, &key).code, HF_CRYPTO);
     assert_int_equal(hf_key_new(ring, &backend, &key).code, HF_INVALID_INPUT);
+    zero.key_type = HF_KEY_TYPE_SECP256K1;
+    large.key_type = HF_KEY_TYPE_SECP256K1;
+    assert_int_equal(hf_key_new(ring, &zero, &key).code, HF_CRYPTO);
+    assert_int_equal(hf_key_new(ring, &large, &key).code, HF_CRYPTO);
+    large.key_type = HF_KEY_TYPE_COUNT;
+    assert_int_equal(hf_key_new(ring, &large, &key).code, HF_INVALID_INPUT);
     assert_null(key);
 }
 
@@ -185,6 +259,8 @@ int main(void)
         TEST(a_key_follows_its_file_to_a_new_name),
         TEST(a_removed_key_is_forgotten_with_its_last_request),
         TEST(the_table_has_an_end),
+        TEST(keys_of_both_types_live_side_by_side),
+        TEST(a_secp256k1_key_found_twice_is_one_key),
         TEST(what_is_no_key_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
