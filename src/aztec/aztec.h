@@ -41,6 +41,17 @@ bool hf_aztec_duty_equal(const hf_duty *a, const hf_duty *b);
 /* A number that is equal for equal duties, on every node and release: notifications carry it. */
 uint64_t hf_aztec_duty_fingerprint(const hf_duty *duty);
 
+/* How a message hash becomes what the key signs. */
+typedef enum hf_aztec_hashing {
+    HF_AZTEC_EIP191 = 0, /* what eth_sign does: consensus duties */
+    HF_AZTEC_RAW,        /* the hash itself: digests of typed data (votes) */
+    HF_AZTEC_HASHING_COUNT
+} hf_aztec_hashing;
+
+/* hashing must be one of the enum. In a library of its own (aztec_message), for its Keccak-256. */
+void hf_aztec_digest(uint32_t hashing, const uint8_t hash[HF_DUTY_HASH_BYTES],
+                     uint8_t ret_digest[HF_DUTY_HASH_BYTES]);
+
 void hf_aztec_address_format(const uint8_t address[HF_DUTY_ADDRESS_BYTES],
                              char out[HF_AZTEC_ADDRESS_TEXT_LEN]);
 void hf_aztec_hash_format(const uint8_t hash[HF_DUTY_HASH_BYTES], char out[HF_AZTEC_HASH_TEXT_LEN]);

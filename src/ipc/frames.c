@@ -13,6 +13,7 @@
 #define ON_ADMIN ON(HF_CHANNEL_ADMIN)
 #define ON_LOADER ON(HF_CHANNEL_LOADER)
 #define ON_IMPORT ON(HF_CHANNEL_IMPORT)
+#define ON_DUTY ON(HF_CHANNEL_DUTY)
 
 typedef struct frame_rule {
     const char *name;
@@ -66,6 +67,13 @@ static const frame_rule rules[HF_MSG_COUNT_TYPES] = {
     RULE(KEY_FAILED, hf_msg_key_failed, ON_LOADER | ON_IMPORT, 0),
     RULE(KEY_PERSISTED, hf_msg_plain, ON_IMPORT, 0),
     RULE(LOAD_DONE, hf_msg_load_count, ON_LOADER, 0),
+    RULE(DUTY_SIGN, hf_msg_duty_sign, ON_FRONT, 0),
+    RULE(DUTY_REPLY, hf_msg_duty_reply, 0, ON_FRONT),
+    RULE(DUTY_ACQUIRE, hf_msg_duty_ask, 0, ON_DUTY),
+    RULE(DUTY_COMPLETE, hf_msg_duty_ask, 0, ON_DUTY),
+    RULE(DUTY_RELEASE, hf_msg_duty_ask, 0, ON_DUTY),
+    RULE(DUTY_ANSWER, hf_msg_duty_answer, ON_DUTY, 0),
+    RULE(DUTY_STATE, hf_msg_duty_state, ON_DUTY, 0),
 };
 
 #define NO_PADDING(shape, bytes) _Static_assert(sizeof(shape) == (bytes), #shape " has padding")
@@ -80,6 +88,12 @@ NO_PADDING(hf_msg_sign, 16 + 16 + sizeof(hf_eth_request));
 NO_PADDING(hf_msg_sign_reply, 16 + 8 + 96 + 160);
 NO_PADDING(hf_msg_result, 16 + 8 + 8 + 160);
 NO_PADDING(hf_msg_export_page, 16 + 16 + HF_EXPORT_PAGE * sizeof(hf_message));
+NO_PADDING(hf_duty, 20 + 20 + 8 + 4 + 4 + 8 + 8);
+NO_PADDING(hf_msg_duty_sign, 16 + 16 + 72 + 32);
+NO_PADDING(hf_msg_duty_reply, 16 + 8 + 64 + 256 + 160);
+NO_PADDING(hf_msg_duty_ask, 16 + 8 + 72 + 32 + 64 + 72);
+NO_PADDING(hf_msg_duty_answer, 16 + 8 + 64 + 64 + 256 + 160);
+NO_PADDING(hf_msg_duty_state, 16 + 8 + sizeof(hf_duty_counters) + 160);
 _Static_assert(sizeof(hf_msg_loader_config) <= HF_IPC_MAX_BYTES, "a frame fits the buffer");
 
 void hf_frame_init(void *frame, hf_msg_type type, uint64_t request_id)

@@ -13,6 +13,7 @@
 #ifndef HF_IPC_H
 #define HF_IPC_H
 
+#include "aztec/aztec.h"
 #include "base/base.h"
 #include "eth/eth.h"
 #include "protect/protect.h"
@@ -44,6 +45,8 @@ typedef enum hf_reason {
     HF_REASON_SURROUNDED_VOTE,
     HF_REASON_BELOW_WATERMARK,
     HF_REASON_ABOVE_HIGH_WATERMARK,
+    HF_REASON_DUTY_CONFLICT,
+    HF_REASON_DUTY_EXPIRED,
     /* 400 */
     HF_REASON_SOURCE_AFTER_TARGET,
     HF_REASON_SIGNING_ROOT_MISMATCH,
@@ -59,10 +62,13 @@ typedef enum hf_reason {
     HF_REASON_NOT_FOUND,
     HF_REASON_METHOD_NOT_ALLOWED,
     HF_REASON_BUSY,
+    HF_REASON_DUTY_HELD,
     HF_REASON_TOO_LARGE,
     HF_REASON_UNSUPPORTED_MEDIA_TYPE,
     /* 503 */
     HF_REASON_STORE_UNAVAILABLE,
+    HF_REASON_DUTY_STORE_UNAVAILABLE,
+    HF_REASON_DUTY_LOCK_LOST,
     HF_REASON_OVERLOADED,
     HF_REASON_TIMEOUT,
     HF_REASON_SHUTTING_DOWN,
@@ -140,6 +146,16 @@ typedef enum hf_msg_type {
     HF_MSG_KEY_FAILED,
     HF_MSG_KEY_PERSISTED,
     HF_MSG_LOAD_DONE,
+
+    /* front -> keeper and back */
+    HF_MSG_DUTY_SIGN,
+    HF_MSG_DUTY_REPLY,
+    /* keeper -> who asks the database for locks, and back */
+    HF_MSG_DUTY_ACQUIRE,
+    HF_MSG_DUTY_COMPLETE,
+    HF_MSG_DUTY_RELEASE,
+    HF_MSG_DUTY_ANSWER,
+    HF_MSG_DUTY_STATE,
     HF_MSG_COUNT_TYPES
 } hf_msg_type;
 
@@ -149,6 +165,7 @@ typedef enum hf_channel {
     HF_CHANNEL_ADMIN,
     HF_CHANNEL_LOADER, /* a load over the configured sources */
     HF_CHANNEL_IMPORT, /* a loader on one imported keystore */
+    HF_CHANNEL_DUTY,   /* the process that asks the database for duty locks */
     HF_CHANNEL_COUNT
 } hf_channel;
 
@@ -196,6 +213,7 @@ typedef struct hf_msg_keeper_config {
     uint32_t max_in_flight;   /* requests under way, all fronts together */
     uint8_t require_all_keys; /* 1: a failed key at the first load ends the keeper */
     uint8_t reserved[3];
+    char duty_node_id[HF_DUTY_NODE_ID_LEN]; /* "": no duty protection is configured */
 } hf_msg_keeper_config;
 
 typedef struct hf_msg_front_config {
@@ -386,72 +404,18 @@ typedef struct hf_msg_status_reply {
     uint64_t reload_unix_ms;
     char reload_error[HF_DETAIL_LEN];
     char store_detail[HF_DETAIL_LEN];
+    char duty_detail[HF_DETAIL_LEN];
     char network[HF_NETWORK_NAME_LEN];
     hf_watermark high;
     uint32_t protection_count;
-    uint32_t reserved;
+    uint8_t duty_configured;
+    uint8_t duty_healthy;
+    uint8_t reserved[2];
     hf_protection protections[HF_PROTECTIONS_MAX];
 } hf_msg_status_reply;
 
-/* -- metrics: counters since the keeper's start -- */
-
-typedef enum hf_stage {
-    HF_STAGE_DECODE = 0,
-    HF_STAGE_DECIDE,
-    HF_STAGE_SIGN,
-    HF_STAGE_TOTAL,
-    HF_STAGE_COUNT
-} hf_stage;
-typedef enum hf_sign_result {
-    HF_RESULT_SIGNED = 0,
-    HF_RESULT_REFUSED,
-    HF_RESULT_FAILED,
-    HF_RESULT_COUNT
-} hf_sign_result;
-
-#define HF_BUCKETS 16
-/* Upper bounds in nanoseconds of the first HF_BUCKETS - 1 buckets; the last is +Inf. */
-extern const uint64_t hf_bucket_bounds_ns[HF_BUCKETS - 1];
-
-typedef struct hf_histogram {
-    uint64_t counts[HF_BUCKETS]; /* not cumulative */
-    uint64_t sum_ns;
-} hf_histogram;
-
-#define HF_BATCH_BUCKETS 12
-/* Upper bounds of batch sizes 1, 2, 4, ... 1024; the last is +Inf. */
-typedef struct hf_metrics {
-    uint64_t requests[HF_OP_COUNT][HF_RESULT_COUNT];
-    uint64_t refusals[HF_REASON_COUNT];
-    hf_histogram duration[HF_OP_COUNT][HF_STAGE_COUNT];
-    hf_histogram store_commit;
-    uint64_t batch_counts[HF_BATCH_BUCKETS];
-    uint64_t batch_sum;
-    uint64_t keys_loaded[HF_BACKEND_COUNT];
-    uint64_t keys_failed;
-    uint64_t malformed_requests; /* refused by a front before they reached the keeper */
-    uint64_t missing_keys;
-    uint64_t reloads;
-    uint64_t pruned_rows;
-    uint64_t bad_frames;
-    uint64_t in_flight;
-    uint64_t overload;
-    uint64_t store_failures;
-    uint64_t store_healthy;
-    uint64_t fronts_started;
-    uint64_t hash_cache_hits;
-    uint64_t hash_cache_misses;
-    uint64_t uptime_ms;
-    uint64_t auth_rejections;
-} hf_metrics;
-
-typedef struct hf_msg_metrics_reply {
-    hf_frame_header header;
-    hf_metrics metrics;
-    uint32_t protection_count;
-    uint32_t reserved;
-    hf_protection protections[HF_PROTECTIONS_MAX];
-} hf_msg_metrics_reply;
+#include "ipc/ipc_duty.h"
+#include "ipc/ipc_metrics.h"
 
 /* -- export, import, repair -- */
 
