@@ -17,6 +17,10 @@ static const hf_reason_info reasons[HF_REASON_COUNT] = {
     REASON(DUTY_EXPIRED, 412, HF_LOG_UNUSUAL,
            "the duty is older than what is still on record: it is never signed again"),
     REASON(SOURCE_AFTER_TARGET, 400, HF_LOG_UNUSUAL, "the source epoch is after the target epoch"),
+    REASON(
+        DISABLED, 412, HF_LOG_UNUSUAL,
+        "the shared database says that this key was deleted from a signer: UPDATE validators SET "
+        "enabled = true there if it is to sign again"),
     REASON(SIGNING_ROOT_MISMATCH, 400, HF_LOG_UNUSUAL,
            "signingRoot is not the root of the fields sent"),
     REASON(MALFORMED, 400, HF_LOG_INFO, "malformed request"),
@@ -70,6 +74,8 @@ hf_reason hf_reason_from_verdict(hf_verdict verdict)
         return HF_REASON_ABOVE_HIGH_WATERMARK;
     case HF_VERDICT_SOURCE_AFTER_TARGET:
         return HF_REASON_SOURCE_AFTER_TARGET;
+    case HF_VERDICT_DISABLED:
+        return HF_REASON_DISABLED;
     case HF_VERDICT_COUNT:
         break;
     }

@@ -47,6 +47,7 @@ typedef enum hf_verdict {
     HF_VERDICT_BELOW_WATERMARK,
     HF_VERDICT_ABOVE_HIGH_WATERMARK,
     HF_VERDICT_SOURCE_AFTER_TARGET,
+    HF_VERDICT_DISABLED, /* its key was deleted from a signer on the same database */
     HF_VERDICT_COUNT
 } hf_verdict;
 
@@ -177,6 +178,34 @@ hf_status hf_store_export_postgres(const hf_postgres_config *config,
                                    const uint8_t (*only)[HF_BLS_PUBKEY_BYTES], size_t only_count,
                                    hf_export_visitor visitor, void *context,
                                    hf_error *err) HF_MUST_CHECK;
+
+/* One set of tables in a shared database, as `holdfast db migrate` shows it. */
+typedef struct hf_postgres_schema {
+    int64_t version; /* 0: not there */
+    int64_t latest;
+    int64_t peer_version; /* of Web3Signer's tables; 0: not there */
+    bool made_by_peer;    /* those are not ours to remove */
+    uint64_t records;     /* that going down would forget */
+} hf_postgres_schema;
+
+/*
+ * up makes what is missing; safe from any number of nodes at once, which wait for each other.
+ * down removes what up made, and refuses (CONFLICT) while there are records unless told to discard
+ * them; tables that Web3Signer made stay. Each blocks for a minute at most.
+ */
+hf_status hf_postgres_migrate_up(const char *url, hf_postgres_schema *ret_schema,
+                                 hf_error *err) HF_MUST_CHECK;
+hf_status hf_postgres_migrate_down(const char *url, bool discard_protection,
+                                   hf_postgres_schema *ret_schema, hf_error *err) HF_MUST_CHECK;
+hf_status hf_postgres_migrate_status(const char *url, hf_postgres_schema *ret_schema,
+                                     hf_error *err) HF_MUST_CHECK;
+
+/* How much traffic a store has had so far; self is one of hf_store_open_postgres. */
+typedef struct hf_postgres_traffic {
+    uint64_t round_trips;
+    uint64_t messages; /* decided */
+} hf_postgres_traffic;
+hf_postgres_traffic hf_store_postgres_traffic(const hf_store *self);
 
 /* DynamoDB: conditional writes (protect_dynamodb). Credentials as hf_net finds them. */
 typedef struct hf_dynamodb_config {

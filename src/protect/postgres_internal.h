@@ -1,0 +1,206 @@
+/*
+ * The parts of the PostgreSQL store.
+ *
+ * The database decides: one statement compares a batch of messages with the history and records
+ * the allowed ones, under Web3Signer's advisory locks, so that what is kept here is only the ids of
+ * validators, and the ends of what was durable. A batch is one transaction in one pipeline, hence
+ * one round trip. A connection that failed in any way is thrown away; the next one checks anew
+ * whose database it is.
+ */
+#ifndef HF_POSTGRES_INTERNAL_H
+#define HF_POSTGRES_INTERNAL_H
+
+#include <libpq-fe.h>
+
+#include "protect/protect_internal.h"
+
+#define HF_PG_DEADLINE_MS 1000
+/* Imports and repairs touch every record: an operator waits for them, no signature does. */
+#define HF_PG_ADMIN_DEADLINE_MS 300000
+#define HF_PG_PARAMS_MAX 8
+#define HF_PG_PARAM_BYTES ((size_t)64 << 20)
+
+/* ---- postgres_link.c: a connection, and round trips over it ------------------------------- */
+
+typedef struct hf_pg_link {
+    PGconn *conn;       /* NULL: not connected */
+    PGresult **results; /* of the last trip, one a statement */
+    size_t count;
+    size_t capacity;
+    size_t sent;
+    uint64_t deadline_ns; /* of the call under way, monotonic */
+    uint64_t trips;
+    bool may_retry; /* the last failure says nothing about the next attempt */
+} hf_pg_link;
+
+/* One statement's parameters, in binary. */
+typedef struct hf_pg_params {
+    hf_bytes items[HF_PG_PARAMS_MAX];
+    int count;
+} hf_pg_params;
+
+/* Connects in pipeline mode. The sentence never quotes the URL, which may hold a password. */
+hf_status hf_pg_connect(hf_pg_link *link, const char *url, hf_error *err) HF_MUST_CHECK;
+void hf_pg_disconnect(hf_pg_link *link);
+/* USAGE unless libpq can read it. */
+hf_status hf_pg_check_url(const char *url, hf_error *err) HF_MUST_CHECK;
+
+/* Queues a statement; results are binary. text is parsed anew, name was prepared before. */
+hf_status hf_pg_send_text(hf_pg_link *link, const char *text, const hf_pg_params *params,
+                          hf_error *err) HF_MUST_CHECK;
+hf_status hf_pg_send(hf_pg_link *link, const char *name, const hf_pg_params *params,
+                     hf_error *err) HF_MUST_CHECK;
+hf_status hf_pg_send_prepare(hf_pg_link *link, const char *name, const char *text,
+                             hf_error *err) HF_MUST_CHECK;
+/*
+ * Sends all that is queued and waits for every answer: one round trip. Statements that are not
+ * between BEGIN and COMMIT are one transaction too. On failure of any: disconnected.
+ */
+hf_status hf_pg_trip(hf_pg_link *link, hf_error *err) HF_MUST_CHECK;
+/* One statement in a trip of its own. */
+hf_status hf_pg_query(hf_pg_link *link, const char *text, const hf_pg_params *params,
+                      hf_error *err) HF_MUST_CHECK;
+/* The same once for each text of a NULL-terminated list, in one trip and one transaction. */
+hf_status hf_pg_script(hf_pg_link *link, const char *const *texts, hf_error *err) HF_MUST_CHECK;
+
+/* Borrowed until the next trip; NULL when the trip had no such statement. */
+const PGresult *hf_pg_result(const hf_pg_link *link, size_t statement);
+int hf_pg_rows(const PGresult *result);
+/* Columns of type bigint, int, boolean; otherwise when NULL. */
+int64_t hf_pg_i64(const PGresult *result, int row, int column, int64_t otherwise);
+int32_t hf_pg_i32(const PGresult *result, int row, int column, int32_t otherwise);
+bool hf_pg_bool(const PGresult *result, int row, int column);
+hf_bytes hf_pg_bytes(const PGresult *result, int row, int column); /* ptr NULL for NULL */
+/* Text, "" for NULL. */
+const char *hf_pg_text(const PGresult *result, int row, int column);
+
+void hf_pg_param_i64(hf_pg_params *params, uint8_t storage[8], int64_t value);
+void hf_pg_param(hf_pg_params *params, const void *ptr, size_t len);
+
+/* Arrays in binary, written element by element behind a head that holds their number. */
+typedef enum hf_pg_type { HF_PG_INT4 = 23, HF_PG_INT8 = 20, HF_PG_BYTEA = 17 } hf_pg_type;
+hf_status hf_pg_array_begin(hf_buf *array, hf_pg_type type, size_t count) HF_MUST_CHECK;
+hf_status hf_pg_array_i32(hf_buf *array, int32_t value) HF_MUST_CHECK;
+hf_status hf_pg_array_i64(hf_buf *array, int64_t value) HF_MUST_CHECK;
+/* ptr NULL for NULL. */
+hf_status hf_pg_array_bytes(hf_buf *array, const uint8_t *ptr, size_t len) HF_MUST_CHECK;
+void hf_pg_param_buf(hf_pg_params *params, const hf_buf *array);
+
+/* ---- postgres_schema.c, postgres_migrate.c ------------------------------------------------ */
+
+/* Advisory locks of ours: of the one-number kind, which Web3Signer's two-number ones never meet. */
+#define HF_PG_LOCK_MIGRATE INT64_C(0x686f6c6466617374)
+/* Deciding and pruning share it; an import has it to itself. */
+#define HF_PG_LOCK_HISTORY INT64_C(0x686f6c6466617375)
+
+#define HF_PG_PEER_VERSION 12
+/* Of our own tables. A database says itself from which version on programs can use it. */
+#define HF_PG_OWN_VERSION 1
+
+typedef struct hf_pg_schema {
+    bool peer_present; /* Web3Signer's tables, all of them */
+    bool own_present;
+    int64_t peer_version;
+    int64_t own_version;
+    int64_t own_readable_from;
+    bool peer_is_ours; /* made by our migration */
+} hf_pg_schema;
+
+/* Settings of a session that hold whatever the server's defaults are. signing: the plans of the
+ * signing path, and timeouts within timeout_ms. Refuses a server that cannot record. */
+hf_status hf_pg_set_session(hf_pg_link *link, uint32_t timeout_ms, bool signing,
+                            hf_error *err) HF_MUST_CHECK;
+/* Reads what is there. CORRUPT when a table was altered, DENIED when a right is missing. */
+hf_status hf_pg_read_schema(hf_pg_link *link, hf_pg_schema *ret_schema,
+                            hf_error *err) HF_MUST_CHECK;
+/* Refuses what this program cannot work on, and says what to do. */
+hf_status hf_pg_check_schema(const hf_pg_schema *schema, hf_error *err) HF_MUST_CHECK;
+bool hf_pg_needs_migration(const hf_pg_schema *schema);
+/* Makes what is missing, alone among all nodes; sees again whether anything is. */
+hf_status hf_pg_migrate_up(hf_pg_link *link, hf_error *err) HF_MUST_CHECK;
+/* Sets the genesis validators root of a database that has none; CONFLICT when it is another. */
+hf_status hf_pg_claim_root(hf_pg_link *link, const uint8_t root[HF_ROOT_BYTES],
+                           hf_error *err) HF_MUST_CHECK;
+
+/* ---- postgres_cache.c: ids of validators, and what was durable ---------------------------- */
+
+typedef struct hf_pg_validator {
+    uint8_t pubkey[HF_BLS_PUBKEY_BYTES];
+    int32_t id;         /* 0: not asked on this connection */
+    bool has_floor[2];  /* by message kind */
+    int64_t durable[2]; /* the greatest slot, the greatest target that was recorded; HF_NONE */
+    uint64_t batch;     /* that it was last part of, and how often, by kind */
+    uint32_t in_batch[2];
+} hf_pg_validator;
+
+typedef struct hf_pg_cache {
+    hf_pg_validator *entries;
+    uint32_t *slots; /* open addressing; index + 1, 0 for empty */
+    uint32_t count;
+    uint32_t capacity;
+    uint32_t slot_count; /* a power of two */
+} hf_pg_cache;
+
+void hf_pg_cache_done(hf_pg_cache *cache);
+/* The entry's index, made when there is none. */
+hf_status hf_pg_cache_get(hf_pg_cache *cache, const uint8_t pubkey[HF_BLS_PUBKEY_BYTES],
+                          uint32_t *ret_index, hf_error *err) HF_MUST_CHECK;
+/* Ids are another database's, maybe; what was durable is kept, to be proven. */
+void hf_pg_cache_expire(hf_pg_cache *cache);
+
+/* ---- postgres.c --------------------------------------------------------------------------- */
+
+/* A message of the batch on its way: which statement it goes into, and where its verdict goes. */
+typedef struct hf_pg_item {
+    uint32_t wave; /* messages of one validator and kind are decided one after another */
+    uint32_t kind;
+    int32_t id;
+    uint32_t index; /* in the batch */
+    uint32_t entry; /* in the cache */
+} hf_pg_item;
+
+typedef struct hf_pg_store {
+    hf_store base;
+    hf_postgres_config config;
+    hf_pg_link link;  /* signing, pruning, health, status */
+    hf_pg_link admin; /* of an import under way, or for the length of one repair */
+    hf_pg_cache cache;
+    hf_pg_item *items;
+    size_t items_capacity;
+    hf_buf *arrays[HF_PG_PARAMS_MAX];
+    uint64_t batch;
+    uint64_t decided;
+    bool import_open;
+    bool prune_blocks;
+    int64_t prune_cursor; /* validator id */
+} hf_pg_store;
+
+/* Begins a call: all its waits end there. */
+void hf_pg_set_deadline(hf_pg_store *store);
+/* Connects and checks the database when not connected. */
+hf_status hf_pg_ensure(hf_pg_store *store, hf_error *err) HF_MUST_CHECK;
+/* A connection for an operator's work, checked like the other. */
+hf_status hf_pg_open_admin(hf_pg_store *store, hf_error *err) HF_MUST_CHECK;
+
+/* ---- the operations ----------------------------------------------------------------------- */
+
+/* Names and texts of the statements of the signing path, ended by NULLs. */
+typedef struct hf_pg_statement {
+    const char *name;
+    const char *text;
+} hf_pg_statement;
+extern const hf_pg_statement hf_pg_decide_statements[];
+extern const hf_pg_statement hf_pg_prune_statements[];
+
+hf_status hf_pg_decide(hf_store *self, const hf_message *messages, size_t n,
+                       hf_verdict *ret_verdicts, hf_error *err) HF_MUST_CHECK;
+hf_status hf_pg_prune(hf_store *self, uint64_t keep_epochs, uint64_t slots_per_epoch,
+                      hf_prune_report *ret_report, hf_error *err) HF_MUST_CHECK;
+hf_status hf_pg_import_begin(hf_store *self, hf_error *err) HF_MUST_CHECK;
+hf_status hf_pg_import_add(hf_store *self, const hf_message *messages, size_t n,
+                           hf_error *err) HF_MUST_CHECK;
+hf_status hf_pg_import_commit(hf_store *self, hf_import_report *ret_report,
+                              hf_error *err) HF_MUST_CHECK;
+void hf_pg_import_abort(hf_store *self);
+
+#endif
