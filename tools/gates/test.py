@@ -154,6 +154,20 @@ def stage_e2e(build):
     pytest_folder(build, "tests/peers", "peers")
 
 
+def stage_model(_build):
+    """The lock protocol, by spin: it holds, and without any of its guards it does not."""
+    status, output = run(["/usr/bin/python3", "tools/gates/model.py"], timeout=900)
+    lines = output.splitlines()
+    if status == 77:
+        tally.skip("model", "spin is not installed")
+        return
+    for line in lines:
+        if line.startswith("ok: "):
+            tally.ok("model: " + line[len("ok: "):])
+    if status != 0:
+        tally.fail("model", "\n".join(line for line in lines if not line.startswith("ok: ")) or output)
+
+
 def stage_bench(build):
     """That every row of the benchmark can be measured; what it measured is not looked at."""
     if not os.path.exists(f"{build}/holdfast-front"):
@@ -261,6 +275,7 @@ def stage_tree(build):
 STAGES = {
     "unit": stage_unit,
     "e2e": stage_e2e,
+    "model": stage_model,
     "bench": stage_bench,
     "asan": stage_asan,
     "tsan": stage_tsan,
