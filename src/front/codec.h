@@ -10,6 +10,7 @@
 #ifndef HF_FRONT_CODEC_H
 #define HF_FRONT_CODEC_H
 
+#include "aztec/aztec.h"
 #include "eth/eth.h"
 
 /*
@@ -18,6 +19,21 @@
  */
 hf_status hf_codec_decode_sign(const hf_network *network, const char *pubkey_text, hf_bytes body,
                                hf_eth_request *ret_request, hf_error *err) HF_MUST_CHECK;
+
+/* What one duty of an Aztec validator is to be signed over. */
+typedef struct hf_duty_request {
+    hf_duty duty;
+    uint8_t hash[HF_DUTY_HASH_BYTES];
+    uint32_t hashing; /* hf_aztec_hashing */
+} hf_duty_request;
+
+/*
+ * The body of POST /api/v1/duty/sign. Members that a type of duty does not have may be absent:
+ * blockIndexWithinCheckpoint but for block proposals, blockNumber of votes, and for AUTH_REQUEST
+ * and TXS all but address, hash and hashing. Errors as above.
+ */
+hf_status hf_codec_decode_duty(hf_bytes body, hf_duty_request *ret_request,
+                               hf_error *err) HF_MUST_CHECK;
 
 /* {"signature":"0x..."} or the bare hex, NUL-terminated, without a newline. Returns the length. */
 #define HF_CODEC_SIGNATURE_BYTES 216

@@ -100,6 +100,7 @@ struct hf_exchange {
     union {
         hf_frame_header header;
         hf_msg_sign sign;
+        hf_msg_duty_sign duty;
         hf_msg_plain plain;
         hf_msg_keys keys;
         hf_msg_token token;

@@ -50,6 +50,7 @@ bool hf_front_bearer(const hf_exchange *x, char ret_token[HF_TOKEN_LEN]);
 /* ---- handlers ----------------------------------------------------------------------------- */
 
 hf_next hf_front_sign(hf_exchange *x);
+hf_next hf_front_duty_sign(hf_exchange *x);
 hf_next hf_front_voluntary_exit(hf_exchange *x);
 hf_next hf_front_public_keys(hf_exchange *x);
 hf_next hf_front_high_watermark(hf_exchange *x);

@@ -88,7 +88,7 @@ static void put_durations(hf_text *out, const hf_metrics *m)
 static void put_protection_counts(hf_text *out, const hf_metrics *m)
 {
     uint64_t prevented = 0;
-    for (int r = 0; r < HF_REASON_COUNT; r++) {
+    for (int r = 0; r <= HF_REASON_ABOVE_HIGH_WATERMARK; r++) { /* duties have their own */
         if (hf_reason_describe((hf_reason)r)->http_status == 412) {
             prevented += m->refusals[r];
         }
@@ -155,6 +155,43 @@ static void put_store(hf_text *out, const hf_metrics *m)
                 "\nholdfast_store_batch_size_sum %" PRIu64
                 "\nholdfast_store_batch_size_count %" PRIu64 "\n",
                 total, m->batch_sum, total);
+}
+
+static void put_duties(hf_text *out, const hf_metrics *m)
+{
+    static const char *const results[HF_RESULT_COUNT] = {"signed", "refused", "failed"};
+    static const char *const stages[HF_DUTY_STAGE_COUNT] = {
+        "stage=\"acquire\",", "stage=\"complete\",", "stage=\"total\","};
+    const hf_duty_counters *store = &m->duty_store;
+    put_head(out, "duty_requests_total", "counter", "Requests for duties by type and result.");
+    for (uint32_t type = 0; type < HF_DUTY_TYPE_COUNT; type++) {
+        for (int r = 0; r < HF_RESULT_COUNT; r++) {
+            hf_text_put(out,
+                        "holdfast_duty_requests_total{type=\"%s\",result=\"%s\"} %" PRIu64 "\n",
+                        hf_duty_type_name(type), results[r], m->duties[type][r]);
+        }
+    }
+    put_one(out, "duty_stored_total", "counter",
+            "Duties answered with the signature that was on record.", m->duties_stored);
+    put_head(out, "duty_duration_seconds", "histogram", "Time of duties by stage.");
+    for (int stage = 0; stage < HF_DUTY_STAGE_COUNT; stage++) {
+        put_histogram(out, "duty_duration_seconds", stages[stage], &m->duty_duration[stage]);
+    }
+    put_one(out, "duty_store_healthy", "gauge", "1 while duty locks can be had.",
+            m->duty_store_healthy);
+    put_one(out, "duty_takeovers_total", "counter", "Locks of silent holders taken over.",
+            store->takeovers);
+    put_one(out, "duty_lost_locks_total", "counter", "Signatures withheld for a lost lock.",
+            store->lost_locks);
+    put_one(out, "duty_round_trips_total", "counter", "Batches of duties sent to the database.",
+            store->round_trips);
+    put_one(out, "duty_reconnects_total", "counter", "Connections to the database made again.",
+            store->reconnects);
+    put_one(out, "duty_cleaned_total", "counter", "Old and stuck duties cleaned into watermarks.",
+            store->cleaned_stuck + store->cleaned_old);
+    put_one(out, "duty_twin_nodes_total", "counter",
+            "Locks of this node_id that another process took. Not 0: two nodes share a name.",
+            store->twin_nodes);
 }
 
 static void put_load(hf_text *out, const hf_front_context *context, const hf_metrics *m)
@@ -231,6 +268,7 @@ hf_status hf_front_metrics_format(const hf_front_context *context,
     put_refusals(&text, m);
     put_keys(&text, m);
     put_store(&text, m);
+    put_duties(&text, m);
     put_load(&text, context, m);
     /* Neither can happen before sealing and canaries exist; their alerts may be set up already. */
     put_one(&text, "seal_state", "gauge", "0: no seal is configured.", 0);

@@ -29,32 +29,40 @@ static bool keys_are_up(const hf_msg_status_reply *s)
            (s->first_load_done != 0 && s->loading == 0 && s->load_failed == 0);
 }
 
-/* Web3Signer's shape: {status, outcome, checks[]}. */
-static hf_next answer_health(hf_exchange *x, bool keeper_up, bool store_up, bool keys_up,
-                             uint32_t loaded, uint32_t failed)
+/* Web3Signer's shape, {status, outcome, checks[]}, and one check more where duties are configured.
+ */
+static hf_next answer_health(hf_exchange *x, bool keeper_up, const hf_msg_status_reply *s)
 {
-    bool is_up = keeper_up && store_up && keys_up;
+    bool store_up = s->store_healthy != 0;
+    bool duties_up = s->duty_configured == 0 || s->duty_healthy != 0;
+    bool keys_up = keeper_up && keys_are_up(s);
+    bool is_up = keeper_up && store_up && duties_up && keys_up;
+    char duties[64] = "";
+    if (s->duty_configured != 0) {
+        (void)snprintf(duties, sizeof duties,
+                       "{\"id\":\"duty-protection-check\",\"status\":\"%s\"},",
+                       up_or_down(duties_up));
+    }
     return hf_front_answer_small(
         x, is_up ? 200 : 503, HF_CONTENT_JSON,
         "{\"status\":\"%s\",\"outcome\":\"%s\",\"checks\":["
         "{\"id\":\"default-check\",\"status\":\"%s\"},"
-        "{\"id\":\"slashing-protection-db-health-check\",\"status\":\"%s\"},"
+        "{\"id\":\"slashing-protection-db-health-check\",\"status\":\"%s\"},%s"
         "{\"id\":\"keys-check\",\"status\":\"%s\",\"data\":{\"keys-loaded\":%u,"
         "\"error-count\":%u}}]}",
-        up_or_down(is_up), up_or_down(is_up), up_or_down(keeper_up), up_or_down(store_up),
-        up_or_down(keys_up), loaded, failed);
+        up_or_down(is_up), up_or_down(is_up), up_or_down(keeper_up), up_or_down(store_up), duties,
+        up_or_down(keys_up), s->keys_loaded, s->load_failed);
 }
 
 static hf_next health_known(hf_exchange *x, const void *frame)
 {
-    const hf_msg_status_reply *s = frame;
-    return answer_health(x, true, s->store_healthy != 0, keys_are_up(s), s->keys_loaded,
-                         s->load_failed);
+    return answer_health(x, true, frame);
 }
 
 static hf_next health_unknown(hf_exchange *x)
 {
-    return answer_health(x, false, false, false, 0, 0);
+    static const hf_msg_status_reply nothing = {.store_healthy = 0};
+    return answer_health(x, false, &nothing);
 }
 
 hf_next hf_front_healthcheck(hf_exchange *x)
@@ -208,6 +216,18 @@ static void put_keys(hf_text *out, const hf_msg_status_reply *s)
                 s->loading != 0 ? "true" : "false", s->load_total, s->load_done, s->load_failed);
 }
 
+static void put_duties(hf_text *out, const hf_msg_status_reply *s)
+{
+    if (s->duty_configured == 0) {
+        hf_text_put(out, ",\"duties\":{\"configured\":false}");
+        return;
+    }
+    hf_text_put(out, ",\"duties\":{\"configured\":true,\"healthy\":%s,\"detail\":",
+                s->duty_healthy != 0 ? "true" : "false");
+    put_text(out, s->duty_detail, sizeof s->duty_detail);
+    hf_text_put(out, "}");
+}
+
 static void put_status(hf_text *out, const hf_front_context *context, const hf_msg_status_reply *s)
 {
     char since[TIME_BYTES];
@@ -221,7 +241,9 @@ static void put_status(hf_text *out, const hf_front_context *context, const hf_m
     hf_text_put(out,
                 ",\"store\":{\"healthy\":%s,\"detail\":", s->store_healthy != 0 ? "true" : "false");
     put_text(out, s->store_detail, sizeof s->store_detail);
-    hf_text_put(out, "},\"reload\":");
+    hf_text_put(out, "}");
+    put_duties(out, s);
+    hf_text_put(out, ",\"reload\":");
     put_reload(out, s);
     hf_text_put(out, ",\"high_watermark\":");
     put_watermark(out, &s->high);

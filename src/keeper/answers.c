@@ -52,6 +52,8 @@ void hf_answer_status(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *h
     (void)pthread_mutex_lock(&protector->lock);
     reply.high = protector->high;
     (void)pthread_mutex_unlock(&protector->lock);
+    reply.duty_configured = keeper->config.duty_node_id[0] != '\0';
+    reply.duty_healthy = hf_duties_is_healthy(keeper, reply.duty_detail);
     reply.protection_count = copy_protections(keeper, reply.protections);
     hf_peer_send(keeper, peer, &reply);
 }
@@ -64,6 +66,7 @@ void hf_answer_metrics(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *
     char detail[HF_DETAIL_LEN];
     hf_meter_set(&keeper->meter.now.in_flight, atomic_load(&keeper->requests.in_use));
     hf_meter_set(&keeper->meter.now.store_healthy, hf_protector_is_healthy(keeper, detail));
+    hf_meter_set(&keeper->meter.now.duty_store_healthy, hf_duties_is_healthy(keeper, detail));
     hf_meter_snapshot(&keeper->meter, &reply.metrics);
     reply.protection_count = copy_protections(keeper, reply.protections);
     hf_peer_send(keeper, peer, &reply);

@@ -91,6 +91,10 @@ static void take_channel(hf_keeper *keeper, const hf_msg_new_channel *frame, int
         }
         return;
     }
+    if (frame->channel == HF_CHANNEL_DUTY) {
+        hf_duties_give_channel(keeper, take_fd);
+        return;
+    }
     hf_peer *peer =
         hf_peer_open(keeper, take_fd, (hf_channel)frame->channel, frame->header.request_id);
     if (peer == NULL) {
@@ -240,6 +244,12 @@ static void on_loading(hf_keeper *keeper, hf_peer *peer, const void *frame, int 
     }
 }
 
+static void on_duty_sign(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
+{
+    (void)fd;
+    hf_duties_take(keeper, peer, frame);
+}
+
 typedef void (*frame_handler)(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd);
 
 static const frame_handler handlers[HF_MSG_COUNT_TYPES] = {
@@ -269,6 +279,7 @@ static const frame_handler handlers[HF_MSG_COUNT_TYPES] = {
     [HF_MSG_KEY_FAILED] = on_loading,
     [HF_MSG_KEY_PERSISTED] = on_loading,
     [HF_MSG_LOAD_DONE] = on_loading,
+    [HF_MSG_DUTY_SIGN] = on_duty_sign,
 };
 
 void hf_dispatch(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)

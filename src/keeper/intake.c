@@ -34,18 +34,22 @@ static hf_sign_result result_of(hf_reason reason)
 }
 
 /* Who can cause refusals shall not fill the disk with them: the metrics count every one. */
-static void log_refusal(hf_keeper *keeper, const hf_request *request, hf_reason reason)
+bool hf_refusal_may_be_logged(hf_keeper *keeper)
 {
     uint64_t second = hf_time_mono_ns() / HF_NS_PER_SECOND;
     if (atomic_exchange(&keeper->log_second, second) != second) {
         atomic_store(&keeper->log_lines, 0);
     }
     uint32_t line = atomic_fetch_add(&keeper->log_lines, 1);
-    if (line >= REFUSALS_LOGGED_A_SECOND) {
-        if (line == REFUSALS_LOGGED_A_SECOND) {
-            hf_log(HF_LOG_UNUSUAL, "refusals_not_logged",
-                   "more in this second; metrics count them");
-        }
+    if (line == REFUSALS_LOGGED_A_SECOND) {
+        hf_log(HF_LOG_UNUSUAL, "refusals_not_logged", "more in this second; metrics count them");
+    }
+    return line < REFUSALS_LOGGED_A_SECOND;
+}
+
+static void log_refusal(hf_keeper *keeper, const hf_request *request, hf_reason reason)
+{
+    if (!hf_refusal_may_be_logged(keeper)) {
         return;
     }
     char pubkey[2 * HF_BLS_PUBKEY_BYTES + 1];
@@ -249,7 +253,8 @@ static void take_event(hf_keeper *keeper, const struct epoll_event *event)
 void hf_intake_loop(hf_keeper *keeper)
 {
     struct epoll_event events[EVENTS_MAX];
-    while (!keeper->stopping || atomic_load(&keeper->requests.in_use) > 0) {
+    while (!keeper->stopping || atomic_load(&keeper->requests.in_use) > 0 ||
+           atomic_load(&keeper->duties.in_use) > 0) {
         int n = epoll_wait(keeper->epoll_fd, events, EVENTS_MAX, TICK_MS);
         if (n < 0 && errno != EINTR) {
             hf_log(HF_LOG_BROKEN, "epoll_failed", "%s", strerror(errno));

@@ -1,7 +1,7 @@
 /*
  * The keeper's rooms and what they hand each other. Lock order, outermost first:
- *   protector.lock, signers.lock, clerk.lock, then peer.lock, then requests.lock.
- * No thread holds two of the first three at once.
+ *   protector.lock, signers.lock, clerk.lock, duties.lock, then peer.lock, then requests.lock.
+ * No thread holds two of the first four at once.
  */
 #ifndef HF_KEEPER_INTERNAL_H
 #define HF_KEEPER_INTERNAL_H
@@ -309,6 +309,57 @@ void hf_clerk_open(hf_keeper *keeper, hf_peer *peer, const hf_msg_pubkey *frame)
 void hf_clerk_read(hf_keeper *keeper, hf_peer *peer, const hf_msg_export_read *frame);
 void hf_clerk_forget_peer(hf_keeper *keeper, hf_peer *peer);
 
+/* ---- duties.c, duty_steps.c: duties of Aztec validators ---------------------------------------
+ */
+
+#define HF_DUTIES_MAX 1024
+
+typedef struct hf_duty_work {
+    struct hf_duty_work *next; /* in the one list that holds it: free, incoming, unsent */
+    hf_peer *peer;             /* NULL: has its answer, only the lock is still to be given back */
+    hf_key *key;
+    uint32_t generation;
+    bool is_used;
+    bool is_unsent; /* ask waits for room in the channel */
+    uint64_t received_ns;
+    uint64_t deadline_ns;
+    uint64_t asked_ns;
+    uint8_t digest[HF_DUTY_HASH_BYTES]; /* what the key signs */
+    hf_msg_duty_ask ask;
+    hf_msg_duty_reply reply;
+} hf_duty_work;
+
+typedef struct hf_duties {
+    pthread_mutex_t lock; /* guards what the threads share */
+    pthread_t thread;
+    _Atomic bool stop;
+    _Atomic size_t in_use;
+    int wake_fd;
+    int given_fd; /* a new channel, or -1 */
+    hf_duty_work *all;
+    hf_duty_work *free;
+    hf_duty_work *incoming;
+    hf_duty_work *incoming_tail;
+    uint64_t heard_ns; /* of the state; 0: never on this channel */
+    bool is_healthy;
+    char detail[HF_DETAIL_LEN];
+    /* its own thread's */
+    int fd; /* HF_CHANNEL_DUTY, or -1 */
+    hf_inbox *inbox;
+    hf_secp256k1 *secp;
+    hf_duty_work *unsent;
+    hf_duty_work *unsent_tail;
+    bool asked[HF_DUTIES_MAX]; /* by place in all: a question is out */
+} hf_duties;
+
+hf_status hf_duties_init(hf_keeper *keeper);
+void hf_duties_stop(hf_keeper *keeper);
+/* Intake thread: a signing request; the channel to the process that asks the database. */
+void hf_duties_take(hf_keeper *keeper, hf_peer *peer, const hf_msg_duty_sign *frame);
+void hf_duties_give_channel(hf_keeper *keeper, int take_fd);
+/* Any thread. Can locks be had, as far as is known? With a sentence either way. */
+bool hf_duties_is_healthy(hf_keeper *keeper, char ret_detail[HF_DETAIL_LEN]);
+
 /* ---- loading.c: loads and imports of keys ---------------------------------------------------- */
 
 #define HF_IMPORTS_MAX 32
@@ -377,6 +428,7 @@ struct hf_keeper {
     hf_protector protector;
     hf_signers signers;
     hf_clerk clerk;
+    hf_duties duties;
     hf_loading loading;
     hf_meter meter;
     hf_inbox *inbox;             /* intake thread only */
@@ -392,6 +444,9 @@ void hf_intake_nudge(hf_keeper *keeper); /* any thread */
 /* Ends a request with this reason: counts, answers, releases its key. Any thread. */
 void hf_request_finish(hf_keeper *keeper, hf_request *request, hf_reason reason,
                        const char *detail);
+
+/* Refusals are logged up to a number a second. Any thread. */
+bool hf_refusal_may_be_logged(hf_keeper *keeper);
 
 /* answers.c: frames that are answered from what is known. */
 void hf_answer_keys(hf_keeper *keeper, hf_peer *peer, const hf_msg_keys *frame);

@@ -27,6 +27,7 @@ static bool config_is_sane(const hf_msg_keeper_config *config)
     return is_terminated(config->data_dir, HF_PATH_LEN) && config->data_dir[0] == '/' &&
            is_terminated(config->store_path, HF_PATH_LEN) && config->store_path[0] == '/' &&
            is_terminated(config->key_manager_token_path, HF_PATH_LEN) &&
+           is_terminated(config->duty_node_id, HF_DUTY_NODE_ID_LEN) &&
            is_terminated(config->network.name, HF_NETWORK_NAME_LEN) &&
            config->network.slots_per_epoch > 0 && config->log.format <= HF_LOG_JSON &&
            config->log.least <= HF_LOG_BROKEN && config->sign_threads <= HF_SIGN_THREADS_MAX;
@@ -163,7 +164,8 @@ static hf_status start_threads(hf_keeper *keeper, hf_store *take_store, hf_error
     if (hf_failed(hf_requests_init(&keeper->requests, keeper->config.max_in_flight)) ||
         hf_failed(
             hf_signers_init(keeper, keeper->config.max_in_flight, keeper->config.sign_threads)) ||
-        hf_failed(hf_protector_init(keeper, take_store)) || hf_failed(hf_clerk_init(keeper))) {
+        hf_failed(hf_protector_init(keeper, take_store)) || hf_failed(hf_clerk_init(keeper)) ||
+        hf_failed(hf_duties_init(keeper))) {
         return hf_fail(err, HF_NOMEM, "not enough memory or threads to start");
     }
     return hf_ok();
@@ -224,6 +226,7 @@ static void stop(hf_keeper *keeper)
     hf_protector_stop(keeper);
     hf_signers_stop(keeper);
     hf_clerk_stop(keeper);
+    hf_duties_stop(keeper);
     hf_keyring_done(&keeper->ring);
     hf_requests_done(&keeper->requests);
     hf_inbox_free(keeper->inbox);

@@ -78,9 +78,18 @@ WRONG_TOKEN = {"Authorization": "Bearer " + "0" * 64}
 JSON = {"Accept": "application/json"}
 TEXT = {"Accept": "text/plain"}
 SIGN = "/api/v1/eth2/sign/{pubkey}"
+DUTY = "/api/v1/duty/sign"
+# Answers that need a database: test_duty.py makes them.
+NEED_POSTGRES = {(DUTY, "post", "200"), (DUTY, "post", "412")}
 KEYSTORES = "/eth/v1/keystores"
 EXIT = "/eth/v1/validator/{pubkey}/voluntary_exit"
 HUGE = "x" * 3_000_000
+
+
+def auth_request():
+    """A duty that needs no database, of a validator that is not here."""
+    return {"validatorAddress": "0x" + "ab" * 20, "messageHash": "0x" + "cd" * 32, "dutyType": "AUTH_REQUEST",
+            "hashing": "eip191"}
 
 
 def probes(signer):
@@ -94,6 +103,9 @@ def probes(signer):
         (SIGN, "post", 400, "{"), (SIGN, "post", 400, {"type": "NOTHING"}), (SIGN, "post", 403, wrong_network),
         (SIGN, "post", 404, attestation(1, 2), JSON, "", UNKNOWN_KEY), (SIGN, "post", 412, attestation(1, 2, mark=1)),
         (SIGN, "post", 413, HUGE), (SIGN, "post", 415, "{}", {"Content-Type": "text/plain"}),
+        (DUTY, "post", 400, "{"), (DUTY, "post", 400, {"dutyType": "NOTHING"}), (DUTY, "post", 404, auth_request()),
+        (DUTY, "post", 403, auth_request(), {"Origin": "https://web.example"}),
+        (DUTY, "post", 413, HUGE), (DUTY, "post", 415, "{}", {"Content-Type": "text/plain"}),
         ("/api/v1/eth2/publicKeys", "get", 200), ("/api/v1/eth2/highWatermark", "get", 200),
         ("/upcheck", "get", 200), ("/upcheck", "get", 200, None, JSON), ("/healthcheck", "get", 200),
         ("/reload", "get", 200), ("/reload", "post", 202), ("/api/v1/holdfast/status", "get", 200),
@@ -142,7 +154,7 @@ def test_what_is_documented_answers_as_documented(signer):
             assert mismatch(answer, content[kind]["schema"]) is None
     documented = {(path, method, status) for path, method, operation in operations() for status in operation["responses"]
                   if status not in NOT_PROBED}
-    assert documented == seen
+    assert documented - NEED_POSTGRES == seen
 
 
 def test_every_route_of_the_server_is_documented():

@@ -175,6 +175,8 @@ static void is_healthy_only_when_it_can_sign(void **state)
         {{.store_healthy = 0, .keys_loaded = 3, .first_load_done = 1}, 503},
         {{.store_healthy = 1, .loading = 1}, 503},
         {{.store_healthy = 1, .first_load_done = 1, .load_failed = 2}, 503},
+        {{.store_healthy = 1, .keys_loaded = 1, .duty_configured = 1, .duty_healthy = 1}, 200},
+        {{.store_healthy = 1, .keys_loaded = 1, .duty_configured = 1}, 503},
     };
     (void)state;
     for (size_t i = 0; i < HF_ARRAY_LEN(cases); i++) {
@@ -184,7 +186,8 @@ static void is_healthy_only_when_it_can_sign(void **state)
         json_t *root = body_json();
         assert_string_equal(json_string_value(json_object_get(root, "status")),
                             cases[i].status == 200 ? "UP" : "DOWN");
-        assert_int_equal(json_array_size(json_object_get(root, "checks")), 3);
+        assert_int_equal(json_array_size(json_object_get(root, "checks")),
+                         3U + cases[i].known.duty_configured);
         json_decref(root);
     }
     assert_int_equal(start(HF_METHOD_GET, "/healthcheck", ""), HF_NEXT_ASK);
