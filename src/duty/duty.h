@@ -37,8 +37,8 @@ typedef struct hf_duty_answer {
     char message[HF_DUTY_MESSAGE_LEN];          /* one sentence when it is a failure */
 } hf_duty_answer;
 
-/* On the engine's thread, exactly once a request, never before the request function has returned.
- * Must not block; may make new requests. answer is borrowed for the call. */
+/* On the engine's thread, exactly once a request (NO_MEMORY alone comes on the caller's own, before
+ * the request function returns). Must not block; may make new requests. answer is borrowed. */
 typedef void (*hf_duty_done_fn)(void *context, const hf_duty_answer *answer);
 
 typedef struct hf_duty_engine hf_duty_engine;
@@ -77,6 +77,9 @@ void hf_duty_release(hf_duty_engine *engine, const hf_duty *duty, const hf_duty_
 
 /* Periodic cleanup, off at first. */
 void hf_duty_engine_cleaning(hf_duty_engine *engine, bool on);
+/* One run now; blocks, at most 30 s. */
+hf_duty_result hf_duty_engine_clean(hf_duty_engine *engine, uint64_t *ret_rows,
+                                    hf_duty_error *error);
 void hf_duty_engine_counters(const hf_duty_engine *engine, hf_duty_counters *ret_counters);
 
 /* ---- schema: these block, over a connection of their own ----------------------------------------

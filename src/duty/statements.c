@@ -1,0 +1,302 @@
+/*
+ * The statements of a batch: one row of each array an item. All that is sent up to the
+ * synchronisation point is one transaction, so a batch is one round trip and one commit.
+ */
+#include "duty/duty_internal.h"
+
+#define U_KEY "u.r, u.v, u.s, u.t, u.i"
+#define D_IS_U                                                                                     \
+    "d.rollup_address = u.r AND d.validator_address = u.v AND d.slot = u.s AND d.duty_type = u.t"  \
+    " AND d.block_index_within_checkpoint = u.i"
+
+/* Columns of the arrays that the statements share. */
+enum { C_ROLLUP, C_VALIDATOR, C_SLOT, C_TYPE, C_INDEX, C_TOKEN, C_HASH, C_EXTRA, C_BLOCK, C_CHECK };
+
+/* $6 token, $7 hash, $8 node, $9 block number, ($10 checkpoint number) */
+static const char insert_sql[] =
+    "INSERT INTO validator_duties (rollup_address, validator_address, slot, duty_type,"
+    " block_index_within_checkpoint, status, lock_token, message_hash, node_id, block_number,"
+    " started_at) SELECT " U_KEY ", 'signing', u.k, u.h, $8, u.b, CURRENT_TIMESTAMP"
+    " FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::int[], $6::text[],"
+    " $7::text[], $9::bigint[]) AS u (r, v, s, t, i, k, h, b)"
+    " ON CONFLICT (rollup_address, validator_address, slot, duty_type,"
+    " block_index_within_checkpoint) DO NOTHING";
+
+static const char insert_v2_sql[] =
+    "INSERT INTO validator_duties (rollup_address, validator_address, slot, duty_type,"
+    " block_index_within_checkpoint, status, lock_token, message_hash, node_id, block_number,"
+    " checkpoint_number, started_at)"
+    " SELECT " U_KEY ", 'signing', u.k, u.h, $8, u.b, u.c, CURRENT_TIMESTAMP"
+    " FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::int[], $6::text[],"
+    " $7::text[], $9::bigint[], $10::bigint[]) AS u (r, v, s, t, i, k, h, b, c)"
+    " ON CONFLICT (rollup_address, validator_address, slot, duty_type,"
+    " block_index_within_checkpoint) DO NOTHING";
+
+/* After the insert, in a snapshot of its own: what it made at or below the watermark goes. */
+static const char below_sql[] =
+    "DELETE FROM validator_duties d USING unnest($1::text[], $2::text[], $3::bigint[], $4::text[],"
+    " $5::int[], $6::text[]) AS u (r, v, s, t, i, k) JOIN holdfast_duty_watermarks w"
+    " ON w.rollup_address = u.r AND w.validator_address = u.v AND w.duty_type = u.t"
+    " AND w.slot >= u.s WHERE " D_IS_U " AND d.status = 'signing' AND d.lock_token = u.k";
+
+/* $8 the token that was seen, $9 node */
+static const char takeover_sql[] =
+    "UPDATE validator_duties d SET lock_token = u.k, node_id = $9, started_at = CURRENT_TIMESTAMP"
+    " FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::int[], $6::text[],"
+    " $7::text[], $8::text[]) AS u (r, v, s, t, i, k, h, o)"
+    " WHERE " D_IS_U " AND d.status = 'signing' AND d.message_hash = u.h AND d.lock_token = u.o";
+
+/* What is there: of one's own lock only that it is. */
+static const char read_sql[] =
+    "SELECT u.o, d.status, d.lock_token = u.k,"
+    " CASE WHEN d.lock_token <> u.k OR d.status = 'signed' THEN d.message_hash END,"
+    " CASE WHEN d.lock_token <> u.k OR d.status = 'signed' THEN d.signature END,"
+    " CASE WHEN d.lock_token <> u.k OR d.status = 'signed' THEN d.node_id END,"
+    " CASE WHEN d.lock_token <> u.k THEN d.lock_token END,"
+    " CASE WHEN d.status IS NULL THEN EXISTS (SELECT FROM holdfast_duty_watermarks w"
+    "  WHERE w.rollup_address = u.r AND w.validator_address = u.v AND w.duty_type = u.t"
+    "  AND w.slot >= u.s) END"
+    " FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::int[], $6::text[])"
+    " WITH ORDINALITY AS u (r, v, s, t, i, k, o) LEFT JOIN validator_duties d ON " D_IS_U;
+
+/* $8 signature. The greatest: a clock that went back must not void a signature. */
+static const char complete_sql[] =
+    "UPDATE validator_duties d SET status = 'signed', signature = u.g,"
+    " completed_at = greatest(LOCALTIMESTAMP, d.started_at)"
+    " FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::int[], $6::text[],"
+    " $7::text[], $8::text[]) WITH ORDINALITY AS u (r, v, s, t, i, k, h, g, o)"
+    " WHERE " D_IS_U " AND d.status = 'signing' AND d.lock_token = u.k AND d.message_hash = u.h"
+    " RETURNING u.o";
+
+static const char release_sql[] =
+    "DELETE FROM validator_duties d USING unnest($1::text[], $2::text[], $3::bigint[], $4::text[],"
+    " $5::int[], $6::text[]) AS u (r, v, s, t, i, k)"
+    " WHERE " D_IS_U " AND d.status = 'signing' AND d.lock_token = u.k";
+
+static const char notify_sql[] = "SELECT pg_notify('" NOTIFY_CHANNEL "', $1)";
+
+static bool prepare(PGconn *conn, const char *name, const char *sql, hf_duty_error *error)
+{
+    PGresult *result = PQprepare(conn, name, sql, 0, NULL);
+    bool done = PQresultStatus(result) == PGRES_COMMAND_OK;
+    if (!done) {
+        duty_error_set(error, sqlstate_result(PQresultErrorField(result, PG_DIAG_SQLSTATE)),
+                       "the database refused a statement: %s", PQresultErrorMessage(result));
+    }
+    PQclear(result);
+    return done;
+}
+
+hf_duty_result statements_prepare(PGconn *conn, lane_kind kind, bool v2, hf_duty_error *error)
+{
+    hf_duty_error found = {.result = HF_DUTY_INTERNAL};
+    bool done = false;
+    switch (kind) {
+    case LANE_ACQUIRE:
+        /* A lock that a crash of the database forgets is a lock lost: complete finds nothing. */
+        done = connect_run(conn, "SET synchronous_commit = off", &found) &&
+               prepare(conn, "insert", v2 ? insert_v2_sql : insert_sql, &found) &&
+               prepare(conn, "below", below_sql, &found) &&
+               prepare(conn, "takeover", takeover_sql, &found) &&
+               prepare(conn, "read", read_sql, &found);
+        break;
+    case LANE_COMPLETE:
+        done = prepare(conn, "complete", complete_sql, &found) &&
+               prepare(conn, "release", release_sql, &found) &&
+               prepare(conn, "notify", notify_sql, &found) &&
+               prepare(conn, "read", read_sql, &found);
+        break;
+    case LANE_LISTEN:
+        done = connect_run(conn, "LISTEN " NOTIFY_CHANNEL, &found);
+        break;
+    }
+    if (!done && error != NULL) {
+        *error = found;
+    }
+    return done ? HF_DUTY_OK : found.result;
+}
+
+/* ---- arrays -----------------------------------------------------------------------------------
+ */
+
+static void column_put(columns *cols, int column, const char *text, size_t len)
+{
+    HF_ASSERT(cols->len[column] + len + 3 <= COLUMN_BYTES);
+    char *to = cols->text[column] + cols->len[column];
+    *to++ = cols->len[column] == 0 ? '{' : ',';
+    for (size_t i = 0; i < len; i++) {
+        to[i] = text[i];
+    }
+    cols->len[column] += len + 1;
+}
+
+static void column_put_text(columns *cols, int column, const char *text)
+{
+    column_put(cols, column, text, strlen(text));
+}
+
+static void column_put_number(columns *cols, int column, int64_t value)
+{
+    char text[24];
+    int n = snprintf(text, sizeof(text), "%lld", (long long)value);
+    HF_ASSERT(n > 0);
+    column_put(cols, column, text, (size_t)n);
+}
+
+static void columns_close(columns *cols)
+{
+    for (int i = 0; i < COLUMNS_MAX; i++) {
+        if (cols->len[i] > 0) {
+            cols->text[i][cols->len[i]] = '}';
+            cols->text[i][cols->len[i] + 1] = '\0';
+        }
+    }
+}
+
+static void put_key(columns *cols, const item *it)
+{
+    char address[HF_AZTEC_ADDRESS_TEXT_LEN];
+    hf_aztec_address_format(it->duty.rollup, address);
+    column_put(cols, C_ROLLUP, address, sizeof(address) - 1);
+    hf_aztec_address_format(it->duty.validator, address);
+    column_put(cols, C_VALIDATOR, address, sizeof(address) - 1);
+    column_put_number(cols, C_SLOT, (int64_t)it->duty.slot);
+    column_put_text(cols, C_TYPE, hf_duty_type_name(it->duty.type));
+    column_put_number(cols, C_INDEX, it->duty.block_index);
+    column_put_text(cols, C_TOKEN, it->token);
+    column_put(cols, C_HASH, it->hash_text, HF_AZTEC_HASH_TEXT_LEN - 1);
+}
+
+typedef bool (*item_filter)(const item *it);
+
+static bool is_any(const item *it)
+{
+    (void)it;
+    return true;
+}
+
+static bool is_takeover(const item *it)
+{
+    return it->takeover;
+}
+
+static bool is_completion(const item *it)
+{
+    return it->kind == ITEM_COMPLETE && !it->resolve;
+}
+
+static bool is_resolution(const item *it)
+{
+    return it->kind == ITEM_COMPLETE && it->resolve;
+}
+
+static bool is_release(const item *it)
+{
+    return it->kind == ITEM_RELEASE;
+}
+
+/* Fills the arrays with the items that pass; how many. */
+static size_t put_items(lane *ln, item_filter filter)
+{
+    columns *cols = ln->columns;
+    size_t count = 0;
+    for (int i = 0; i < COLUMNS_MAX; i++) {
+        cols->len[i] = 0;
+    }
+    for (size_t i = 0; i < ln->batch_len; i++) {
+        const item *it = ln->batch[i];
+        if (!filter(it)) {
+            continue;
+        }
+        put_key(cols, it);
+        if (it->kind == ITEM_COMPLETE) {
+            char signature[HF_AZTEC_SIGNATURE_TEXT_LEN];
+            hf_aztec_signature_format(it->signature, signature);
+            column_put(cols, C_EXTRA, signature, sizeof(signature) - 1);
+        } else {
+            column_put_text(cols, C_EXTRA, it->takeover ? it->seen_token : "-");
+            column_put_number(cols, C_BLOCK, (int64_t)it->duty.block_number);
+            column_put_number(cols, C_CHECK, (int64_t)it->duty.checkpoint_number);
+        }
+        count++;
+    }
+    columns_close(cols);
+    return count;
+}
+
+static bool send_one(lane *ln, const char *name, int n, const char *const *values)
+{
+    if (PQsendQueryPrepared(ln->conn, name, n, values, NULL, NULL, 0) != 1) {
+        return false;
+    }
+    ln->statements++;
+    return true;
+}
+
+static bool send_acquires(lane *ln, const char *node_id)
+{
+    char(*t)[COLUMN_BYTES] = ln->columns->text;
+    (void)put_items(ln, is_any);
+    const char *insert[] = {t[0], t[1], t[2], t[3], t[4], t[5], t[6], node_id, t[8], t[9]};
+    if (!send_one(ln, "insert", ln->v2 ? 10 : 9, insert) || !send_one(ln, "below", 6, insert)) {
+        return false;
+    }
+    if (put_items(ln, is_takeover) > 0) {
+        const char *take[] = {t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], node_id};
+        if (!send_one(ln, "takeover", 9, take)) {
+            return false;
+        }
+        (void)put_items(ln, is_any);
+    }
+    ln->read_at = ln->statements;
+    return send_one(ln, "read", 6, insert);
+}
+
+/* Tells the fingerprints of what changes here to whoever waits. */
+static bool send_notification(lane *ln)
+{
+    char text[BATCH_MAX * (FINGERPRINT_TEXT_LEN + 1) + 1];
+    size_t len = 0;
+    for (size_t i = 0; i < ln->batch_len; i++) {
+        if (!ln->batch[i]->resolve) {
+            int n = snprintf(text + len, sizeof(text) - len, "%016llx ",
+                             (unsigned long long)ln->batch[i]->fingerprint);
+            HF_ASSERT(n == FINGERPRINT_TEXT_LEN + 1);
+            len += (size_t)n;
+        }
+    }
+    text[len] = '\0';
+    const char *values[] = {text};
+    return len == 0 || send_one(ln, "notify", 1, values);
+}
+
+static bool send_completions(lane *ln)
+{
+    char(*t)[COLUMN_BYTES] = ln->columns->text;
+    const char *values[] = {t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7]};
+    if (put_items(ln, is_completion) > 0) {
+        ln->update_at = ln->statements;
+        if (!send_one(ln, "complete", 8, values)) {
+            return false;
+        }
+    }
+    if (put_items(ln, is_release) > 0 && !send_one(ln, "release", 6, values)) {
+        return false;
+    }
+    if (put_items(ln, is_resolution) > 0) {
+        ln->read_at = ln->statements;
+        if (!send_one(ln, "read", 6, values)) {
+            return false;
+        }
+    }
+    return send_notification(ln);
+}
+
+bool statements_send(lane *ln, const char *node_id)
+{
+    ln->statements = 0;
+    ln->update_at = -1;
+    ln->read_at = -1;
+    bool sent = ln->kind == LANE_ACQUIRE ? send_acquires(ln, node_id) : send_completions(ln);
+    return sent && PQpipelineSync(ln->conn) == 1;
+}
