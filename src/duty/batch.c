@@ -124,9 +124,10 @@ static void answer_stored(hf_duty_engine *engine, item *it, const found_row *fou
 /* Our own node id under a token that this process did not make: two processes with one name. */
 static void look_for_twin(hf_duty_engine *engine, const found_row *found)
 {
-    bool ours = strncmp(found->token, TOKEN_PREFIX, strlen(TOKEN_PREFIX)) == 0 &&
-                strncmp(found->token + strlen(TOKEN_PREFIX), engine->instance,
-                        strlen(engine->instance)) == 0;
+    bool ours =
+        strncmp(found->token, TOKEN_PREFIX, TOKEN_MODE_AT) == 0 &&
+        strlen(found->token) > TOKEN_MODE_AT + 1 &&
+        strncmp(found->token + TOKEN_MODE_AT + 1, engine->instance, strlen(engine->instance)) == 0;
     if (!ours && strcmp(found->node, engine->config.node_id) == 0) {
         COUNT(engine, twin_nodes);
     }
@@ -159,6 +160,7 @@ static void acquire_wait(hf_duty_engine *engine, item *it, const found_row *foun
     if (is_plain_token(it->seen_token)) {
         if (now >= takeover_ns) {
             it->takeover = true;
+            it->token[TOKEN_MODE_AT] = TOKEN_TAKEN;
             it->due_ns = now;
         } else if (takeover_ns < it->due_ns) {
             it->due_ns = takeover_ns;
@@ -189,7 +191,7 @@ static void acquire_granted(hf_duty_engine *engine, item *it)
 
 static void acquire_answer(hf_duty_engine *engine, item *it, const found_row *found)
 {
-    if (!found->there && found->below) {
+    if (found->below) {
         COUNT(engine, expired);
         engine_fail(engine, it, HF_DUTY_EXPIRED,
                     "the slot is at or below the watermark that a cleanup left: what was signed"

@@ -8,7 +8,12 @@
 #include "duty/duty.h"
 
 #define TOKEN_PREFIX "hf1" /* tells our rows from the package's, whose tokens are hex alone */
-#define BATCH_MAX 256      /* items of one round trip: about 100 kB, within a socket's buffer */
+/* Behind the prefix: how the lock was asked for. What was ever taken over is never released: its
+ * former holder may be alive, and a node of the package hands out what it signed all the same. */
+#define TOKEN_INSERTED '-'
+#define TOKEN_TAKEN 't'
+#define TOKEN_MODE_AT (sizeof(TOKEN_PREFIX) - 1)
+#define BATCH_MAX 256 /* items of one round trip: about 100 kB, within a socket's buffer */
 #define LANES_MAX 16
 #define STATEMENTS_MAX 6
 #define NOTIFY_CHANNEL "holdfast_duty"

@@ -172,6 +172,10 @@ void engine_release_later(hf_duty_engine *engine, item *it)
     pthread_mutex_lock(&engine->mutex);
     engine->live--;
     pthread_mutex_unlock(&engine->mutex);
+    if (it->token[TOKEN_MODE_AT] == TOKEN_TAKEN) {
+        free(it);
+        return;
+    }
     it->kind = ITEM_RELEASE;
     it->done = NULL;
     it->takeover = false;
@@ -421,7 +425,10 @@ static bool take_in(hf_duty_engine *engine)
         } else if (engine->granted > 0) {
             engine->granted--;
         }
-        if (it->overloaded) {
+        if (it->kind == ITEM_RELEASE && it->token[TOKEN_MODE_AT] == TOKEN_TAKEN) {
+            hf_duty_answer answer = {.result = HF_DUTY_OK};
+            engine_finish(engine, it, &answer);
+        } else if (it->overloaded) {
             engine_fail(engine, it, HF_DUTY_OVERLOADED,
                         "too many duties wait for the database; try again later");
         } else {

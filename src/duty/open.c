@@ -207,8 +207,8 @@ static void submit(hf_duty_engine *engine, item *it)
 {
     pthread_mutex_lock(&engine->mutex);
     if (it->kind == ITEM_ACQUIRE) {
-        int n = snprintf(it->token, sizeof(it->token), TOKEN_PREFIX "%s%016llx", engine->instance,
-                         (unsigned long long)++engine->next_token);
+        int n = snprintf(it->token, sizeof(it->token), TOKEN_PREFIX "%c%s%016llx", TOKEN_INSERTED,
+                         engine->instance, (unsigned long long)++engine->next_token);
         HF_ASSERT(n > 0 && (size_t)n < sizeof(it->token));
         it->overloaded = engine->live >= engine->config.max_waiting;
         engine->live++;

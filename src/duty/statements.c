@@ -44,7 +44,9 @@ static const char takeover_sql[] =
     "UPDATE validator_duties d SET lock_token = u.k, node_id = $9, started_at = CURRENT_TIMESTAMP"
     " FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::int[], $6::text[],"
     " $7::text[], $8::text[]) AS u (r, v, s, t, i, k, h, o)"
-    " WHERE " D_IS_U " AND d.status = 'signing' AND d.message_hash = u.h AND d.lock_token = u.o";
+    " WHERE " D_IS_U " AND d.status = 'signing' AND d.message_hash = u.h AND d.lock_token = u.o"
+    " AND NOT EXISTS (SELECT FROM holdfast_duty_watermarks w WHERE w.rollup_address = u.r"
+    "  AND w.validator_address = u.v AND w.duty_type = u.t AND w.slot >= u.s)";
 
 /* What is there: of one's own lock only that it is. */
 static const char read_sql[] =
@@ -53,7 +55,8 @@ static const char read_sql[] =
     " CASE WHEN d.lock_token <> u.k OR d.status = 'signed' THEN d.signature END,"
     " CASE WHEN d.lock_token <> u.k OR d.status = 'signed' THEN d.node_id END,"
     " CASE WHEN d.lock_token <> u.k THEN d.lock_token END,"
-    " CASE WHEN d.status IS NULL THEN EXISTS (SELECT FROM holdfast_duty_watermarks w"
+    " CASE WHEN d.status IS NULL OR d.status = 'signing' AND d.lock_token <> u.k THEN EXISTS "
+    "(SELECT FROM holdfast_duty_watermarks w"
     "  WHERE w.rollup_address = u.r AND w.validator_address = u.v AND w.duty_type = u.t"
     "  AND w.slot >= u.s) END"
     " FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::int[], $6::text[])"
@@ -72,6 +75,10 @@ static const char release_sql[] =
     "DELETE FROM validator_duties d USING unnest($1::text[], $2::text[], $3::bigint[], $4::text[],"
     " $5::int[], $6::text[]) AS u (r, v, s, t, i, k)"
     " WHERE " D_IS_U " AND d.status = 'signing' AND d.lock_token = u.k";
+
+/* A takeover is not to be undone by a crash, unlike the lock of one that nobody held before. */
+static const char durable_sql[] =
+    "SELECT set_config('synchronous_commit', current_setting('holdfast.durable'), true)";
 
 static const char notify_sql[] = "SELECT pg_notify('" NOTIFY_CHANNEL "', $1)";
 
@@ -94,7 +101,12 @@ hf_duty_result statements_prepare(PGconn *conn, lane_kind kind, bool v2, hf_duty
     switch (kind) {
     case LANE_ACQUIRE:
         /* A lock that a crash of the database forgets is a lock lost: complete finds nothing. */
-        done = connect_run(conn, "SET synchronous_commit = off", &found) &&
+        done = connect_run(conn,
+                           "SELECT set_config('holdfast.durable',"
+                           " current_setting('synchronous_commit'), false);"
+                           "SET synchronous_commit = off",
+                           &found) &&
+               prepare(conn, "durable", durable_sql, &found) &&
                prepare(conn, "insert", v2 ? insert_v2_sql : insert_sql, &found) &&
                prepare(conn, "below", below_sql, &found) &&
                prepare(conn, "takeover", takeover_sql, &found) &&
@@ -236,12 +248,17 @@ static bool send_one(lane *ln, const char *name, int n, const char *const *value
 static bool send_acquires(lane *ln, const char *node_id)
 {
     char(*t)[COLUMN_BYTES] = ln->columns->text;
+    bool takes = put_items(ln, is_takeover) > 0;
     (void)put_items(ln, is_any);
     const char *insert[] = {t[0], t[1], t[2], t[3], t[4], t[5], t[6], node_id, t[8], t[9]};
+    if (takes && !send_one(ln, "durable", 0, NULL)) {
+        return false;
+    }
     if (!send_one(ln, "insert", ln->v2 ? 10 : 9, insert) || !send_one(ln, "below", 6, insert)) {
         return false;
     }
-    if (put_items(ln, is_takeover) > 0) {
+    if (takes) {
+        (void)put_items(ln, is_takeover);
         const char *take[] = {t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], node_id};
         if (!send_one(ln, "takeover", 9, take)) {
             return false;
