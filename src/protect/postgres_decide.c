@@ -95,13 +95,17 @@ const hf_pg_statement hf_pg_decide_statements[] = {
     {"enter", "INSERT INTO validators(public_key) SELECT k FROM unnest($1::bytea[]) t(k)"
               " WHERE NOT EXISTS (SELECT FROM validators v WHERE v.public_key = k) ORDER BY k"
               " ON CONFLICT (public_key) DO NOTHING"},
-    {"find", "SELECT v.id, v.public_key, w.slot IS NOT NULL, w.target_epoch IS NOT NULL,"
-             " least(greatest(w.slot, (SELECT max(slot) FROM signed_blocks b"
-             "  WHERE b.validator_id = v.id)), 9223372036854775807)::bigint,"
-             " least(greatest(w.target_epoch, (SELECT max(target_epoch) FROM signed_attestations a"
-             "  WHERE a.validator_id = v.id)), 9223372036854775807)::bigint"
-             " FROM unnest($1::bytea[]) t(k) JOIN validators v ON v.public_key = k"
-             " LEFT JOIN low_watermarks w ON w.validator_id = v.id"},
+    {"find", "SELECT v.id, v.public_key, w.slot IS NOT NULL, w.target_epoch IS NOT "
+             "NULL, " HF_PG_BIGINT("greatest(w.slot, b.newest)") ", " HF_PG_BIGINT(
+                 "greatest(w.target_epoch,"
+                 " a.newest)") " FROM unnest($1::bytea[]) t(k) JOIN validators v ON v.public_key = "
+                               "k"
+                               " LEFT JOIN low_watermarks w ON w.validator_id = v.id"
+                               " CROSS JOIN LATERAL (SELECT max(slot) AS newest FROM signed_blocks"
+                               "  WHERE validator_id = v.id) b"
+                               " CROSS JOIN LATERAL (SELECT max(target_epoch) AS newest FROM "
+                               "signed_attestations"
+                               "  WHERE validator_id = v.id) a"},
     {NULL, NULL},
 };
 

@@ -184,6 +184,12 @@ hf_status hf_pg_open_admin(hf_pg_store *store, hf_error *err) HF_MUST_CHECK;
 
 /* ---- the operations ----------------------------------------------------------------------- */
 
+/* A number of the history as bigint; what is greater (Web3Signer allows it) becomes the greatest.
+ */
+#define HF_PG_BIGINT(number)                                                                       \
+    "(CASE WHEN " number " > 9223372036854775807 THEN 9223372036854775807 ELSE " number            \
+    " END)::bigint"
+
 /* Names and texts of the statements of the signing path, ended by NULLs. */
 typedef struct hf_pg_statement {
     const char *name;

@@ -10,6 +10,7 @@
 
 fsync is on unless told otherwise. As root the server runs as postgres (or nobody), since it refuses root.
 `postgres.py run COMMAND...` starts one, sets HF_TEST_POSTGRES_URL and runs the command; 77 (skipped) when there is none.
+HF_TEST_POSTGRES_FSYNC=off is for tests that no power cut concerns.
 """
 
 import ctypes
@@ -211,7 +212,7 @@ def main(arguments):
         print(f"skipped: {reason}", file=sys.stderr)
         return SKIPPED
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    with Postgres() as server:
+    with Postgres(fsync=os.environ.get("HF_TEST_POSTGRES_FSYNC", "on") == "on") as server:
         environment = {**os.environ, "HF_TEST_POSTGRES_URL": server.url(user="postgres"), "HF_TEST_POSTGRES_PID": str(server.process.pid)}
         status = subprocess.run(arguments[1:], env=environment, check=False).returncode
         if status < 0:

@@ -6,7 +6,7 @@
 #include <jansson.h>
 
 #include "interchange/interchange.h"
-#include "support.h"
+#include "support_postgres.h"
 
 #define VECTOR_FILES 38
 #define VECTOR_STEPS 49
@@ -159,8 +159,15 @@ static void test_all_files(void **state)
     assert_int_equal(count.messages, VECTOR_MESSAGES);
 }
 
-int main(void)
+/* "postgres": against that store. */
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_all_files)};
+    if (argc > 1 && strcmp(argv[1], "postgres") == 0) {
+        if (!pg_test_is_possible()) {
+            return 77;
+        }
+        test_other_backend = &pg_test_backend;
+    }
     return cmocka_run_group_tests_name("interchange vectors", tests, NULL, NULL);
 }

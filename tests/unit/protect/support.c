@@ -4,6 +4,8 @@
 #include <dirent.h>
 #include <unistd.h>
 
+const test_backend *test_other_backend;
+
 void test_store_init(test_store *test)
 {
     /* In memory where that is offered: nothing here depends on how slow a disk is. */
@@ -18,11 +20,16 @@ void test_store_init(test_store *test)
     assert_code(st, HF_OK);
     test->config.create = true;
     memset(test->config.genesis_validators_root, 7, HF_ROOT_BYTES);
+    if (test_other_backend != NULL) {
+        test_other_backend->init(test);
+    }
 }
 
 void test_store_open(test_store *test)
 {
-    hf_status st = hf_store_open_sqlite(&test->config, &test->store, &test->err);
+    hf_status st = test_other_backend != NULL
+                       ? test_other_backend->open(test)
+                       : hf_store_open_sqlite(&test->config, &test->store, &test->err);
     if (hf_failed(st)) {
         fail_msg("open: %s", test->err.msg);
     }
@@ -40,6 +47,9 @@ void test_store_done(test_store *test)
 {
     char path[600];
     test_store_close(test);
+    if (test_other_backend != NULL) {
+        test_other_backend->done(test);
+    }
     DIR *folder = opendir(test->folder);
     assert_non_null(folder);
     for (struct dirent *entry = readdir(folder); entry != NULL; entry = readdir(folder)) {
@@ -134,7 +144,9 @@ hf_status test_records_add(void *context, const hf_message *message)
 void test_records_export(test_store *test, test_records *records)
 {
     hf_status st =
-        hf_store_export_sqlite(&test->config, NULL, 0, test_records_add, records, &test->err);
+        test_other_backend != NULL
+            ? test_other_backend->export_all(test, test_records_add, records)
+            : hf_store_export_sqlite(&test->config, NULL, 0, test_records_add, records, &test->err);
     if (hf_failed(st)) {
         fail_msg("export: %s", test->err.msg);
     }

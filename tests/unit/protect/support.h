@@ -15,10 +15,20 @@
 
 typedef struct test_store {
     char folder[256];
-    hf_sqlite_config config;
+    hf_sqlite_config config; /* of any store: the genesis validators root */
     hf_store *store;
     hf_error err;
+    void *other; /* of test_backend */
 } test_store;
+
+/* Another store than SQLite, for tests that hold for each. */
+typedef struct test_backend {
+    void (*init)(test_store *test);
+    hf_status (*open)(test_store *test);
+    hf_status (*export_all)(test_store *test, hf_export_visitor visitor, void *context);
+    void (*done)(test_store *test); /* the store is closed */
+} test_backend;
+extern const test_backend *test_other_backend; /* NULL: SQLite */
 
 /* A new folder and a path in it; opens nothing. */
 void test_store_init(test_store *test);

@@ -88,12 +88,10 @@ void pg_test_close(pg_test *test)
 
 void pg_test_done(pg_test *test)
 {
-    char name[96];
+    /* The database goes with the server: to drop it would be a checkpoint. */
     pg_test_close(test);
     PQfinish(test->root);
     test->root = NULL;
-    assert_code(hf_str_format(name, sizeof name, "IF EXISTS %s WITH (FORCE)", test->name), HF_OK);
-    on_server("DROP DATABASE", name);
 }
 
 void pg_test_exec(pg_test *test, const char *sql)
@@ -163,3 +161,41 @@ void pg_test_export(pg_test *test, test_records *records)
         fail_msg("export: %s", test->err.msg);
     }
 }
+
+/* ---- behind a test_store ------------------------------------------------------------------ */
+
+pg_test *pg_test_of(const test_store *test)
+{
+    return test->other;
+}
+
+static void backend_init(test_store *test)
+{
+    pg_test *other = calloc(1, sizeof *other);
+    assert_non_null(other);
+    pg_test_init(other);
+    test->other = other;
+}
+
+static hf_status backend_open(test_store *test)
+{
+    pg_test *other = pg_test_of(test);
+    memcpy(other->config.genesis_validators_root, test->config.genesis_validators_root,
+           HF_ROOT_BYTES);
+    return hf_store_open_postgres(&other->config, &test->store, &test->err);
+}
+
+static hf_status backend_export(test_store *test, hf_export_visitor visitor, void *context)
+{
+    return hf_store_export_postgres(&pg_test_of(test)->config, NULL, 0, visitor, context,
+                                    &test->err);
+}
+
+static void backend_done(test_store *test)
+{
+    pg_test_done(pg_test_of(test));
+    free(test->other);
+    test->other = NULL;
+}
+
+const test_backend pg_test_backend = {backend_init, backend_open, backend_export, backend_done};

@@ -38,4 +38,8 @@ hf_verdict pg_test_decide(pg_test *test, hf_message message);
 hf_import_report pg_test_import(pg_test *test, const hf_message *messages, size_t n);
 void pg_test_export(pg_test *test, test_records *records);
 
+/* The pg_test behind a test_store of this backend. */
+extern const test_backend pg_test_backend;
+pg_test *pg_test_of(const test_store *test);
+
 #endif
