@@ -11,6 +11,7 @@ static const hf_cli_verb commands[] = {
     {"key", "make, import and list keys; deposit data", hf_cli_key},
     {"slashing", "import, export, prune and inspect the record of what was signed",
      hf_cli_slashing},
+    {"db", "make and remove the tables of a shared database", hf_cli_db},
 };
 
 /* Whatever the command is, it may meet a secret: no core dump, no debugger, no readable file. */
