@@ -279,7 +279,7 @@ static void sign_here(const hf_bls_key *key, uint64_t number)
     const hf_bls_key *keys[1] = {key};
     hf_le64_put(root, number);
     hf_bls_hash(root, &point);
-    hf_bls_sign_many(&point, keys, 1, signature);
+    hf_bls_sign_many(&point, NULL, keys, 1, signature);
 }
 
 static int open_probe(const char *path)

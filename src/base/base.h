@@ -171,6 +171,12 @@ hf_status hf_file_mkdir_private(const char *path, hf_error *err) HF_MUST_CHECK;
 uint64_t hf_time_mono_ns(void); /* CLOCK_MONOTONIC: comparable between processes of one boot */
 int64_t hf_time_unix_ms(void);
 void hf_time_sleep_ns(uint64_t ns); /* less than a second; a signal may end it early */
+/*
+ * This thread, and those that it starts from now on, work for tenths of a millisecond at a time:
+ * when woken they shall not wait for another program's slice to end (Linux 6.12's sched_runtime of
+ * SCHED_OTHER; without effect before). Before seccomp.
+ */
+void hf_time_short_slice(void);
 
 /* ---- log ------------------------------------------------------------------------------------- */
 

@@ -86,7 +86,7 @@ static hf_status sign_deposit(const deposit_run *run, const hf_bls_key *key, dep
     hf_eth_domain(DOMAIN_DEPOSIT, run->network.genesis_fork_version, no_root, domain);
     hf_eth_root_in_domain(d->message_root, domain, root);
     hf_bls_hash(root, &point);
-    hf_bls_sign_many(&point, keys, 1, &d->signature);
+    hf_bls_sign_many(&point, NULL, keys, 1, &d->signature);
     if (!hf_bls_verify(d->pubkey, root, d->signature)) {
         return hf_fail(err, HF_INTERNAL, "a signature just made does not verify");
     }

@@ -1,7 +1,5 @@
 /* BLS signatures over BLS12-381 by blst: public keys in G1, signatures in G2. */
-#include "crypto.h"
-
-#include <blst.h>
+#include "bls_internal.h"
 
 static const uint8_t dst[] = "BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_";
 #define DST_LEN (sizeof dst - 1)
@@ -59,6 +57,12 @@ bool hf_bls_pubkey_is_valid(const uint8_t pubkey[HF_BLS_PUBKEY_BYTES])
     return pubkey_parse(pubkey, &point);
 }
 
+void hf_bls_hash(const uint8_t root[HF_ROOT_BYTES], hf_bls_point *ret_point)
+{
+    blst_hash_to_g2((blst_p2 *)(void *)ret_point->opaque, root, HF_ROOT_BYTES, dst, DST_LEN, NULL,
+                    0);
+}
+
 /*
  * Another projective form of the same point, (l^2 X, l^3 Y, l Z) with a secret random l: what is
  * computed from it on the way to affine form then says nothing about the scalar.
@@ -85,27 +89,27 @@ static void blind(blst_p2 *point)
     hf_wipe(&power, sizeof power);
 }
 
-void hf_bls_hash(const uint8_t root[HF_ROOT_BYTES], hf_bls_point *ret_point)
-{
-    blst_p2 *point = (blst_p2 *)(void *)ret_point->opaque;
-    blst_hash_to_g2(point, root, HF_ROOT_BYTES, dst, DST_LEN, NULL, 0);
-    blind(point);
-}
-
 /*
  * blst_sign_pk_in_g1 is the same multiplication, followed by an inversion of Z by Fermat's theorem
- * for each signature. The point being blinded, the faster inversion serves, once for all.
+ * for each signature. The product of the Zs being blinded, the faster inversion serves, once for
+ * all.
  */
-static void sign_batch(const blst_p2 *hash, const hf_bls_key *const keys[], size_t n,
+static void sign_batch(const hf_bls_point *point, const hf_bls_table *table,
+                       const hf_bls_key *const keys[], size_t n,
                        uint8_t (*ret_signatures)[HF_BLS_SIGNATURE_BYTES])
 {
     blst_p2 products[SIGN_BATCH];
     const blst_p2 *list[SIGN_BATCH];
     blst_p2_affine affine[SIGN_BATCH];
     for (size_t i = 0; i < n; i++) {
-        blst_p2_mult(&products[i], hash, keys[i]->scalar, SCALAR_BITS);
+        if (table != NULL) {
+            hf_bls_table_mult(table, keys[i], &products[i]);
+        } else {
+            blst_p2_mult(&products[i], hf_bls_point_peek(point), keys[i]->scalar, SCALAR_BITS);
+        }
         list[i] = &products[i];
     }
+    blind(&products[0]);
     blst_p2s_to_affine(affine, list, n);
     for (size_t i = 0; i < n; i++) {
         blst_p2_affine_compress(ret_signatures[i], &affine[i]);
@@ -113,13 +117,13 @@ static void sign_batch(const blst_p2 *hash, const hf_bls_key *const keys[], size
     hf_wipe(products, n * sizeof products[0]);
 }
 
-void hf_bls_sign_many(const hf_bls_point *point, const hf_bls_key *const keys[], size_t n,
+void hf_bls_sign_many(const hf_bls_point *point, const hf_bls_table *table,
+                      const hf_bls_key *const keys[], size_t n,
                       uint8_t (*ret_signatures)[HF_BLS_SIGNATURE_BYTES])
 {
-    const blst_p2 *hash = (const blst_p2 *)(const void *)point->opaque;
     for (size_t done = 0; done < n; done += SIGN_BATCH) {
         size_t batch = n - done < SIGN_BATCH ? n - done : SIGN_BATCH;
-        sign_batch(hash, keys + done, batch, ret_signatures + done);
+        sign_batch(point, table, keys + done, batch, ret_signatures + done);
     }
 }
 

@@ -136,6 +136,7 @@ static hf_status serve(hf_error *err)
     hf_log_init("front", (hf_log_format)config.log.format, (hf_log_level)config.log.least);
     leave_signals_to_the_supervisor();
     hf_json_memory_init();
+    hf_time_short_slice();
     int last_fd = config.has_metrics_listener != 0 ? HF_FD_METRICS : HF_FD_API;
     st = hf_harden_process(&config.hardening, last_fd, &report, err);
     if (!hf_failed(st)) {

@@ -170,6 +170,7 @@ void hf_peer_unref(hf_keeper *keeper, hf_peer *peer);
 /* ---- signers.c ------------------------------------------------------------------------------- */
 
 #define HF_SIGN_THREADS_MAX 64
+#define HF_TABLES 16 /* of points, 50 KB each */
 
 typedef struct hf_group_queue {
     hf_root_group *head;
@@ -184,6 +185,9 @@ typedef struct hf_signers {
     size_t bucket_count;
     hf_root_group *idle_head; /* no request uses them: oldest first, reused from the front */
     hf_root_group *idle_tail;
+    hf_bls_table *tables[HF_TABLES]; /* those that no group has */
+    size_t tables_free;
+    void *table_memory;
     hf_group_queue ready;     /* groups with requests that may be signed */
     hf_group_queue hash;      /* groups whose point will be needed soon */
     _Atomic uint32_t backlog; /* requests ready to be signed and not yet taken by a thread */

@@ -159,16 +159,25 @@ static hf_status open_store(hf_keeper *keeper, hf_store **ret_store, hf_error *e
     return hf_error_wrap(err, st, "slashing_protection");
 }
 
+/* Who calculates has ordinary slices; who moves a request on, this thread among them, short ones.
+ */
 static hf_status start_threads(hf_keeper *keeper, hf_store *take_store, hf_error *err)
 {
-    if (hf_failed(hf_requests_init(&keeper->requests, keeper->config.max_in_flight)) ||
-        hf_failed(
-            hf_signers_init(keeper, keeper->config.max_in_flight, keeper->config.sign_threads)) ||
-        hf_failed(hf_protector_init(keeper, take_store)) || hf_failed(hf_clerk_init(keeper)) ||
-        hf_failed(hf_duties_init(keeper))) {
-        return hf_fail(err, HF_NOMEM, "not enough memory or threads to start");
+    hf_status st = hf_requests_init(&keeper->requests, keeper->config.max_in_flight);
+    if (!hf_failed(st)) {
+        st = hf_signers_init(keeper, keeper->config.max_in_flight, keeper->config.sign_threads);
     }
-    return hf_ok();
+    if (!hf_failed(st)) {
+        st = hf_clerk_init(keeper);
+    }
+    if (!hf_failed(st)) {
+        hf_time_short_slice();
+        st = hf_protector_init(keeper, take_store);
+    }
+    if (!hf_failed(st)) {
+        st = hf_duties_init(keeper);
+    }
+    return hf_failed(st) ? hf_fail(err, st.code, "not enough memory or threads to start") : st;
 }
 
 static hf_status open_loop(hf_keeper *keeper, hf_error *err)

@@ -2,9 +2,12 @@
  * The signing pool. Requests meet by signing root: a group holds the root's point on the curve,
  * computed once, and the requests that are ready to be signed with it, which go to
  * hf_bls_sign_many together. Hashing needs no key, so it runs while the record is being committed.
+ * A point that several requests need gets a table, which makes each of their signatures cheaper.
  */
 #include "keeper/keeper_internal.h"
 
+/* So many requests on one root make good what its table costs. */
+#define TABLE_WORTH 4
 /* Points kept for roots that no request uses at the moment. */
 #define IDLE_GROUPS 512
 /* Requests one thread takes from a group at once: small enough to share a burst among threads. */
@@ -15,6 +18,8 @@ typedef enum point_state { POINT_NONE, POINT_BEING_HASHED, POINT_READY } point_s
 struct hf_root_group {
     uint8_t root[HF_ROOT_BYTES];
     hf_bls_point point;
+    hf_bls_table *table; /* NULL: none, or not yet */
+    bool in_making;      /* a thread makes the table */
     point_state state;
     uint32_t users; /* requests expected or ready */
     uint32_t ready_count;
@@ -77,6 +82,24 @@ static void table_remove(hf_signers *signers, hf_root_group *group)
     group->in_table = false;
 }
 
+static void give_table_back(hf_signers *signers, hf_root_group *group)
+{
+    if (group->table != NULL) {
+        signers->tables[signers->tables_free++] = group->table;
+        group->table = NULL;
+    }
+}
+
+/* A table for the group, if need be from the group that has been idle for the longest time. */
+static hf_bls_table *take_table(hf_signers *signers)
+{
+    for (hf_root_group *idle = signers->idle_head; signers->tables_free == 0 && idle != NULL;
+         idle = idle->idle_next) {
+        give_table_back(signers, idle);
+    }
+    return signers->tables_free > 0 ? signers->tables[--signers->tables_free] : NULL;
+}
+
 /* The oldest idle group that no thread is hashing, for another root. */
 static hf_root_group *reuse_group(hf_signers *signers, const uint8_t root[HF_ROOT_BYTES])
 {
@@ -90,6 +113,7 @@ static hf_root_group *reuse_group(hf_signers *signers, const uint8_t root[HF_ROO
     }
     memcpy(group->root, root, HF_ROOT_BYTES);
     group->state = POINT_NONE;
+    give_table_back(signers, group);
     size_t bucket = bucket_of(signers, root);
     group->chain = signers->buckets[bucket];
     signers->buckets[bucket] = group;
@@ -254,7 +278,7 @@ static hf_root_group *pop_hash(hf_signers *signers)
     return group;
 }
 
-/* Called and returns with the lock held; not held while hashing. */
+/* Called and returns with the lock held, as the next two; not held while calculating. */
 static void hash_group(hf_signers *signers, hf_root_group *group)
 {
     group->state = POINT_BEING_HASHED;
@@ -265,6 +289,34 @@ static void hash_group(hf_signers *signers, hf_root_group *group)
     if (group->ready_head != NULL) {
         queue_for_signing(signers, group);
     }
+}
+
+static void make_table(hf_signers *signers, hf_root_group *group)
+{
+    hf_bls_table *table = group->in_making || group->table != NULL ? NULL : take_table(signers);
+    if (table == NULL) {
+        return;
+    }
+    group->in_making = true;
+    group->users++; /* the point stays what it is */
+    (void)pthread_mutex_unlock(&signers->lock);
+    hf_bls_table_build(&group->point, table);
+    (void)pthread_mutex_lock(&signers->lock);
+    group->in_making = false;
+    group->table = table;
+    leave_group(signers, group, 1);
+}
+
+/*
+ * A request all alone, whose record is being committed: while the thread has nothing better to do
+ * it makes the table. When it is there in time, the signature is there sooner.
+ */
+static bool has_time_for_table(hf_keeper *keeper, const hf_root_group *group)
+{
+    const hf_signers *signers = &keeper->signers;
+    return group->users > 0 && group->ready_head == NULL && signers->ready.head == NULL &&
+           signers->hash.head == NULL &&
+           atomic_load(&keeper->requests.in_use) <= signers->thread_count;
 }
 
 /* A fair share of the ready requests: threads divide a burst on one root between them. */
@@ -287,7 +339,7 @@ static size_t take_ready(hf_signers *signers, hf_root_group *group, hf_request *
 }
 
 /* Without the lock. */
-static void sign_requests(hf_keeper *keeper, const hf_root_group *group,
+static void sign_requests(hf_keeper *keeper, const hf_bls_point *point, const hf_bls_table *table,
                           hf_request *const requests[], size_t n)
 {
     const hf_bls_key *keys[SHARE_MAX];
@@ -296,7 +348,7 @@ static void sign_requests(hf_keeper *keeper, const hf_root_group *group,
         keys[i] = &requests[i]->key->secret->bls;
     }
     uint64_t start = hf_time_mono_ns();
-    hf_bls_sign_many(&group->point, keys, n, signatures);
+    hf_bls_sign_many(point, table, keys, n, signatures);
     uint64_t each = (hf_time_mono_ns() - start) / n;
     for (size_t i = 0; i < n; i++) {
         hf_request *request = requests[i];
@@ -311,13 +363,17 @@ static void sign_group(hf_keeper *keeper, hf_root_group *group)
 {
     hf_signers *signers = &keeper->signers;
     hf_request *requests[SHARE_MAX];
+    if (group->ready_head != NULL && group->users >= TABLE_WORTH) {
+        make_table(signers, group);
+    }
     if (group->ready_head == NULL) {
         return;
     }
     size_t n = take_ready(signers, group, requests);
     HF_ASSERT(n > 0); /* one is in ready_head */
+    const hf_bls_table *table = group->table;
     (void)pthread_mutex_unlock(&signers->lock);
-    sign_requests(keeper, group, requests, n);
+    sign_requests(keeper, &group->point, table, requests, n);
     (void)pthread_mutex_lock(&signers->lock);
     leave_group(signers, group, (uint32_t)n);
 }
@@ -328,11 +384,12 @@ bool hf_signers_sign_here(hf_keeper *keeper, hf_request *request)
     hf_root_group *group = request->group;
     (void)pthread_mutex_lock(&signers->lock);
     bool is_hashed = group->state == POINT_READY;
+    const hf_bls_table *table = group->table;
     (void)pthread_mutex_unlock(&signers->lock);
     if (!is_hashed) {
         return false;
     }
-    sign_requests(keeper, group, &request, 1);
+    sign_requests(keeper, &group->point, table, &request, 1);
     (void)pthread_mutex_lock(&signers->lock);
     leave_group(signers, group, 1);
     (void)pthread_mutex_unlock(&signers->lock);
@@ -355,6 +412,9 @@ static void work_once(hf_keeper *keeper)
     if (group != NULL) {
         if (group->state == POINT_NONE) {
             hash_group(signers, group);
+            if (has_time_for_table(keeper, group)) {
+                make_table(signers, group);
+            }
         }
         return;
     }
@@ -375,6 +435,19 @@ static void *signer_main(void *context)
     return NULL;
 }
 
+static hf_status make_room_for_tables(hf_signers *signers)
+{
+    size_t size = hf_bls_table_size();
+    if (posix_memalign(&signers->table_memory, HF_BLS_TABLE_ALIGN, HF_TABLES * size) != 0) {
+        return (hf_status){HF_NOMEM};
+    }
+    for (size_t i = 0; i < HF_TABLES; i++) {
+        void *table = (uint8_t *)signers->table_memory + i * size;
+        signers->tables[signers->tables_free++] = table;
+    }
+    return hf_ok();
+}
+
 hf_status hf_signers_init(hf_keeper *keeper, size_t max_requests, unsigned threads)
 {
     hf_signers *signers = &keeper->signers;
@@ -391,7 +464,7 @@ hf_status hf_signers_init(hf_keeper *keeper, size_t max_requests, unsigned threa
         signers->bucket_count *= 2;
     }
     signers->buckets = calloc(signers->bucket_count, sizeof *signers->buckets);
-    if (signers->buckets == NULL ||
+    if (signers->buckets == NULL || hf_failed(make_room_for_tables(signers)) ||
         posix_memalign((void **)&signers->groups, _Alignof(hf_root_group),
                        count * sizeof *signers->groups) != 0) {
         return (hf_status){HF_NOMEM};
@@ -421,6 +494,7 @@ void hf_signers_stop(hf_keeper *keeper)
     for (unsigned i = 0; i < signers->thread_count; i++) {
         (void)pthread_join(signers->threads[i], NULL);
     }
+    free(signers->table_memory);
     free(signers->groups);
     free(signers->buckets);
 }

@@ -65,7 +65,7 @@ static void test_known_signatures(void **state)
         hf_bls_pubkey(&key, pubkey);
         assert_memory_equal(pubkey, want_pubkey, 48);
         hf_bls_hash(root, &point);
-        hf_bls_sign_many(&point, keys, 1, got);
+        hf_bls_sign_many(&point, NULL, keys, 1, got);
         assert_memory_equal(got[0], want, 96);
         assert_true(hf_bls_verify(pubkey, root, want));
         root[31] ^= 1;
@@ -90,12 +90,12 @@ static void test_sign_many_is_sign_each(void **state)
         keys[i] = test_interop_key(i);
         list[i] = &keys[i];
     }
-    hf_bls_sign_many(&point, list, KEYS, all);
+    hf_bls_sign_many(&point, NULL, list, KEYS, all);
     for (size_t i = 0; i < KEYS; i++) {
-        hf_bls_sign_many(&point, &list[i], 1, one);
+        hf_bls_sign_many(&point, NULL, &list[i], 1, one);
         assert_memory_equal(all[i], one[0], 96);
     }
-    hf_bls_sign_many(&point, list, 0, NULL);
+    hf_bls_sign_many(&point, NULL, list, 0, NULL);
 }
 
 static void test_key_range(void **state)
@@ -133,7 +133,7 @@ static void test_key_range(void **state)
     assert_memory_equal(pubkey, generator, 48);
     const hf_bls_key *keys[] = {&key};
     hf_bls_hash(root, &point);
-    hf_bls_sign_many(&point, keys, 1, signature);
+    hf_bls_sign_many(&point, NULL, keys, 1, signature);
     assert_true(hf_bls_verify(pubkey, root, signature[0]));
 }
 

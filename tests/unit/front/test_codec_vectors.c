@@ -58,7 +58,7 @@ static void check_signature(const vector *v, void *data)
     uint8_t signature[1][HF_BLS_SIGNATURE_BYTES];
     uint8_t expected[HF_BLS_SIGNATURE_BYTES];
     hf_bls_hash(root, &point);
-    hf_bls_sign_many(&point, &key, 1, signature);
+    hf_bls_sign_many(&point, NULL, &key, 1, signature);
     test_decode_hex(v->signature, expected, sizeof expected);
     assert_memory_equal(signature[0], expected, sizeof expected);
 }
