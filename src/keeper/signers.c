@@ -307,18 +307,6 @@ static void make_table(hf_signers *signers, hf_root_group *group)
     leave_group(signers, group, 1);
 }
 
-/*
- * A request all alone, whose record is being committed: while the thread has nothing better to do
- * it makes the table. When it is there in time, the signature is there sooner.
- */
-static bool has_time_for_table(hf_keeper *keeper, const hf_root_group *group)
-{
-    const hf_signers *signers = &keeper->signers;
-    return group->users > 0 && group->ready_head == NULL && signers->ready.head == NULL &&
-           signers->hash.head == NULL &&
-           atomic_load(&keeper->requests.in_use) <= signers->thread_count;
-}
-
 /* A fair share of the ready requests: threads divide a burst on one root between them. */
 static size_t take_ready(hf_signers *signers, hf_root_group *group, hf_request *ret[SHARE_MAX])
 {
@@ -412,9 +400,6 @@ static void work_once(hf_keeper *keeper)
     if (group != NULL) {
         if (group->state == POINT_NONE) {
             hash_group(signers, group);
-            if (has_time_for_table(keeper, group)) {
-                make_table(signers, group);
-            }
         }
         return;
     }
