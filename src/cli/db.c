@@ -5,9 +5,11 @@
 #include <inttypes.h>
 #include <jansson.h>
 
+#include "duty/duty.h"
 #include "protect/protect.h"
 
 #define URL_MAX_BYTES 2048
+#define DUTY_TIMEOUT_MS 30000 /* of waiting for another that migrates */
 
 /* ---- slashing protection ------------------------------------------------------------------ */
 
@@ -39,9 +41,47 @@ static hf_status slashing_down(const char *url, bool discard_protection, hf_erro
     return hf_postgres_migrate_down(url, discard_protection, &schema, err);
 }
 
+/* ---- duties --------------------------------------------------------------------------------- */
+
+static hf_status duty_state(const char *url, hf_db_state *ret_state, hf_error *err)
+{
+    hf_duty_schema schema = {0};
+    hf_status st = hf_duty_schema_status(url, DUTY_TIMEOUT_MS, &schema, err);
+    if (!hf_failed(st)) {
+        /* The npm package's versions 1 and 2 differ in one column: both are up to date. */
+        *ret_state = (hf_db_state){.version = schema.package_version,
+                                   .latest = schema.package_version == 2 ? 2 : 1,
+                                   .records = schema.protecting};
+        if (schema.package_version != 0 && schema.holdfast_version == 0) {
+            (void)snprintf(ret_state->note, sizeof ret_state->note,
+                           "made by the npm package; up adds the watermarks");
+        }
+    }
+    return st;
+}
+
+static hf_status duty_up(const char *url, hf_error *err)
+{
+    return hf_duty_schema_up(url, DUTY_TIMEOUT_MS, 0, err);
+}
+
+static hf_status duty_down(const char *url, bool discard_protection, hf_error *err)
+{
+    hf_duty_schema schema = {0};
+    hf_status st = hf_duty_schema_status(url, DUTY_TIMEOUT_MS, &schema, err);
+    while (!hf_failed(st) && (schema.package_version != 0 || schema.holdfast_version != 0)) {
+        st = hf_duty_schema_down(url, DUTY_TIMEOUT_MS, discard_protection, err);
+        if (!hf_failed(st)) {
+            st = hf_duty_schema_status(url, DUTY_TIMEOUT_MS, &schema, err);
+        }
+    }
+    return st;
+}
+
 /* In the order of going up; down goes the other way. */
 static const hf_db_set sets[] = {
     {"slashing", slashing_state, slashing_up, slashing_down},
+    {"duty", duty_state, duty_up, duty_down},
 };
 
 /* ---- the database ------------------------------------------------------------------------- */
