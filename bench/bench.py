@@ -19,18 +19,21 @@ import sys
 import tempfile
 import time
 
+import shared
+
 TICKS = os.sysconf("SC_CLK_TCK")
 CORES = len(os.sched_getaffinity(0))
 START_TIMEOUT = 120
-ROWS = ["distinct", "shared", "idle", "burst", "memory", "scrypt"]
+LOCAL_ROWS = ["distinct", "shared", "idle", "burst", "memory"]
+ROWS = LOCAL_ROWS + ["scrypt"] + shared.ROWS
 FIRST_EPOCH = 400000  # a few years into mainnet
 
 FULL = {"turns": 9, "seconds": 1.5, "loop_seconds": 1, "keys": 10000, "voters": 1000, "connections": 128, "burst": 313,
         "bursts": 32, "burst_pause_ms": 400, "idle_rounds": 300, "idle_pause_ms": 15, "scrypt_keys": 24,
-        "scrypt_cost": 262144, "scrypt_seconds": 6}
+        "scrypt_cost": 262144, "scrypt_seconds": 6, "duty_turns": 3, "duty_seconds": 4, "loser_rounds": 100}
 SMOKE = {"turns": 1, "seconds": 0.2, "loop_seconds": 1, "keys": 64, "voters": 32, "connections": 16, "burst": 16, "bursts": 2,
          "burst_pause_ms": 10, "idle_rounds": 5, "idle_pause_ms": 2, "scrypt_keys": 2, "scrypt_cost": 1024,
-         "scrypt_seconds": 1}
+         "scrypt_seconds": 1, "duty_turns": 1, "duty_seconds": 1, "loser_rounds": 3}
 
 
 def free_port():
@@ -47,7 +50,7 @@ def run_json(command):
 class Signer:
     """A `holdfast serve` of its own, on a folder of keystores."""
 
-    def __init__(self, build, work, keystores):
+    def __init__(self, build, work, keystores, more_settings=""):
         self.port, self.metrics_port = free_port(), free_port()
         config = os.path.join(work, "holdfast.yaml")
         data = os.path.join(work, "data")
@@ -59,7 +62,7 @@ server: {{listen_address: 127.0.0.1, listen_port: {self.port}}}
 metrics: {{listen_address: 127.0.0.1, listen_port: {self.metrics_port}}}
 signing_keys:
   - {{backend: local-keystore, keystore_dir: {keystores}, password_file: {keystores}.password}}
-""")
+{more_settings}""")
         self.log = open(os.path.join(work, "signer.log"), "w+", encoding="utf-8", errors="replace")
         self.started = time.monotonic()
         self.process = subprocess.Popen([os.path.join(build, "holdfast"), "serve", "-c", config],
@@ -202,13 +205,14 @@ class Bench:
                           "direction": "at least" if at_least else "at most", "met": met, "wall_ratio": wall,
                           "details": details})
 
-    def row_rate(self, signer, name, target, shared):
+    def row_rate(self, signer, name, target, shared, connections=None):
+        connections = connections or self.size["connections"]
         loops = [self.loop()]
         turns = []
         for _ in range(self.size["turns"]):
-            count = int(self.size["seconds"] * loops[-1][1] * (1.6 if shared else 0.8)) + self.size["connections"]
+            count = int(self.size["seconds"] * loops[-1][1] * (1.6 if shared else 0.8)) + connections
             turns.append(self.load(signer, "run", keys=self.size["voters"], shared=int(shared), count=count,
-                                   connections=self.size["connections"]))
+                                   connections=connections))
             loops.append(self.loop())
 
         def median_ratio(rate, which):
@@ -269,6 +273,25 @@ class Bench:
                  keystores_per_second=rate, one_core_scrypt_per_second=one_core, cores=CORES)
 
     def measure(self, wanted):
+        if set(wanted) & set(LOCAL_ROWS):
+            self.measure_local(wanted)
+        if "scrypt" in wanted:
+            self.row_scrypt()
+        if set(wanted) & set(shared.ROWS):
+            self.measure_shared(wanted)
+
+    def measure_shared(self, wanted):
+        rows = None
+        try:
+            rows = shared.SharedRows(self, Signer)
+            rows.measure(wanted)
+        except shared.Unavailable as why:
+            self.notes["not measured, of " + ", ".join(name for name in wanted if name in shared.ROWS)] = str(why)
+        finally:
+            if rows is not None:
+                rows.close()
+
+    def measure_local(self, wanted):
         keys = self.make_keys("keys", 0, self.size["keys"], "pbkdf2", 1)
         signer = Signer(self.build, self.work, keys)
         try:
@@ -294,8 +317,6 @@ class Bench:
                          processes=len(signer.processes()))
         finally:
             signer.stop()
-        if "scrypt" in wanted:
-            self.row_scrypt()
 
     def print_table(self):
         print(f"\n{'measure':<74} {'measured':>12} {'must reach':>16}  {'met':<4} {'wall ratio':>10}")

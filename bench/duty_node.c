@@ -2,9 +2,9 @@
  * duty_node: one node that locks duties through libholdfast's interface, for the benchmark and for
  * the tests with nodes of the npm package.
  *
- *   duty_node serve CALLERS            one request a line on stdin, one JSON answer a line on stdout:
- *                                      ID SLOT TYPE INDEX HASH SIGN_MS FAIL
- *   duty_node bench CALLERS SECONDS FIRST_SLOT     fresh attestations as fast as they go; one JSON object
+ *   duty_node serve CALLERS            one request a line on stdin, one JSON answer a line on
+ * stdout: ID SLOT TYPE INDEX HASH SIGN_MS FAIL duty_node bench CALLERS SECONDS FIRST_SLOT     fresh
+ * attestations as fast as they go; one JSON object
  *
  * VALIDATOR_HA_... in the environment say which database and which node id, as for an embedder.
  * The key and the rollup are those of tests/peers/aztec/driver.mjs.
