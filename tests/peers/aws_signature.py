@@ -49,7 +49,8 @@ def check(method, target, headers, body, secrets, region, service):
         return f"signed for {signed_region} {signed_service}"
     needed = {"host", "x-amz-date"} | ({"x-amz-security-token"} if token else set())
     needed |= {key.lower() for key, _ in headers if key.lower() == "x-amz-target"}
-    if signed != sorted(signed) or not needed <= set(signed):
+    sent = {key.lower() for key, _ in headers}
+    if signed != sorted(signed) or not needed <= set(signed) <= sent:
         return f"signed headers {names}"
     if token and _values(headers, "x-amz-security-token") != token:
         return "wrong session token"
