@@ -6,6 +6,7 @@
 #include <jansson.h>
 
 #include "interchange/interchange.h"
+#include "support_dynamodb.h"
 #include "support_postgres.h"
 
 #define VECTOR_FILES 38
@@ -159,7 +160,7 @@ static void test_all_files(void **state)
     assert_int_equal(count.messages, VECTOR_MESSAGES);
 }
 
-/* "postgres": against that store. */
+/* "postgres", "dynamodb": against that store. */
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_all_files)};
@@ -168,6 +169,9 @@ int main(int argc, char **argv)
             return 77;
         }
         test_other_backend = &pg_test_backend;
+    }
+    if (argc > 1 && strcmp(argv[1], "dynamodb") == 0) {
+        test_other_backend = &test_dynamo_backend;
     }
     return cmocka_run_group_tests_name("interchange vectors", tests, NULL, NULL);
 }

@@ -53,6 +53,38 @@ void test_dynamo_export(test_dynamo *test, test_records *records)
     }
 }
 
+/* ---- behind a test_store ------------------------------------------------------------------ */
+
+static void backend_init(test_store *test)
+{
+    test_dynamo *other = calloc(1, sizeof *other);
+    assert_non_null(other);
+    test_dynamo_init(other, false);
+    test->other = other;
+}
+
+static hf_status backend_open(test_store *test)
+{
+    test_dynamo *other = test->other;
+    memcpy(other->config.genesis_validators_root, test->config.genesis_validators_root,
+           HF_ROOT_BYTES);
+    return hf_store_open_dynamodb(&other->config, &test->store, &test->err);
+}
+
+static hf_status backend_export(test_store *test, hf_export_visitor visitor, void *context)
+{
+    const test_dynamo *other = test->other;
+    return hf_store_export_dynamodb(&other->config, NULL, 0, visitor, context, &test->err);
+}
+
+static void backend_done(test_store *test)
+{
+    free(test->other);
+    test->other = NULL;
+}
+
+const test_backend test_dynamo_backend = {backend_init, backend_open, backend_export, backend_done};
+
 /* ---- the proxy ---------------------------------------------------------------------------- */
 
 static void ask_proxy(const char *path, char *ret_answer, size_t len)
