@@ -1,0 +1,237 @@
+/* What befalls a connection: cuts at every byte, answers that are lost, silence, a held lock. */
+#include "proxy.h"
+#include "support_postgres.h"
+
+#include <unistd.h>
+
+#define DEADLINE_MS 800
+#define LATE_MS (DEADLINE_MS + 700) /* on a busy machine */
+#define POSITIONS 24
+
+typedef struct world {
+    pg_test test;
+    proxy proxy;
+    uint64_t epoch; /* of the next vote */
+} world;
+
+static uint16_t server_port(const char *url)
+{
+    uint64_t port = 0;
+    const char *colon = strrchr(url, ':');
+    assert_non_null(colon);
+    assert_code(hf_num_parse_u64(colon + 1, strcspn(colon + 1, "/"), &port), HF_OK);
+    return (uint16_t)port;
+}
+
+static int setup(void **state)
+{
+    char url[sizeof((hf_postgres_config *)0)->url];
+    world *w = calloc(1, sizeof *w);
+    assert_non_null(w);
+    pg_test_init(&w->test);
+    proxy_start(&w->proxy, server_port(w->test.config.url));
+    const char *colon = strrchr(w->test.config.url, ':');
+    assert_non_null(colon);
+    assert_code(hf_str_format(url, sizeof url, "%.*s:%u%s", (int)(colon - w->test.config.url),
+                              w->test.config.url, w->proxy.port, strchr(colon, '/')),
+                HF_OK);
+    assert_code(hf_str_copy(w->test.config.url, sizeof w->test.config.url, url), HF_OK);
+    pg_test_open(&w->test);
+    assert_int_equal(pg_test_decide(&w->test, test_vote(1, 0, 1, 1)), HF_VERDICT_ALLOW);
+    w->test.config.deadline_ms = DEADLINE_MS;
+    pg_test_close(&w->test);
+    pg_test_open(&w->test);
+    assert_int_equal(pg_test_decide(&w->test, test_vote(1, 0, 1, 1)), HF_VERDICT_REPEAT);
+    w->epoch = 1;
+    *state = w;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    world *w = *state;
+    atomic_store(&w->proxy.silent, false);
+    pg_test_done(&w->test);
+    proxy_stop(&w->proxy);
+    free(w);
+    return 0;
+}
+
+static hf_status decide(world *w, const hf_message *message, hf_verdict *ret_verdict)
+{
+    *ret_verdict = HF_VERDICT_ALLOW;
+    return w->test.store->ops->decide(w->test.store, message, 1, ret_verdict, &w->test.err);
+}
+
+static uint64_t now_ms(void)
+{
+    return hf_time_mono_ns() / HF_NS_PER_MS;
+}
+
+/* As another one sees the database: what was allowed is on record, and nothing beside it. */
+static void check_record(world *w, const hf_message *message, hf_verdict verdict)
+{
+    char sql[256];
+    (void)snprintf(sql, sizeof sql,
+                   "SELECT count(*) FROM signed_attestations WHERE target_epoch = %llu",
+                   (unsigned long long)message->target);
+    int64_t count = pg_test_count(&w->test, sql);
+    if (hf_verdict_allows(verdict)) {
+        assert_int_equal(count, 1);
+    } else {
+        assert_true(count <= 1);
+    }
+    hf_message other = *message;
+    other.signing_root[0] ^= 0x55;
+    if (count == 1) {
+        assert_int_equal(pg_test_decide(&w->test, other), HF_VERDICT_DOUBLE_VOTE);
+    }
+}
+
+/* Bytes of one decision in each direction. */
+static void measure(world *w, int64_t *ret_up, int64_t *ret_down)
+{
+    int64_t up = atomic_load(&w->proxy.up_bytes);
+    int64_t down = atomic_load(&w->proxy.down_bytes);
+    assert_int_equal(pg_test_decide(&w->test, test_vote(1, w->epoch, w->epoch + 1, 1)),
+                     HF_VERDICT_ALLOW);
+    w->epoch++;
+    *ret_up = atomic_load(&w->proxy.up_bytes) - up;
+    *ret_down = atomic_load(&w->proxy.down_bytes) - down;
+}
+
+static void cut_at(world *w, atomic_llong *left, int64_t bytes)
+{
+    int cuts = atomic_load(&w->proxy.cuts);
+    hf_message message = test_vote(1, w->epoch, w->epoch + 1, 1);
+    hf_verdict verdict;
+    atomic_store(left, bytes);
+    hf_status st = decide(w, &message, &verdict);
+    if (hf_failed(st)) {
+        fail_msg("cut after %lld bytes: %s", (long long)bytes, w->test.err.msg);
+    }
+    assert_true(hf_verdict_allows(verdict));
+    assert_int_equal(atomic_load(&w->proxy.cuts), cuts + 1);
+    check_record(w, &message, verdict);
+    w->epoch++;
+}
+
+/* Wherever the request or the answer is cut: it is made good within the deadline, once. */
+static void test_cut_anywhere(void **state)
+{
+    world *w = *state;
+    int64_t up;
+    int64_t down;
+    measure(w, &up, &down);
+    for (int64_t i = 0; i < POSITIONS; i++) {
+        cut_at(w, &w->proxy.up_left, 1 + (up - 2) * i / (POSITIONS - 1));
+        cut_at(w, &w->proxy.down_left, 1 + (down - 2) * i / (POSITIONS - 1));
+    }
+}
+
+/* The transaction is durable and nobody ever hears of it: asked again, it is a REPEAT. */
+static void test_lost_answer(void **state)
+{
+    world *w = *state;
+    hf_message message = test_vote(1, w->epoch, w->epoch + 1, 1);
+    hf_verdict verdict;
+    atomic_store(&w->proxy.deaf, true);
+    uint64_t start = now_ms();
+    assert_code(decide(w, &message, &verdict), HF_UNAVAILABLE);
+    assert_true(now_ms() - start < LATE_MS);
+    assert_false(hf_verdict_allows(verdict));
+    atomic_store(&w->proxy.deaf, false);
+    assert_int_equal(pg_test_count(&w->test, "SELECT count(*) FROM signed_attestations"), 2);
+    assert_code(decide(w, &message, &verdict), HF_OK);
+    assert_int_equal(verdict, HF_VERDICT_REPEAT);
+    check_record(w, &message, verdict);
+}
+
+/* A partition: nobody waits beyond the deadline, and all is well when it ends. */
+static void test_silence(void **state)
+{
+    world *w = *state;
+    hf_message message = test_vote(1, w->epoch, w->epoch + 1, 1);
+    hf_verdict verdict;
+    atomic_store(&w->proxy.silent, true);
+    for (int i = 0; i < 2; i++) {
+        uint64_t start = now_ms();
+        assert_code(decide(w, &message, &verdict), HF_UNAVAILABLE);
+        assert_true(now_ms() - start < LATE_MS);
+        assert_code(w->test.store->ops->health(w->test.store, &w->test.err), HF_UNAVAILABLE);
+        assert_true(now_ms() - start < 2 * (uint64_t)LATE_MS);
+    }
+    atomic_store(&w->proxy.silent, false);
+    uint64_t start = now_ms();
+    while (hf_failed(decide(w, &message, &verdict))) {
+        assert_true(now_ms() - start < 5000);
+    }
+    assert_true(hf_verdict_allows(verdict));
+    check_record(w, &message, verdict);
+}
+
+/* Somebody holds the validator's lock, Web3Signer perhaps, and lets go later. */
+static void test_held_lock(void **state)
+{
+    world *w = *state;
+    hf_message message = test_vote(1, w->epoch, w->epoch + 1, 1);
+    hf_verdict verdict;
+    pg_test_exec(&w->test, "SELECT pg_advisory_lock(1, (SELECT min(id) FROM validators))");
+    uint64_t start = now_ms();
+    assert_code(decide(w, &message, &verdict), HF_UNAVAILABLE);
+    assert_true(now_ms() - start < LATE_MS);
+    assert_non_null(strstr(w->test.err.msg, "holds the lock"));
+    /* Others' locks are free. */
+    assert_int_equal(pg_test_decide(&w->test, test_vote(2, 0, 1, 1)), HF_VERDICT_ALLOW);
+    pg_test_exec(&w->test, "SELECT pg_advisory_unlock_all()");
+    assert_code(decide(w, &message, &verdict), HF_OK);
+    assert_int_equal(verdict, HF_VERDICT_ALLOW);
+}
+
+/* A database that forgot what it had said was durable. */
+static void test_lost_history(void **state)
+{
+    world *w = *state;
+    hf_message message = test_vote(1, w->epoch, w->epoch + 1, 1);
+    hf_verdict verdict;
+    assert_code(decide(w, &message, &verdict), HF_OK);
+    pg_test_exec(&w->test, "DELETE FROM signed_attestations WHERE target_epoch > 1;"
+                           "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                           " WHERE datname = current_database() AND pid <> pg_backend_pid()");
+    message = test_vote(1, w->epoch, w->epoch + 1, 2);
+    assert_code(decide(w, &message, &verdict), HF_CORRUPT);
+    assert_non_null(strstr(w->test.err.msg, "lost what was recorded"));
+    assert_false(hf_verdict_allows(verdict));
+}
+
+/* The database is another one all of a sudden: what was checked at the start is seen each time. */
+static void test_changed_database(void **state)
+{
+    world *w = *state;
+    hf_message message = test_vote(1, w->epoch, w->epoch + 1, 1);
+    hf_verdict verdict;
+    pg_test_exec(&w->test, "UPDATE database_version SET version = 13");
+    assert_code(decide(w, &message, &verdict), HF_CONFLICT);
+    assert_non_null(strstr(w->test.err.msg, "newer than 12"));
+    pg_test_exec(&w->test, "UPDATE database_version SET version = 12;"
+                           "UPDATE metadata SET genesis_validators_root = '\\x00'");
+    assert_code(decide(w, &message, &verdict), HF_CONFLICT);
+    assert_non_null(strstr(w->test.err.msg, "another network"));
+    pg_test_exec(&w->test, "UPDATE metadata SET genesis_validators_root ="
+                           " decode(repeat('07', 32), 'hex')");
+    assert_code(decide(w, &message, &verdict), HF_OK);
+    assert_int_equal(verdict, HF_VERDICT_ALLOW);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_cut_anywhere, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_lost_answer, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_silence, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_held_lock, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_lost_history, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_changed_database, setup, teardown),
+    };
+    return pg_test_is_possible() ? cmocka_run_group_tests_name("faults", tests, NULL, NULL) : 77;
+}
