@@ -187,14 +187,15 @@ static hf_status pg_set_high(hf_store *self, const hf_watermark *high, hf_error 
 
 /* ---- status ------------------------------------------------------------------------------- */
 
-#define STATUS_SQL                                                                                 \
-    "SELECT (SELECT count(*) FROM validators), (SELECT count(*) FROM signed_blocks),"              \
-    " (SELECT count(*) FROM signed_attestations) + (SELECT count(*) FROM holdfast_votes x"         \
-    "  WHERE NOT EXISTS (SELECT FROM signed_attestations a WHERE a.validator_id = x.validator_id"  \
-    "  AND a.target_epoch = x.target_epoch AND a.source_epoch = x.source_epoch))," HF_PG_BIGINT(   \
-        "min("                                                                                     \
-        "slot)") ", " HF_PG_BIGINT("min(source_epoch)") ", " HF_PG_BIGINT("min(target_epoch)") "," \
-                                                                                               " " HF_PG_BIGINT("max(slot)") ", " HF_PG_BIGINT("max(source_epoch)") ", " HF_PG_BIGINT("max(target_epoch)") " FROM low_watermarks"
+#define STATUS_SQL                                                                                                                              \
+    "SELECT (SELECT count(*) FROM validators), (SELECT count(*) FROM signed_blocks),"                                                           \
+    " (SELECT count(*) FROM signed_attestations) + (SELECT count(*) FROM holdfast_votes x"                                                      \
+    "  WHERE NOT EXISTS (SELECT FROM signed_attestations a WHERE a.validator_id = x.validator_id"                                               \
+    "  AND a.target_epoch = x.target_epoch AND a.source_epoch = x.source_epoch))," HF_PG_BIGINT(                                                \
+        "min("                                                                                                                                  \
+        "slot)") ", " HF_PG_BIGINT("min(source_epoch)") ", " HF_PG_BIGINT("min(target_epoch)") ","                                              \
+                                                                                               " " HF_PG_BIGINT("max(slot)") ", " HF_PG_BIGINT( \
+                                                                                                   "max(source_epoch)") ", " HF_PG_BIGINT("max(target_epoch)") " FROM low_watermarks"
 #define HIGH_SQL                                                                                   \
     "SELECT " HF_PG_BIGINT("high_watermark_slot") ", " HF_PG_BIGINT(                               \
         "high_watermark_epoch") " FROM metadata WHERE id = 1"

@@ -10,15 +10,16 @@
 /* Validators a round trip. */
 #define PAGE 64
 
-/* A history made by Web3Signer may have numbers that no bigint holds: as text. */
+/* A history made by Web3Signer may have numbers that no bigint holds: as text, in their own order.
+ */
 #define VALIDATORS_SQL                                                                             \
     "SELECT v.id::bigint, v.public_key, w.slot::text, w.source_epoch::text, w.target_epoch::text"  \
     " FROM validators v LEFT JOIN low_watermarks w ON w.validator_id = v.id"                       \
     " WHERE v.id > $1::bigint AND ($2::bytea[] IS NULL OR v.public_key = ANY ($2::bytea[]))"       \
     " ORDER BY v.id LIMIT 64"
 #define BLOCKS_SQL                                                                                 \
-    "SELECT slot::text, signing_root FROM signed_blocks WHERE validator_id = $1::bigint"           \
-    " ORDER BY slot"
+    "SELECT slot::text, signing_root FROM signed_blocks b WHERE validator_id = $1::bigint"         \
+    " ORDER BY b.slot"
 #define VOTES_SQL                                                                                  \
     "SELECT source_epoch::text, target_epoch::text, signing_root FROM ("                           \
     "SELECT source_epoch, target_epoch, signing_root FROM signed_attestations"                     \
@@ -26,7 +27,7 @@
     " FROM holdfast_votes x WHERE validator_id = $1::bigint AND NOT EXISTS"                        \
     " (SELECT FROM signed_attestations a WHERE a.validator_id = x.validator_id"                    \
     "  AND a.target_epoch = x.target_epoch AND a.source_epoch = x.source_epoch)) t"                \
-    " ORDER BY target_epoch, source_epoch"
+    " ORDER BY t.target_epoch, t.source_epoch"
 
 typedef struct exporter {
     hf_pg_link link;
@@ -78,29 +79,34 @@ static void take_root(hf_message *message, hf_bytes root)
 
 /* ---- blocks ------------------------------------------------------------------------------- */
 
+/* The blocks come in rising order; the first at or above the floor says whether it stands. */
+static hf_status export_block_floor(exporter *out, const export_row *row, const PGresult *blocks,
+                                    hf_error *err)
+{
+    hf_message floor = message_of(row, HF_MESSAGE_BLOCK);
+    uint64_t slot = 0;
+    hf_status st = hf_ok();
+    floor.slot = row->floor_slot;
+    for (int i = 0; i < hf_pg_rows(blocks) && slot < row->floor_slot && !hf_failed(st); i++) {
+        st = take_number(blocks, i, 0, &slot, err);
+    }
+    bool stands = hf_pg_rows(blocks) > 0 && slot == row->floor_slot;
+    return hf_failed(st) || !row->has_slot || stands ? st : visit(out, &floor, err);
+}
+
 static hf_status export_blocks(exporter *out, const export_row *row, const PGresult *blocks,
                                hf_error *err)
 {
-    hf_message floor = message_of(row, HF_MESSAGE_BLOCK);
-    bool floor_due = row->has_slot;
     hf_status st = hf_ok();
-    floor.slot = row->floor_slot;
     for (int i = 0; i < hf_pg_rows(blocks) && !hf_failed(st); i++) {
         hf_message message = message_of(row, HF_MESSAGE_BLOCK);
         st = take_number(blocks, i, 0, &message.slot, err);
-        if (hf_failed(st) || (row->has_slot && message.slot < row->floor_slot)) {
-            continue;
-        }
         take_root(&message, hf_pg_bytes(blocks, i, 1));
-        if (floor_due && message.slot > row->floor_slot) {
-            st = visit(out, &floor, err);
-        }
-        floor_due = false;
-        if (!hf_failed(st)) {
+        if (!hf_failed(st) && (!row->has_slot || message.slot >= row->floor_slot)) {
             st = visit(out, &message, err);
         }
     }
-    return floor_due && !hf_failed(st) ? visit(out, &floor, err) : st;
+    return st;
 }
 
 /* ---- votes -------------------------------------------------------------------------------- */
@@ -155,20 +161,21 @@ static void cover_votes(export_row *row, const vote *votes, int count)
     }
 }
 
-static hf_status export_votes(exporter *out, export_row *row, const PGresult *result, hf_error *err)
+static hf_status export_vote_floor(exporter *out, const export_row *row, hf_error *err)
 {
-    vote *votes = NULL;
-    hf_status st = read_votes(result, &votes, err);
-    if (hf_failed(st)) {
-        return st;
+    if (!row->has_epochs || row->votes_reach) {
+        return hf_ok();
     }
-    cover_votes(row, votes, hf_pg_rows(result));
-    if (row->has_epochs && !row->votes_reach) {
-        hf_message floor = message_of(row, HF_MESSAGE_ATTESTATION);
-        floor.source = row->floor_source;
-        floor.target = row->floor_target;
-        st = visit(out, &floor, err);
-    }
+    hf_message floor = message_of(row, HF_MESSAGE_ATTESTATION);
+    floor.source = row->floor_source;
+    floor.target = row->floor_target;
+    return visit(out, &floor, err);
+}
+
+static hf_status export_votes(exporter *out, const export_row *row, const vote *votes,
+                              const PGresult *result, hf_error *err)
+{
+    hf_status st = hf_ok();
     for (int i = 0; i < hf_pg_rows(result) && !hf_failed(st); i++) {
         if (row->has_epochs &&
             (votes[i].target < row->floor_target || votes[i].source < row->floor_source)) {
@@ -179,6 +186,28 @@ static hf_status export_votes(exporter *out, export_row *row, const PGresult *re
         message.target = votes[i].target;
         take_root(&message, hf_pg_bytes(result, i, 2));
         st = visit(out, &message, err);
+    }
+    return st;
+}
+
+static hf_status export_validator(exporter *out, export_row *row, const PGresult *blocks,
+                                  const PGresult *result, hf_error *err)
+{
+    vote *votes = NULL;
+    hf_status st = read_votes(result, &votes, err);
+    if (hf_failed(st)) {
+        return st;
+    }
+    cover_votes(row, votes, hf_pg_rows(result));
+    st = export_block_floor(out, row, blocks, err);
+    if (!hf_failed(st)) {
+        st = export_vote_floor(out, row, err);
+    }
+    if (!hf_failed(st)) {
+        st = export_blocks(out, row, blocks, err);
+    }
+    if (!hf_failed(st)) {
+        st = export_votes(out, row, votes, result, err);
     }
     free(votes);
     return st;
@@ -230,10 +259,8 @@ static hf_status export_page(exporter *out, const export_row *rows, int count, h
     }
     for (int i = 0; i < count && !hf_failed(st); i++) {
         export_row row = rows[i];
-        st = export_blocks(out, &row, hf_pg_result(&out->link, 2 * (size_t)i), err);
-        if (!hf_failed(st)) {
-            st = export_votes(out, &row, hf_pg_result(&out->link, 2 * (size_t)i + 1), err);
-        }
+        st = export_validator(out, &row, hf_pg_result(&out->link, 2 * (size_t)i),
+                              hf_pg_result(&out->link, 2 * (size_t)i + 1), err);
     }
     return st;
 }

@@ -125,19 +125,36 @@ static void ignore_notice(void *context, const char *text)
     (void)text;
 }
 
+/* Ports are numbers and hosts hold no @: else a part of a password was taken for one of them, and
+ * libpq's sentences would quote it. */
+static bool is_sane(const PQconninfoOption *option)
+{
+    const char *value = option->val;
+    if (value == NULL) {
+        return true;
+    }
+    if (strcmp(option->keyword, "port") == 0) {
+        return value[strspn(value, "0123456789,")] == '\0';
+    }
+    return strcmp(option->keyword, "host") != 0 || strchr(value, '@') == NULL;
+}
+
 hf_status hf_pg_check_url(const char *url, hf_error *err)
 {
     char *said = NULL;
     bool is_url = strchr(url, '=') != NULL || strncmp(url, "postgres", strlen("postgres")) == 0;
     PQconninfoOption *options = is_url ? PQconninfoParse(url, &said) : NULL;
-    /* What libpq says of it may quote the password. */
-    PQfreemem(said);
-    if (options == NULL) {
-        return hf_fail(err, HF_USAGE,
-                       "the database URL cannot be read: postgresql://USER@HOST:PORT/DATABASE");
+    bool good = options != NULL;
+    for (const PQconninfoOption *o = options; good && o->keyword != NULL; o++) {
+        good = is_sane(o);
     }
+    /* What libpq says of it may quote the password too. */
+    PQfreemem(said);
     PQconninfoFree(options);
-    return hf_ok();
+    return good ? hf_ok()
+                : hf_fail(err, HF_USAGE,
+                          "the database URL cannot be read: postgresql://USER@HOST:PORT/DATABASE,"
+                          " with a password only in percent-encoding");
 }
 
 static PGconn *start_connecting(const hf_pg_link *link, const char *url)
