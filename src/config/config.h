@@ -43,6 +43,10 @@ typedef struct hf_config {
     bool key_manager_enabled;                 /* key_manager.enabled, default true */
     char key_manager_token_file[HF_PATH_LEN]; /* default DATA_DIR/key-manager-token */
 
+    /* duty_protection; node_id "" when there is none. May hold a password. */
+    hf_duty_config duties;
+    char duty_url_file[HF_PATH_LEN]; /* read into duties.database_url */
+
     char store_path[HF_PATH_LEN]; /* absolute */
     uint64_t keep_epochs;
     hf_hardening_config hardening;

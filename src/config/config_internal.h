@@ -73,6 +73,7 @@ typedef enum hf_value_type {
     HF_VALUE_BOOL,
     HF_VALUE_CHOICE,  /* uint8_t: the index among choices */
     HF_VALUE_NETWORK, /* a name or path; as a mapping, see network.c */
+    HF_VALUE_TEXT,    /* as it is; most is the room for it with its NUL */
     HF_VALUE_MEMBER,  /* of network: and of signing_keys: kept as text, checked as a whole */
     HF_VALUE_LIST,    /* signing_keys itself */
     HF_VALUE_LATER    /* known by name, refused: its feature is not in this version */

@@ -385,6 +385,66 @@ static hf_status finish_data_paths(hf_settings *settings, hf_error *err)
     return hf_error_wrap(err, st, "key_manager.token_file");
 }
 
+/* ---- duties ------------------------------------------------------------------------------- */
+
+/* What nobody needs to set. */
+#define DUTY_CLEANUP_INTERVAL_MS 60000
+#define DUTY_IDLE_CONNECTION_MS 10000
+#define DUTIES_WAITING_MAX 4096
+
+/* Both may be given when they say the same. */
+static hf_status read_duty_url(hf_settings *settings, hf_error *err)
+{
+    hf_duty_config *duties = &settings->config.duties;
+    hf_buf *text = NULL;
+    hf_error why = {0};
+    hf_status st =
+        hf_file_read(settings->config.duty_url_file, sizeof duties->database_url - 1, &text, &why);
+    if (hf_failed(st)) {
+        return refuse_key(settings, "duty_protection.url_file", err, why.msg);
+    }
+    size_t len = strcspn(hf_buf_text(text), "\r\n");
+    bool differs = duties->database_url[0] != '\0' &&
+                   (strlen(duties->database_url) != len ||
+                    strncmp(duties->database_url, hf_buf_text(text), len) != 0);
+    memcpy(duties->database_url, hf_buf_text(text), len);
+    hf_buf_free(text);
+    if (len == 0 || differs) {
+        return refuse_key(settings, "duty_protection.url_file", err,
+                          differs ? "duty_protection.url is another one; give either"
+                                  : "the file is empty");
+    }
+    return hf_ok();
+}
+
+/* Half a configuration would sign nothing, or everything: both or none. */
+static hf_status finish_duties(hf_settings *settings, hf_error *err)
+{
+    hf_duty_config *duties = &settings->config.duties;
+    bool has_url = duties->database_url[0] != '\0';
+    bool has_file = settings->config.duty_url_file[0] != '\0';
+    bool has_node = duties->node_id[0] != '\0';
+    if (has_node && !has_url && !has_file) {
+        return refuse_key(settings, "duty_protection.node_id", err,
+                          "needs duty_protection.url or url_file as well");
+    }
+    if (!has_node && (has_url || has_file)) {
+        return refuse_key(settings, has_url ? "duty_protection.url" : "duty_protection.url_file",
+                          err, "needs duty_protection.node_id as well");
+    }
+    for (const char *c = duties->node_id; *c != '\0'; c++) {
+        if (*c <= ' ' || *c > '~') {
+            return refuse_key(settings, "duty_protection.node_id", err,
+                              "give a name of printable characters without spaces");
+        }
+    }
+    duties->enabled = has_node;
+    duties->cleanup_interval_ms = DUTY_CLEANUP_INTERVAL_MS;
+    duties->pool_idle_timeout_ms = DUTY_IDLE_CONNECTION_MS;
+    duties->max_waiting = DUTIES_WAITING_MAX;
+    return has_file ? read_duty_url(settings, err) : hf_ok();
+}
+
 hf_status hf_config_finish(hf_settings *settings, const hf_config_flags *flags, hf_error *err)
 {
     hf_status st = check_data_dir(settings, err);
@@ -402,6 +462,9 @@ hf_status hf_config_finish(hf_settings *settings, const hf_config_flags *flags, 
     }
     if (!hf_failed(st)) {
         st = finish_listeners(settings, err);
+    }
+    if (!hf_failed(st)) {
+        st = finish_duties(settings, err);
     }
     return st;
 }

@@ -72,6 +72,7 @@ static const char *effective_text(const hf_settings *settings, size_t index)
     case HF_VALUE_U64:
     case HF_VALUE_BOOL:
     case HF_VALUE_CHOICE:
+    case HF_VALUE_TEXT:
     case HF_VALUE_NETWORK:
     case HF_VALUE_MEMBER:
     case HF_VALUE_LIST:
@@ -246,6 +247,7 @@ static const char *type_name(const hf_config_key *key)
         return "word, path or mapping";
     case HF_VALUE_LIST:
         return "list";
+    case HF_VALUE_TEXT:
     case HF_VALUE_MEMBER:
     case HF_VALUE_LATER:
         break;

@@ -22,6 +22,18 @@
 
 #define REQUIREMENTS "off prefer require"
 
+#define DUTY_MS_MIN 10
+#define DUTY_MS_MAX 3600000
+#define DUTY_AGE_MS_MAX 604800000
+#define DUTY_HOURS_MAX 87600
+#define DUTY_POOL_MIN 3
+#define DUTY_POOL_MAX 64
+
+#define DUTY_NUMBER(name, member, standard, from, to, sentence)                                    \
+    {                                                                                              \
+        .path = "duty_protection." name, .type = HF_VALUE_U32, .fallback = (standard),             \
+        .least = (from), .most = (to), .offset = AT(config.duties.member), .help = (sentence)      \
+    }
 #define LATER(name, sentence)                                                                      \
     {                                                                                              \
         .path = (name), .type = HF_VALUE_LATER, .help = (sentence)                                 \
@@ -263,6 +275,43 @@ const hf_config_key hf_config_keys[] = {
      .choices = "auto off",
      .later = "always",
      .help = "auto or off; with sqlite neither delays the start."},
+
+    {.path = "duty_protection.url",
+     .type = HF_VALUE_TEXT,
+     .most = HF_DUTY_URL_LEN,
+     .flags = HF_KEY_SECRET,
+     .offset = AT(config.duties.database_url),
+     .help = "PostgreSQL database that all nodes of an Aztec validator share; with a password in "
+             "it, better url_file."},
+    {.path = "duty_protection.url_file",
+     .type = HF_VALUE_PATH,
+     .flags = HF_KEY_FILE_EXISTS | HF_KEY_FILE_PRIVATE,
+     .offset = AT(config.duty_url_file),
+     .help = "A file with that URL, mode 0600."},
+    {.path = "duty_protection.node_id",
+     .type = HF_VALUE_TEXT,
+     .most = HF_DUTY_NODE_ID_LEN,
+     .offset = AT(config.duties.node_id),
+     .help = "This node's name, another for each; with it, duties are protected by the database."},
+    {.path = "duty_protection.auto_migrate",
+     .type = HF_VALUE_BOOL,
+     .fallback = "true",
+     .offset = AT(config.duties.auto_migrate),
+     .help = "Whether the start brings the schema up."},
+    DUTY_NUMBER("database_timeout_ms", database_timeout_ms, "1000", DUTY_MS_MIN, DUTY_MS_MAX,
+                "No duty waits longer for one answer of the database."),
+    DUTY_NUMBER("signing_timeout_ms", signing_timeout_ms, "3000", DUTY_MS_MIN, DUTY_MS_MAX,
+                "How long a duty waits for another node that is signing the same message."),
+    DUTY_NUMBER("takeover_after_ms", takeover_after_ms, "1000", DUTY_MS_MIN, DUTY_MS_MAX,
+                "A holder that is silent for so long is taken over, for the same message alone."),
+    DUTY_NUMBER("polling_interval_ms", polling_interval_ms, "100", DUTY_MS_MIN, DUTY_MS_MAX,
+                "How often a waiting duty looks, should no notification come."),
+    DUTY_NUMBER("max_stuck_duties_age_ms", max_stuck_age_ms, "144000", DUTY_MS_MIN, DUTY_AGE_MS_MAX,
+                "Older locks without a signature are cleaned."),
+    DUTY_NUMBER("old_duties_max_age_hours", old_age_hours, "0", 0, DUTY_HOURS_MAX,
+                "Older signatures are cleaned into a watermark; 0 keeps all."),
+    DUTY_NUMBER("pool_max", pool_max, "10", DUTY_POOL_MIN, DUTY_POOL_MAX,
+                "Connections to the database."),
 
     LATER("policies", "What may be signed by whom."),
     {.path = "auth.mode",

@@ -152,6 +152,17 @@ static hf_status set_path(const hf_settings *settings, const hf_config_key *key,
     return hf_config_absolute(folder, text, field, why);
 }
 
+static hf_status set_text(const hf_config_key *key, const char *text, char *field, hf_error *why)
+{
+    if (text[0] == '\0') {
+        return hf_fail(why, HF_USAGE, "empty; give a value or remove the key");
+    }
+    if (hf_failed(hf_str_copy(field, key->most, text))) {
+        return hf_fail(why, HF_USAGE, "longer than %llu bytes", (unsigned long long)key->most - 1);
+    }
+    return hf_ok();
+}
+
 static hf_status set_typed(hf_settings *settings, const hf_config_key *key, const char *text,
                            const hf_origin *origin, hf_error *why)
 {
@@ -170,6 +181,8 @@ static hf_status set_typed(hf_settings *settings, const hf_config_key *key, cons
         return set_bool(text, field, why);
     case HF_VALUE_CHOICE:
         return set_choice(key, text, field, why);
+    case HF_VALUE_TEXT:
+        return set_text(key, text, field, why);
     case HF_VALUE_NETWORK:
     case HF_VALUE_MEMBER:
     case HF_VALUE_LIST:

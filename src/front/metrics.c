@@ -88,7 +88,7 @@ static void put_durations(hf_text *out, const hf_metrics *m)
 static void put_protection_counts(hf_text *out, const hf_metrics *m)
 {
     uint64_t prevented = 0;
-    for (int r = 0; r <= HF_REASON_ABOVE_HIGH_WATERMARK; r++) { /* duties have their own */
+    for (int r = 0; r < HF_REASON_DUTY_CONFLICT; r++) { /* duties have their own */
         if (hf_reason_describe((hf_reason)r)->http_status == 412) {
             prevented += m->refusals[r];
         }

@@ -28,6 +28,7 @@ static const frame_rule rules[HF_MSG_COUNT_TYPES] = {
     RULE(KEEPER_CONFIG, hf_msg_keeper_config, ON_CONTROL, 0),
     RULE(FRONT_CONFIG, hf_msg_front_config, 0, ON_CONTROL),
     RULE(LOADER_CONFIG, hf_msg_loader_config, 0, ON_CONTROL),
+    RULE(DUTY_CONFIG, hf_msg_duty_config, 0, ON_CONTROL),
     RULE(NEW_CHANNEL, hf_msg_new_channel, ON_CONTROL, 0),
     RULE(SHUTDOWN, hf_msg_plain, ON_CONTROL, ON_CONTROL),
     RULE(READY, hf_msg_plain, 0, ON_CONTROL),

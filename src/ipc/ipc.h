@@ -157,6 +157,7 @@ typedef enum hf_msg_type {
     HF_MSG_DUTY_RELEASE,
     HF_MSG_DUTY_ANSWER,
     HF_MSG_DUTY_STATE,
+    HF_MSG_DUTY_CONFIG, /* supervisor -> child, as the ones above */
     HF_MSG_COUNT_TYPES
 } hf_msg_type;
 

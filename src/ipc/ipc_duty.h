@@ -12,6 +12,15 @@
 
 #define HF_DUTY_LOCK_LEN 64 /* NUL-terminated */
 
+/* Supervisor -> the process that asks the database, with HF_CHANNEL_DUTY on descriptor 4. Holds a
+ * password: wiped by who handled it. */
+typedef struct hf_msg_duty_config {
+    hf_frame_header header;
+    hf_hardening_config hardening;
+    hf_log_config log;
+    hf_duty_config duties;
+} hf_msg_duty_config;
+
 typedef struct hf_msg_duty_sign {
     hf_frame_header header;
     uint64_t received_ns; /* CLOCK_MONOTONIC when the front had the whole request */

@@ -24,6 +24,8 @@ const char *hf_child_name(hf_child_kind kind)
         return "loader";
     case HF_CHILD_IMPORT:
         return "import";
+    case HF_CHILD_DUTY:
+        return "duty";
     }
     return "child";
 }
@@ -35,6 +37,8 @@ static const char *program_of(hf_child_kind kind)
         return "holdfast-keeper";
     case HF_CHILD_FRONT:
         return "holdfast-front";
+    case HF_CHILD_DUTY:
+        return "holdfast-duty";
     case HF_CHILD_LOADER:
     case HF_CHILD_IMPORT:
         break;
@@ -190,6 +194,7 @@ hf_status hf_start_keeper(hf_supervisor *sup, hf_error *err)
                                   .max_keys = config->max_keys,
                                   .max_in_flight = config->max_in_flight,
                                   .require_all_keys = config->require_all_keys};
+    memcpy(frame.duty_node_id, config->duties.node_id, sizeof frame.duty_node_id);
     memcpy(frame.data_dir, config->data_dir, sizeof frame.data_dir);
     memcpy(frame.store_path, config->store_path, sizeof frame.store_path);
     memcpy(frame.key_manager_token_path, config->key_manager_token_file,
@@ -252,6 +257,29 @@ hf_status hf_start_front(hf_supervisor *sup, uint32_t slot, hf_error *err)
         child->kill_at_ns = child->started_ns + FRONT_START_NS;
     }
 out:
+    close_pair(pair);
+    return st;
+}
+
+hf_status hf_start_duty(hf_supervisor *sup, hf_error *err)
+{
+    const hf_config *config = sup->config;
+    hf_msg_duty_config frame = {.hardening = config->hardening, .log = config->log};
+    hf_child *child = NULL;
+    int pair[2] = {-1, -1};
+    hf_status st = open_pair(pair, err);
+    if (hf_failed(st)) {
+        return st;
+    }
+    memcpy(&frame.duties, &config->duties, sizeof frame.duties);
+    hf_frame_init(&frame, HF_MSG_DUTY_CONFIG, 0);
+    st = hf_give_channel(sup, pair[1], HF_CHANNEL_DUTY, 0);
+    if (hf_failed(st)) {
+        st = hf_fail(err, st.code, "the keeper takes no channel");
+    } else {
+        st = start(sup, HF_CHILD_DUTY, &frame, &pair[0], 1, &child, err);
+    }
+    hf_wipe(&frame.duties.database_url, sizeof frame.duties.database_url);
     close_pair(pair);
     return st;
 }

@@ -15,6 +15,8 @@
 #define DRAIN_EXTRA_NS (2 * HF_SECOND_NS)
 #define DRAIN_WITHOUT_KEEPER_NS HF_SECOND_NS
 #define KEEPER_STOP_NS (15 * HF_SECOND_NS)
+#define HELPER_STOP_NS (3 * HF_SECOND_NS)
+#define STATUS_USAGE 2 /* a child that will never start with this configuration */
 #define HUNG_UP_NS (5 * HF_SECOND_NS)
 #define EXIT_TEXT_LEN 96
 #define ADMIN_AT_ONCE 16
@@ -40,7 +42,17 @@ static void close_listeners(hf_supervisor *sup)
     }
 }
 
-/* The fronts have ended: now the keeper; and when it has, too, all is done. */
+static void stop_all_of(hf_supervisor *sup, hf_child_kind kind)
+{
+    for (size_t i = 0; i < HF_CHILDREN_MAX; i++) {
+        hf_child *child = &sup->children[i];
+        if (child->pid != 0 && child->kind == kind && !child->is_draining) {
+            hf_child_stop(child, HELPER_STOP_NS);
+        }
+    }
+}
+
+/* The fronts have ended: now the keeper, then who it asks; and when they have, too, all is done. */
 static void advance_stop(hf_supervisor *sup)
 {
     hf_child *keeper = hf_child_keeper(sup);
@@ -51,8 +63,12 @@ static void advance_stop(hf_supervisor *sup)
             hf_child_stop(keeper, KEEPER_STOP_NS);
         }
     }
+    if (sup->phase == HF_PHASE_STOP_KEEPER && keeper == NULL) {
+        stop_all_of(sup, HF_CHILD_DUTY);
+    }
     if (sup->phase == HF_PHASE_STOP_KEEPER && keeper == NULL &&
-        hf_children_count(sup, HF_CHILD_LOADER) == 0) {
+        hf_children_count(sup, HF_CHILD_LOADER) == 0 &&
+        hf_children_count(sup, HF_CHILD_DUTY) == 0) {
         sup->phase = HF_PHASE_DONE;
     }
 }
@@ -69,7 +85,7 @@ void hf_stop_all(hf_supervisor *sup, int exit_status)
     uint64_t grace_ns = hf_child_keeper(sup) != NULL ? drain_ns(sup) : DRAIN_WITHOUT_KEEPER_NS;
     for (size_t i = 0; i < HF_CHILDREN_MAX; i++) {
         hf_child *child = &sup->children[i];
-        if (child->pid == 0 || child->kind == HF_CHILD_KEEPER) {
+        if (child->pid == 0 || child->kind == HF_CHILD_KEEPER || child->kind == HF_CHILD_DUTY) {
             continue;
         }
         if (child->kind == HF_CHILD_FRONT) {
@@ -108,12 +124,12 @@ static void keeper_ended(hf_supervisor *sup, const char *how)
     hurry(sup); /* without the keeper a front has nothing to finish */
 }
 
-static void schedule_front(hf_supervisor *sup, const hf_child *child)
+/* At once, and later each time when it ends as soon as it is started. */
+static void schedule(hf_front_slot *slot, const hf_child *child, bool is_started)
 {
-    hf_front_slot *slot = &sup->slots[child->slot];
     uint64_t now_ns = hf_time_mono_ns();
     uint64_t wait_ns = 0;
-    bool early = !child->is_ready || now_ns - child->started_ns < EARLY_DEATH_NS;
+    bool early = !is_started || now_ns - child->started_ns < EARLY_DEATH_NS;
     slot->failures = early ? slot->failures + 1 : 0;
     if (slot->failures > 1) {
         uint32_t doublings = slot->failures - 2;
@@ -160,8 +176,24 @@ static void front_ended(hf_supervisor *sup, const hf_child *child, const char *h
     hf_log(HF_LOG_UNUSUAL, "front_died", "front %u (pid %d) %s; another takes its place",
            child->slot, (int)child->pid, how);
     if (!is_filled) {
-        schedule_front(sup, child);
+        schedule(&sup->slots[child->slot], child, child->is_ready);
     }
+}
+
+/* What it was asked is answered 503 meanwhile; what it knew is in the database. */
+static void duty_ended(hf_supervisor *sup, const hf_child *child, int status, const char *how)
+{
+    if (sup->phase >= HF_PHASE_STOP_FRONTS) {
+        return;
+    }
+    if (WIFEXITED(status) && WEXITSTATUS(status) == STATUS_USAGE) {
+        hf_log(HF_LOG_BROKEN, "start_failed", "holdfast-duty %s; its reason is above", how);
+        hf_stop_all(sup, STATUS_USAGE);
+        return;
+    }
+    hf_log(HF_LOG_UNUSUAL, "duty_died", "holdfast-duty (pid %d) %s; another takes its place",
+           (int)child->pid, how);
+    schedule(&sup->duty_slot, child, true);
 }
 
 static void child_ended(hf_supervisor *sup, hf_child *child, int status)
@@ -188,6 +220,9 @@ static void child_ended(hf_supervisor *sup, hf_child *child, int status)
         if (failed && sup->phase == HF_PHASE_SERVING) {
             hf_log(HF_LOG_UNUSUAL, "loader_failed", "the %s %s", hf_child_name(was.kind), how);
         }
+        break;
+    case HF_CHILD_DUTY:
+        duty_ended(sup, &was, status, how);
         break;
     }
     advance_stop(sup);
@@ -303,9 +338,20 @@ void hf_on_admin(hf_supervisor *sup)
     }
 }
 
+static void start_duty(hf_supervisor *sup)
+{
+    hf_error err = {HF_OK, ""};
+    sup->duty_slot.start_at_ns = 0;
+    if (sup->config->duties.node_id[0] != '\0' && hf_failed(hf_start_duty(sup, &err))) {
+        hf_log(HF_LOG_BROKEN, "duty_failed", "%s", err.msg);
+        sup->duty_slot.start_at_ns = hf_time_mono_ns() + HF_SECOND_NS;
+    }
+}
+
 static void start_fronts(hf_supervisor *sup)
 {
     sup->phase = HF_PHASE_FRONTS;
+    start_duty(sup);
     for (uint32_t slot = 0; slot < sup->config->fronts; slot++) {
         hf_error err = {HF_OK, ""};
         if (hf_failed(hf_start_front(sup, slot, &err))) {
@@ -402,7 +448,7 @@ static void on_frame(hf_supervisor *sup, hf_child *child, const hf_frame_header 
 static void hung_up(hf_child *child)
 {
     hf_child_close_control(child);
-    if (child->kind == HF_CHILD_KEEPER || child->kind == HF_CHILD_FRONT) {
+    if (child->kind != HF_CHILD_LOADER && child->kind != HF_CHILD_IMPORT) {
         child->kill_at_ns = hf_time_mono_ns() + HUNG_UP_NS;
     }
 }
@@ -483,6 +529,9 @@ void hf_on_time(hf_supervisor *sup, uint64_t now_ns)
         return;
     }
     start_due_fronts(sup, now_ns);
+    if (sup->duty_slot.start_at_ns != 0 && now_ns >= sup->duty_slot.start_at_ns) {
+        start_duty(sup);
+    }
     start_wanted_load(sup);
     if (sup->config->tls_reload_interval_seconds != 0 && now_ns >= sup->tls_look_at_ns) {
         sup->tls_look_at_ns = now_ns + sup->config->tls_reload_interval_seconds * HF_SECOND_NS;

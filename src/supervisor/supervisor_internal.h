@@ -10,7 +10,7 @@
     4 /* keystores imported at one time; the keeper asks for one after another                     \
        */
 /* Each front twice, while its successor takes over. */
-#define HF_CHILDREN_MAX (1 + 2 * HF_FRONTS_MAX + 1 + HF_IMPORTS_MAX)
+#define HF_CHILDREN_MAX (1 + 2 * HF_FRONTS_MAX + 1 + HF_IMPORTS_MAX + 1)
 #define HF_SECOND_NS UINT64_C(1000000000)
 #define HF_ADDRESS_LEN 96
 
@@ -69,7 +69,8 @@ typedef enum hf_child_kind {
     HF_CHILD_KEEPER = 0,
     HF_CHILD_FRONT,
     HF_CHILD_LOADER,
-    HF_CHILD_IMPORT
+    HF_CHILD_IMPORT,
+    HF_CHILD_DUTY
 } hf_child_kind;
 
 typedef struct hf_child {
@@ -83,7 +84,7 @@ typedef struct hf_child {
     bool is_draining; /* told to stop */
 } hf_child;
 
-/* A place that one front fills, again and again. */
+/* A place that one front, or the process of duties, fills again and again. */
 typedef struct hf_front_slot {
     uint64_t start_at_ns; /* 0: filled */
     uint32_t failures;    /* early deaths in a row */
@@ -114,11 +115,14 @@ typedef struct hf_supervisor {
     uint64_t tls_look_at_ns;
     hf_tls_watch tls_watch;
     hf_front_slot slots[HF_FRONTS_MAX];
+    hf_front_slot duty_slot;
     hf_child children[HF_CHILDREN_MAX];
 } hf_supervisor;
 
 hf_status hf_start_keeper(hf_supervisor *sup, hf_error *err) HF_MUST_CHECK;
 hf_status hf_start_front(hf_supervisor *sup, uint32_t slot, hf_error *err) HF_MUST_CHECK;
+/* The process that asks the database for duty locks, where one is configured. */
+hf_status hf_start_duty(hf_supervisor *sup, hf_error *err) HF_MUST_CHECK;
 hf_status hf_start_loader(hf_supervisor *sup, hf_error *err) HF_MUST_CHECK;
 /* fd is the keystore and its password; stays open here. */
 hf_status hf_start_import(hf_supervisor *sup, int fd, uint64_t request_id,

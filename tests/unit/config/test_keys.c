@@ -34,6 +34,13 @@ typedef struct key_case {
         "network." key, D NETWORK "  " key ": " good_value "\n",                                   \
             D "network:\n  " key ": " bad_value "\n", AT3 "network." key ": " what                 \
     }
+#define DUTIES "duty_protection:\n  url: postgresql://db/x\n  node_id: a\n"
+#define DUTY_CASE(key, good_value, bad_value, range)                                               \
+    {                                                                                              \
+        "duty_protection." key, D DUTIES "  " key ": " good_value "\n",                            \
+            D "duty_protection:\n  " key ": " bad_value "\n",                                      \
+            AT3 "duty_protection." key ": " bad_value ": give a number from " range                \
+    }
 #define EPOCHS "give a number from 0 to 18446744073709551615"
 #define LOCAL "signing_keys:\n  - backend: local-keystore\n    keystore_dir: keys\n"
 #define LATER_SOURCE(key)                                                                          \
@@ -162,6 +169,24 @@ static const key_case cases[] = {
     LATER_CASE("slashing_protection", "auto_migrate"),
     NUMBER_CASE("slashing_protection", "keep_epochs", "0", "all", "0 to 1000000000"),
     WORD_CASE("slashing_protection", "start_guard", "off", "auto off"),
+
+    {"duty_protection.url", D DUTIES, D "duty_protection:\n  url: postgresql://db/x\n",
+     AT3 "duty_protection.url: needs duty_protection.node_id as well"},
+    {"duty_protection.url_file", D "duty_protection: {url_file: pw.txt, node_id: a}\n",
+     D "duty_protection:\n  url_file: pw.txt\n",
+     AT3 "duty_protection.url_file: needs duty_protection.node_id as well"},
+    {"duty_protection.node_id", D DUTIES, D "duty_protection:\n  node_id: a\n",
+     AT3 "duty_protection.node_id: needs duty_protection.url or url_file as well"},
+    {"duty_protection.auto_migrate", D DUTIES "  auto_migrate: false\n",
+     D "duty_protection:\n  auto_migrate: 2\n",
+     AT3 "duty_protection.auto_migrate: 2: give true or false"},
+    DUTY_CASE("database_timeout_ms", "10", "3600001", "10 to 3600000"),
+    DUTY_CASE("signing_timeout_ms", "10", "3600001", "10 to 3600000"),
+    DUTY_CASE("takeover_after_ms", "10", "3600001", "10 to 3600000"),
+    DUTY_CASE("polling_interval_ms", "10", "3600001", "10 to 3600000"),
+    DUTY_CASE("max_stuck_duties_age_ms", "10", "604800001", "10 to 604800000"),
+    DUTY_CASE("old_duties_max_age_hours", "0", "87601", "0 to 87600"),
+    DUTY_CASE("pool_max", "3", "65", "3 to 64"),
 
     {"policies", D "policies: {}\n", D "policies: {a: b}\n",
      "holdfast.yaml:2: policies: " LATER_SENTENCE},

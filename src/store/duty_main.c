@@ -1,0 +1,64 @@
+/*
+ * holdfast-duty: asks the database for the locks of duties, for the keeper. It holds no key: what
+ * it may do to the database, a captured one could do too, but it signs nothing.
+ *
+ * Descriptor 3 is the supervisor's channel, whose first frame is the configuration; 4 the duty
+ * channel to the keeper.
+ */
+#include "store/duty_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#define FD_DUTY 4
+
+static hf_status read_config(hf_msg_duty_config *config, hf_error *err)
+{
+    static uint8_t frame[HF_IPC_MAX_BYTES];
+    size_t len = 0;
+    hf_status st = hf_frame_recv(HF_FD_CONTROL, frame, &len, NULL);
+    if (hf_failed(st) || !hf_frame_is_acceptable(frame, len, HF_CHANNEL_CONTROL, false) ||
+        len != sizeof *config) {
+        return hf_fail(err, HF_USAGE,
+                       "no configuration came on descriptor 3: this program is started by "
+                       "`holdfast serve`");
+    }
+    memcpy(config, frame, sizeof *config);
+    hf_wipe(frame, len); /* the URL may hold a password */
+    config->duties.database_url[HF_DUTY_URL_LEN - 1] = '\0';
+    config->duties.node_id[HF_DUTY_NODE_ID_LEN - 1] = '\0';
+    return hf_ok();
+}
+
+static hf_status start(const hf_msg_duty_config *config, hf_duty_engine **ret_engine, hf_error *err)
+{
+    hf_harden_report report = {.count = 0};
+    hf_status st = hf_harden_process(&config->hardening, FD_DUTY, &report, err);
+    if (!hf_failed(st) && (fcntl(HF_FD_CONTROL, F_SETFL, O_NONBLOCK) != 0 ||
+                           fcntl(FD_DUTY, F_SETFL, O_NONBLOCK) != 0)) {
+        st = hf_fail(err, HF_IO, "fcntl: %s", strerror(errno));
+    }
+    return hf_failed(st) ? st : hf_duty_engine_open(&config->duties, ret_engine, err);
+}
+
+int main(void)
+{
+    static hf_msg_duty_config config;
+    hf_duty_engine *engine = NULL;
+    hf_error err = {HF_OK, ""};
+    hf_log_init("duty", HF_LOG_TEXT, HF_LOG_INFO);
+    hf_status st = read_config(&config, &err);
+    if (!hf_failed(st)) {
+        hf_log_init("duty", (hf_log_format)config.log.format, (hf_log_level)config.log.least);
+        st = start(&config, &engine, &err);
+    }
+    hf_wipe(config.duties.database_url, sizeof config.duties.database_url);
+    if (hf_failed(st)) {
+        hf_log(HF_LOG_BROKEN, "start_refused", "%s", err.msg);
+        return st.code == HF_USAGE ? 2 : 1;
+    }
+    hf_duty_engine_cleaning(engine, true);
+    hf_duty_serve(FD_DUTY, HF_FD_CONTROL, engine);
+    return 0;
+}
