@@ -186,16 +186,35 @@ static void acquire_granted(hf_duty_engine *engine, item *it)
         COUNT(engine, takeovers);
     }
     engine->granted++;
+    engine->granted_ns = hf_time_mono_ns();
     engine_finish(engine, it, &answer);
+}
+
+/* Below the watermark nothing is granted; what this very batch inserted there goes again. */
+static void acquire_expired(hf_duty_engine *engine, item *it, const found_row *found)
+{
+    hf_duty_answer answer = {
+        .result = HF_DUTY_EXPIRED,
+        .message =
+            "the slot is at or below the watermark that a cleanup left: what was signed there"
+            " is not known any more"};
+    COUNT(engine, expired);
+    if (!found->mine) {
+        engine_finish(engine, it, &answer);
+        return;
+    }
+    hf_duty_done_fn done = it->done;
+    void *context = it->context;
+    engine_release_later(engine, it);
+    if (done != NULL) {
+        done(context, &answer);
+    }
 }
 
 static void acquire_answer(hf_duty_engine *engine, item *it, const found_row *found)
 {
     if (found->below) {
-        COUNT(engine, expired);
-        engine_fail(engine, it, HF_DUTY_EXPIRED,
-                    "the slot is at or below the watermark that a cleanup left: what was signed"
-                    " there is not known any more");
+        acquire_expired(engine, it, found);
     } else if (!found->there) {
         it->takeover = false;
         engine_queue(engine, it); /* released this moment */
@@ -411,6 +430,7 @@ static void batch_ends(hf_duty_engine *engine, lane *ln)
     clear_results(ln);
     ln->batch_len = 0;
     ln->idle_since_ns = hf_time_mono_ns();
+    engine->trip_ns = (engine->trip_ns * 7 + (ln->idle_since_ns - ln->sent_ns)) / 8;
 }
 
 static void take_result(hf_duty_engine *engine, lane *ln, PGresult *result)

@@ -125,8 +125,10 @@ struct hf_duty_engine {
     size_t lanes_len;
     lane lanes[LANES_MAX + 1]; /* the last one listens */
     size_t granted;            /* locks out: completions to come */
-    size_t returning;          /* callers just answered, who may come back */
+    uint64_t granted_ns;
+    size_t returning; /* callers just answered, who may come back */
     uint64_t returning_ns;
+    uint64_t trip_ns;   /* how long the last batches took, smoothed */
     uint64_t timer_ns;  /* when an item expires or is due, at the earliest */
     hf_duty_error down; /* copy of last_error while no lane is up */
 };

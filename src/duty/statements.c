@@ -32,13 +32,6 @@ static const char insert_v2_sql[] =
     " ON CONFLICT (rollup_address, validator_address, slot, duty_type,"
     " block_index_within_checkpoint) DO NOTHING";
 
-/* After the insert, in a snapshot of its own: what it made at or below the watermark goes. */
-static const char below_sql[] =
-    "DELETE FROM validator_duties d USING unnest($1::text[], $2::text[], $3::bigint[], $4::text[],"
-    " $5::int[], $6::text[]) AS u (r, v, s, t, i, k) JOIN holdfast_duty_watermarks w"
-    " ON w.rollup_address = u.r AND w.validator_address = u.v AND w.duty_type = u.t"
-    " AND w.slot >= u.s WHERE " D_IS_U " AND d.status = 'signing' AND d.lock_token = u.k";
-
 /* $8 the token that was seen, $9 node */
 static const char takeover_sql[] =
     "UPDATE validator_duties d SET lock_token = u.k, node_id = $9, started_at = CURRENT_TIMESTAMP"
@@ -48,15 +41,17 @@ static const char takeover_sql[] =
     " AND NOT EXISTS (SELECT FROM holdfast_duty_watermarks w WHERE w.rollup_address = u.r"
     "  AND w.validator_address = u.v AND w.duty_type = u.t AND w.slot >= u.s)";
 
-/* What is there: of one's own lock only that it is. */
+/* What is there, and whether it is at or below the watermark; of one's own lock nothing else. After
+ * the insert, in a snapshot of its own: whoever deleted the row has raised the watermark by then.
+ */
 static const char read_sql[] =
     "SELECT u.o, d.status, d.lock_token = u.k,"
     " CASE WHEN d.lock_token <> u.k OR d.status = 'signed' THEN d.message_hash END,"
     " CASE WHEN d.lock_token <> u.k OR d.status = 'signed' THEN d.signature END,"
     " CASE WHEN d.lock_token <> u.k OR d.status = 'signed' THEN d.node_id END,"
     " CASE WHEN d.lock_token <> u.k THEN d.lock_token END,"
-    " CASE WHEN d.status IS NULL OR d.status = 'signing' AND d.lock_token <> u.k THEN EXISTS "
-    "(SELECT FROM holdfast_duty_watermarks w"
+    " CASE WHEN d.status IS DISTINCT FROM 'signed' THEN EXISTS"
+    " (SELECT FROM holdfast_duty_watermarks w"
     "  WHERE w.rollup_address = u.r AND w.validator_address = u.v AND w.duty_type = u.t"
     "  AND w.slot >= u.s) END"
     " FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::int[], $6::text[])"
@@ -108,7 +103,6 @@ hf_duty_result statements_prepare(PGconn *conn, lane_kind kind, bool v2, hf_duty
                            &found) &&
                prepare(conn, "durable", durable_sql, &found) &&
                prepare(conn, "insert", v2 ? insert_v2_sql : insert_sql, &found) &&
-               prepare(conn, "below", below_sql, &found) &&
                prepare(conn, "takeover", takeover_sql, &found) &&
                prepare(conn, "read", read_sql, &found);
         break;
@@ -254,7 +248,7 @@ static bool send_acquires(lane *ln, const char *node_id)
     if (takes && !send_one(ln, "durable", 0, NULL)) {
         return false;
     }
-    if (!send_one(ln, "insert", ln->v2 ? 10 : 9, insert) || !send_one(ln, "below", 6, insert)) {
+    if (!send_one(ln, "insert", ln->v2 ? 10 : 9, insert)) {
         return false;
     }
     if (takes) {
