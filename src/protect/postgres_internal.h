@@ -29,6 +29,7 @@ typedef struct hf_pg_link {
     size_t capacity;
     size_t sent;
     uint64_t deadline_ns; /* of the call under way, monotonic */
+    size_t host;          /* of several in the URL: the one that answered last */
     uint64_t trips;
     bool may_retry; /* the last failure says nothing about the next attempt */
 } hf_pg_link;
@@ -39,11 +40,16 @@ typedef struct hf_pg_params {
     int count;
 } hf_pg_params;
 
-/* Connects in pipeline mode. The sentence never quotes the URL, which may hold a password. */
-hf_status hf_pg_connect(hf_pg_link *link, const char *url, hf_error *err) HF_MUST_CHECK;
 void hf_pg_disconnect(hf_pg_link *link);
-/* USAGE unless libpq can read it. */
-hf_status hf_pg_check_url(const char *url, hf_error *err) HF_MUST_CHECK;
+/* Milliseconds until the deadline, rounded up; 0 when it is over. */
+int hf_pg_remaining_ms(const hf_pg_link *link);
+/* False when the deadline came first. */
+bool hf_pg_wait(const hf_pg_link *link, short events);
+/* What libpq says of the connection; and that nothing was said in time. */
+hf_status hf_pg_fail_lost(hf_pg_link *link, hf_error *err) HF_MUST_CHECK;
+hf_status hf_pg_fail_late(hf_pg_link *link, const char *what, hf_error *err) HF_MUST_CHECK;
+/* The first line of what libpq or the server says, escaped. */
+void hf_pg_first_line(char *out, size_t out_len, const char *text);
 
 /* Queues a statement; results are binary. text is parsed anew, name was prepared before. */
 hf_status hf_pg_send_text(hf_pg_link *link, const char *text, const hf_pg_params *params,
@@ -85,6 +91,14 @@ hf_status hf_pg_array_i64(hf_buf *array, int64_t value) HF_MUST_CHECK;
 /* ptr NULL for NULL. */
 hf_status hf_pg_array_bytes(hf_buf *array, const uint8_t *ptr, size_t len) HF_MUST_CHECK;
 void hf_pg_param_buf(hf_pg_params *params, const hf_buf *array);
+
+/* ---- postgres_connect.c ------------------------------------------------------------------- */
+
+/* Connects in pipeline mode. The sentence never quotes the URL, which may hold a password. Names
+ * of hosts are looked up by the system's resolver, the one wait that no deadline ends. */
+hf_status hf_pg_connect(hf_pg_link *link, const char *url, hf_error *err) HF_MUST_CHECK;
+/* USAGE unless libpq can read it. */
+hf_status hf_pg_check_url(const char *url, hf_error *err) HF_MUST_CHECK;
 
 /* ---- postgres_schema.c, postgres_migrate.c ------------------------------------------------ */
 

@@ -53,7 +53,7 @@ static const failure *find_failure(const char *state)
 }
 
 /* The first line of what libpq or the server says, escaped. */
-static void first_line(char *out, size_t out_len, const char *text)
+void hf_pg_first_line(char *out, size_t out_len, const char *text)
 {
     char line[HF_ERROR_MSG_LEN / 2];
     hf_str_cut(line, sizeof line, text == NULL ? "" : text);
@@ -67,21 +67,21 @@ static hf_status fail_result(hf_pg_link *link, const PGresult *result, hf_error 
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     const char *primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
     const failure *what = find_failure(state == NULL ? "08" : state);
-    first_line(said, sizeof said, primary != NULL ? primary : PQresultErrorMessage(result));
+    hf_pg_first_line(said, sizeof said, primary != NULL ? primary : PQresultErrorMessage(result));
     link->may_retry = what->may_retry;
     return hf_fail(err, what->code, "PostgreSQL: %s%s", said, what->remedy);
 }
 
-static hf_status fail_lost(hf_pg_link *link, hf_error *err)
+hf_status hf_pg_fail_lost(hf_pg_link *link, hf_error *err)
 {
     char said[HF_ERROR_MSG_LEN / 2];
-    first_line(said, sizeof said, link->conn == NULL ? "" : PQerrorMessage(link->conn));
+    hf_pg_first_line(said, sizeof said, link->conn == NULL ? "" : PQerrorMessage(link->conn));
     link->may_retry = true;
     return hf_fail(err, HF_UNAVAILABLE, "PostgreSQL: %s",
                    said[0] == '\0' ? "the connection is lost" : said);
 }
 
-static hf_status fail_late(hf_pg_link *link, const char *what, hf_error *err)
+hf_status hf_pg_fail_late(hf_pg_link *link, const char *what, hf_error *err)
 {
     link->may_retry = false;
     return hf_fail(err, HF_UNAVAILABLE, "PostgreSQL: %s within the deadline", what);
@@ -90,7 +90,7 @@ static hf_status fail_late(hf_pg_link *link, const char *what, hf_error *err)
 /* ---- waiting ------------------------------------------------------------------------------ */
 
 /* Milliseconds until the deadline, rounded up; 0 when it is over. */
-static int remaining_ms(const hf_pg_link *link)
+int hf_pg_remaining_ms(const hf_pg_link *link)
 {
     uint64_t now = hf_time_mono_ns();
     if (now >= link->deadline_ns) {
@@ -101,11 +101,11 @@ static int remaining_ms(const hf_pg_link *link)
 }
 
 /* False when the deadline came first. */
-static bool wait_socket(const hf_pg_link *link, short events)
+bool hf_pg_wait(const hf_pg_link *link, short events)
 {
     for (;;) {
         struct pollfd fd = {.fd = PQsocket(link->conn), .events = events};
-        int left = remaining_ms(link);
+        int left = hf_pg_remaining_ms(link);
         int n = left == 0 ? 0 : poll(&fd, 1, left);
         if (n > 0) {
             return true;
@@ -116,111 +116,7 @@ static bool wait_socket(const hf_pg_link *link, short events)
     }
 }
 
-/* ---- connecting --------------------------------------------------------------------------- */
-
-/* A database that speaks up in the log of ours would only repeat what the error says. */
-static void ignore_notice(void *context, const char *text)
-{
-    (void)context;
-    (void)text;
-}
-
-/* Ports are numbers and hosts hold no @: else a part of a password was taken for one of them, and
- * libpq's sentences would quote it. */
-static bool is_sane(const PQconninfoOption *option)
-{
-    const char *value = option->val;
-    if (value == NULL) {
-        return true;
-    }
-    if (strcmp(option->keyword, "port") == 0) {
-        return value[strspn(value, "0123456789,")] == '\0';
-    }
-    return strcmp(option->keyword, "host") != 0 || strchr(value, '@') == NULL;
-}
-
-hf_status hf_pg_check_url(const char *url, hf_error *err)
-{
-    char *said = NULL;
-    bool is_url = strchr(url, '=') != NULL || strncmp(url, "postgres", strlen("postgres")) == 0;
-    PQconninfoOption *options = is_url ? PQconninfoParse(url, &said) : NULL;
-    bool good = options != NULL;
-    for (const PQconninfoOption *o = options; good && o->keyword != NULL; o++) {
-        good = is_sane(o);
-    }
-    /* What libpq says of it may quote the password too. */
-    PQfreemem(said);
-    PQconninfoFree(options);
-    return good ? hf_ok()
-                : hf_fail(err, HF_USAGE,
-                          "the database URL cannot be read: postgresql://USER@HOST:PORT/DATABASE,"
-                          " with a password only in percent-encoding");
-}
-
-static PGconn *start_connecting(const hf_pg_link *link, const char *url)
-{
-    char timeout[16];
-    int left = remaining_ms(link);
-    (void)snprintf(timeout, sizeof timeout, "%d", left > 0 ? left : 1);
-    const char *const names[] = {"dbname",          "fallback_application_name", "tcp_user_timeout",
-                                 "keepalives_idle", "client_encoding",           NULL};
-    const char *const values[] = {url, "holdfast", timeout, "5", "UTF8", NULL};
-    return PQconnectStartParams(names, values, 1);
-}
-
-static hf_status finish_connecting(hf_pg_link *link, hf_error *err)
-{
-    PostgresPollingStatusType state = PGRES_POLLING_WRITING;
-    while (state == PGRES_POLLING_WRITING || state == PGRES_POLLING_READING) {
-        if (!wait_socket(link, state == PGRES_POLLING_READING ? POLLIN : POLLOUT)) {
-            return fail_late(link, "no connection", err);
-        }
-        state = PQconnectPoll(link->conn);
-    }
-    if (state != PGRES_POLLING_OK) {
-        char said[HF_ERROR_MSG_LEN / 2];
-        first_line(said, sizeof said, PQerrorMessage(link->conn));
-        /* Before there is a session libpq gives no SQLSTATE, only the server's words. */
-        bool refused = strstr(said, "authentication failed") != NULL ||
-                       strstr(said, "no password") != NULL || strstr(said, "pg_hba") != NULL;
-        bool absent = strstr(said, "FATAL:  database") != NULL && strstr(said, "exist") != NULL;
-        link->may_retry = !refused && !absent;
-        return hf_fail(err,
-                       refused  ? HF_DENIED
-                       : absent ? HF_NOT_FOUND
-                                : HF_UNAVAILABLE,
-                       "PostgreSQL: %s%s", said,
-                       refused  ? ": check the user and password in the URL"
-                       : absent ? ": create it, or correct the URL"
-                                : "");
-    }
-    if (PQserverVersion(link->conn) < 120000) {
-        return hf_fail(err, HF_CONFLICT, "PostgreSQL %d is too old: 12 or newer is needed",
-                       PQserverVersion(link->conn) / 10000);
-    }
-    return hf_ok();
-}
-
-hf_status hf_pg_connect(hf_pg_link *link, const char *url, hf_error *err)
-{
-    HF_ASSERT(link->conn == NULL);
-    link->may_retry = false;
-    link->conn = start_connecting(link, url);
-    if (link->conn == NULL) {
-        return hf_fail(err, HF_NOMEM, "PostgreSQL: out of memory");
-    }
-    (void)PQsetNoticeProcessor(link->conn, ignore_notice, NULL);
-    hf_status st = PQstatus(link->conn) == CONNECTION_BAD ? fail_lost(link, err)
-                                                          : finish_connecting(link, err);
-    if (!hf_failed(st) &&
-        (PQsetnonblocking(link->conn, 1) != 0 || PQenterPipelineMode(link->conn) != 1)) {
-        st = fail_lost(link, err);
-    }
-    if (hf_failed(st)) {
-        hf_pg_disconnect(link);
-    }
-    return st;
-}
+/* ---- round trips -------------------------------------------------------------------------- */
 
 static void clear_results(hf_pg_link *link)
 {
@@ -241,12 +137,10 @@ void hf_pg_disconnect(hf_pg_link *link)
     link->conn = NULL;
 }
 
-/* ---- round trips -------------------------------------------------------------------------- */
-
 static hf_status queued(hf_pg_link *link, int ok, hf_error *err)
 {
     if (ok != 1) {
-        hf_status st = fail_lost(link, err);
+        hf_status st = hf_pg_fail_lost(link, err);
         hf_pg_disconnect(link);
         return st;
     }
@@ -303,13 +197,13 @@ static hf_status exchange(hf_pg_link *link, hf_error *err)
 {
     int unsent = PQflush(link->conn);
     if (unsent < 0) {
-        return fail_lost(link, err);
+        return hf_pg_fail_lost(link, err);
     }
     short events = unsent > 0 ? (short)(POLLIN | POLLOUT) : (short)POLLIN;
-    if (!wait_socket(link, events)) {
-        return fail_late(link, "no answer", err);
+    if (!hf_pg_wait(link, events)) {
+        return hf_pg_fail_late(link, "no answer", err);
     }
-    return PQconsumeInput(link->conn) == 1 ? hf_ok() : fail_lost(link, err);
+    return PQconsumeInput(link->conn) == 1 ? hf_ok() : hf_pg_fail_lost(link, err);
 }
 
 static hf_status keep_result(hf_pg_link *link, PGresult *take_result, hf_error *err)
@@ -333,7 +227,7 @@ static hf_status take_answer(hf_pg_link *link, bool *ret_end, hf_error *err)
 {
     PGresult *result = PQgetResult(link->conn);
     if (result == NULL) {
-        return PQstatus(link->conn) == CONNECTION_OK ? hf_ok() : fail_lost(link, err);
+        return PQstatus(link->conn) == CONNECTION_OK ? hf_ok() : hf_pg_fail_lost(link, err);
     }
     ExecStatusType state = PQresultStatus(result);
     if (state == PGRES_PIPELINE_SYNC) {
@@ -345,7 +239,7 @@ static hf_status take_answer(hf_pg_link *link, bool *ret_end, hf_error *err)
     if (state != PGRES_TUPLES_OK && state != PGRES_COMMAND_OK) {
         st = PQstatus(link->conn) == CONNECTION_OK || PQresultErrorField(result, PG_DIAG_SQLSTATE)
                  ? fail_result(link, result, err)
-                 : fail_lost(link, err);
+                 : hf_pg_fail_lost(link, err);
         PQclear(result);
         return st;
     }
@@ -362,7 +256,7 @@ hf_status hf_pg_trip(hf_pg_link *link, hf_error *err)
     link->trips++;
     link->may_retry = false;
     if (PQpipelineSync(link->conn) != 1) {
-        st = fail_lost(link, err);
+        st = hf_pg_fail_lost(link, err);
     }
     while (!hf_failed(st) && !end) {
         st = PQisBusy(link->conn) ? exchange(link, err) : take_answer(link, &end, err);

@@ -161,7 +161,8 @@ hf_status hf_store_export_sqlite(const hf_sqlite_config *config,
 
 /*
  * PostgreSQL, for signers that share one store: Web3Signer's schema, version 12, and its advisory
- * locks. Linked by programs that may speak to a network only (protect_postgres), never by the keeper.
+ * locks. Linked by programs that may speak to a network only (protect_postgres), never by the
+ * keeper.
  */
 typedef struct hf_postgres_config {
     char url[2048]; /* libpq URI or conninfo; may hold a password: wiped by who made it */

@@ -170,6 +170,31 @@ static void test_silence(void **state)
     check_record(w, &message, verdict);
 }
 
+/* Two hosts in the URL, the first of them dead without a word: the other one is found in time. */
+static void test_two_hosts(void **state)
+{
+    world *w = *state;
+    hf_message message = test_vote(1, w->epoch, w->epoch + 1, 1);
+    hf_verdict verdict;
+    char url[sizeof w->test.config.url];
+    const char *at = strrchr(w->test.config.url, '@');
+    assert_non_null(at);
+    assert_code(hf_str_format(url, sizeof url, "%.*s@127.0.0.1:%u,127.0.0.1:%u/%s",
+                              (int)(at - w->test.config.url), w->test.config.url, w->proxy.port,
+                              w->proxy.server_port, w->test.name),
+                HF_OK);
+    assert_code(hf_str_copy(w->test.config.url, sizeof w->test.config.url, url), HF_OK);
+    pg_test_close(&w->test);
+    atomic_store(&w->proxy.silent, true);
+    pg_test_open(&w->test);
+    for (int i = 0; i < 3; i++) {
+        uint64_t start = now_ms();
+        assert_code(decide(w, &message, &verdict), HF_OK);
+        assert_true(hf_verdict_allows(verdict));
+        assert_true(now_ms() - start < LATE_MS);
+    }
+}
+
 /* Somebody holds the validator's lock, Web3Signer perhaps, and lets go later. */
 static void test_held_lock(void **state)
 {
@@ -229,6 +254,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_cut_anywhere, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lost_answer, setup, teardown),
         cmocka_unit_test_setup_teardown(test_silence, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_two_hosts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_held_lock, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lost_history, setup, teardown),
         cmocka_unit_test_setup_teardown(test_changed_database, setup, teardown),
