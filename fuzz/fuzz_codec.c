@@ -1,6 +1,6 @@
 /*
- * The body of a signing request: whatever decodes is JSON in another library's eyes too, decodes
- * the same way again, and gives a signing root.
+ * The body of a signing request, or of a duty: whatever decodes is JSON in another library's eyes
+ * too, decodes the same way again, and gives a signing root, or a duty that has a normal form.
  */
 #include <jansson.h>
 
@@ -22,8 +22,27 @@ static bool is_json(const uint8_t *data, size_t size)
     return is_fine;
 }
 
+static void try_duty(const uint8_t *data, size_t size)
+{
+    hf_duty_request request;
+    hf_duty_request again;
+    hf_error err = {0};
+    hf_bytes body = hf_bytes_from(data, size);
+    hf_status st = hf_codec_decode_duty(body, &request, &err);
+    if (hf_failed(st)) {
+        HF_ASSERT(st.code == HF_INVALID_INPUT && err.code == st.code && err.msg[0] != '\0');
+        return;
+    }
+    HF_ASSERT(is_json(data, size));
+    HF_ASSERT(!hf_failed(hf_codec_decode_duty(body, &again, &err)));
+    HF_ASSERT(hf_bytes_equal(&request, &again, sizeof request));
+    HF_ASSERT(request.hashing < HF_AZTEC_HASHING_COUNT);
+    HF_ASSERT(!hf_failed(hf_aztec_duty_normalize(&request.duty, &err)));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    try_duty(data, size);
     const hf_network *network = hf_eth_network_find("mainnet");
     hf_eth_request request;
     hf_eth_request again;

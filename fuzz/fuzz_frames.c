@@ -31,7 +31,7 @@ static void judge_frame(const uint8_t *data, size_t size)
     HF_ASSERT(header.type > 0 && header.type < HF_MSG_COUNT_TYPES);
     HF_ASSERT(hf_frame_size(header.type) == size && hf_frame_name(header.type) != NULL);
     /* A signature may be asked for by a front alone, and is never told to the keeper. */
-    HF_ASSERT(header.type != HF_MSG_SIGN || accepted == 1);
+    HF_ASSERT((header.type != HF_MSG_SIGN && header.type != HF_MSG_DUTY_SIGN) || accepted == 1);
     HF_ASSERT(!hf_frame_is_acceptable(data, size, HF_CHANNEL_FRONT, true) ||
               (header.type != HF_MSG_SIGN_REPLY && header.type != HF_MSG_KEY &&
                header.type != HF_MSG_NEW_CHANNEL && header.type != HF_MSG_SET_HIGH));

@@ -1,6 +1,6 @@
 /*
- * An EIP-2335 keystore: whatever opens states the memory it wants, opens the same way again, and
- * gives the key that it states; whatever does not says why.
+ * A keystore of either kind, EIP-2335 or Web3 Secret Storage: whatever opens states the memory it
+ * wants, opens the same way again, and gives the key that it states; whatever does not says why.
  */
 #include "crypto/crypto.h"
 
@@ -29,6 +29,23 @@ static bool may_be_slow(const uint8_t *data, size_t size)
     return false;
 }
 
+static void try_v3(hf_bytes json, hf_bytes password, const hf_keystore_limits *limits)
+{
+    hf_error err = {HF_OK, ""};
+    uint64_t memory = 0;
+    hf_secp256k1_key key;
+    hf_secp256k1_key again;
+    hf_status st = hf_keystore_v3_decrypt(json, password, limits, &key, &err);
+    if (hf_failed(st)) {
+        HF_ASSERT(err.code == st.code && err.msg[0] != '\0');
+        return;
+    }
+    HF_ASSERT(hf_keystore_is_v3(json) && !hf_failed(hf_keystore_kdf_memory(json, &memory, &err)));
+    HF_ASSERT(memory <= limits->max_kdf_memory_bytes);
+    HF_ASSERT(!hf_failed(hf_keystore_v3_decrypt(json, password, limits, &again, &err)));
+    HF_ASSERT(hf_bytes_equal(&key, &again, sizeof key));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const hf_keystore_limits limits = {MEMORY_BYTES};
@@ -44,6 +61,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (may_be_slow(data, size)) {
         return 0;
     }
+    try_v3(json, password, &limits);
     hf_status st = hf_keystore_decrypt(json, password, &limits, &key, &err);
     if (hf_failed(st)) {
         HF_ASSERT(err.code == st.code && err.msg[0] != '\0');
