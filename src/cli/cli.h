@@ -87,6 +87,14 @@ typedef struct hf_cli_command {
          .argument = "ADDR:PORT",                                                                  \
          .help = "where Prometheus connects [127.0.0.1:3000]",                                     \
          .text = &(flags).metrics_listen},                                                         \
+        {.name = "database-url",                                                                   \
+         .argument = "URL",                                                                        \
+         .help = "record in this PostgreSQL, shared with other signers",                           \
+         .text = &(flags).database_url},                                                           \
+        {.name = "database-url-file",                                                              \
+         .argument = "FILE",                                                                       \
+         .help = "the same from a file (mode 0600), for a URL with a password",                    \
+         .text = &(flags).database_url_file},                                                      \
     {                                                                                              \
         .name = "log-format", .argument = "FORMAT", .help = "text or json [text]",                 \
         .text = &(flags).log_format                                                                \

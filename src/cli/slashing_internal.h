@@ -4,6 +4,7 @@
 
 #include "admin_client.h"
 #include "cli.h"
+#include "shared_store.h"
 
 #include "interchange/interchange.h"
 #include "protect/protect.h"
@@ -15,6 +16,7 @@ typedef struct hf_target {
     uint8_t root[HF_ROOT_BYTES]; /* genesis validators root of the history */
     hf_admin *admin;             /* of a running signer, or */
     hf_store *store;             /* opened here, with the lock that keeps a signer from starting */
+    hf_shared_store *shared;     /* where that store is one that other signers may use, too */
     int lock_fd;
 } hf_target;
 

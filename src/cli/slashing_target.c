@@ -34,6 +34,16 @@ static hf_status lock_database(hf_target *target, hf_error *err)
     return hf_ok();
 }
 
+/* A shared one, as its process would open it; other signers on it go on meanwhile. */
+static hf_status open_shared_store(hf_target *target, const hf_config *config, hf_error *err)
+{
+    target->shared = hf_shared_store_of(config);
+    if (target->shared == NULL) {
+        return hf_fail(err, HF_NOMEM, "out of memory");
+    }
+    return hf_shared_store_open(target->shared, &target->store, err);
+}
+
 static hf_status open_store(hf_target *target, const char *data_dir, bool create, hf_error *err)
 {
     hf_status st = hf_ok();
@@ -87,11 +97,14 @@ hf_status hf_target_open(const hf_config_flags *flags, bool create, hf_target *r
     HF_ASSERT(!hf_failed(st)); /* both are HF_PATH_LEN */
     st = hf_admin_connect(config->data_dir, &ret_target->admin, err);
     if (st.code == HF_NOT_FOUND) {
-        st = open_store(ret_target, config->data_dir, create, err);
+        st = config->store_backend != HF_STORE_SQLITE
+                 ? open_shared_store(ret_target, config, err)
+                 : open_store(ret_target, config->data_dir, create, err);
     } else if (!hf_failed(st)) {
         st = check_network(ret_target, config, err);
     }
 out:
+    hf_wipe(config, sizeof *config); /* a database's URL may hold a password */
     free(config);
     return st;
 }
@@ -105,6 +118,7 @@ void hf_target_close(hf_target *target)
     if (target->lock_fd >= 0) {
         (void)close(target->lock_fd);
     }
+    hf_shared_store_free(target->shared);
     *target = (hf_target){.lock_fd = -1};
 }
 
@@ -285,10 +299,13 @@ hf_status hf_target_export(hf_target *target, const uint8_t *pubkey, hf_export_v
         if (pubkey != NULL) {
             memcpy(only[0], pubkey, HF_BLS_PUBKEY_BYTES);
         }
-        return hf_store_export_sqlite(&target->store_config,
-                                      pubkey != NULL ? (const uint8_t(*)[HF_BLS_PUBKEY_BYTES])only
-                                                     : NULL,
-                                      pubkey != NULL ? 1 : 0, visitor, context, err);
+        const uint8_t(*wanted)[HF_BLS_PUBKEY_BYTES] =
+            pubkey != NULL ? (const uint8_t(*)[HF_BLS_PUBKEY_BYTES])only : NULL;
+        size_t count = pubkey != NULL ? 1 : 0;
+        return target->shared != NULL
+                   ? hf_shared_store_export(target->shared, wanted, count, visitor, context, err)
+                   : hf_store_export_sqlite(&target->store_config, wanted, count, visitor, context,
+                                            err);
     }
     hf_msg_pubkey ask = {.has_pubkey = pubkey != NULL};
     hf_msg_result answer;

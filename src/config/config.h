@@ -47,7 +47,15 @@ typedef struct hf_config {
     hf_duty_config duties;
     char duty_url_file[HF_PATH_LEN]; /* read into duties.database_url */
 
-    char store_path[HF_PATH_LEN]; /* absolute */
+    uint8_t store_backend;            /* hf_store_backend */
+    char store_path[HF_PATH_LEN];     /* SQLITE: absolute */
+    char store_url[HF_STORE_URL_LEN]; /* POSTGRES; holds a password when it came from url_file */
+    bool store_auto_migrate;
+    uint32_t store_timeout_ms;            /* of a shared store */
+    char store_table[HF_STORE_TABLE_LEN]; /* DYNAMODB and following */
+    char store_region[HF_STORE_REGION_LEN];
+    char store_endpoint[HF_STORE_ENDPOINT_LEN];
+    bool store_create_table;
     uint64_t keep_epochs;
     hf_hardening_config hardening;
     hf_log_config log;
@@ -63,6 +71,8 @@ typedef struct hf_config_flags {
     const char *metrics_listen; /* ADDR:PORT */
     const char *network;
     const char *log_format;
+    const char *database_url; /* either makes the back end postgres */
+    const char *database_url_file;
     const char *genesis_validators_root; /* makes an unnamed network where none is configured */
 } hf_config_flags;
 

@@ -66,6 +66,7 @@ typedef struct hf_origin {
 typedef enum hf_value_type {
     HF_VALUE_PATH,      /* made absolute: against the file's folder, or the working directory */
     HF_VALUE_DATA_PATH, /* relative to data_dir */
+    HF_VALUE_URL,       /* of a database; one with a password is refused */
     HF_VALUE_ADDRESS,   /* a numeric IPv4 or IPv6 address, or localhost */
     HF_VALUE_U16,
     HF_VALUE_U32,
@@ -102,7 +103,7 @@ typedef struct hf_config_key {
     const char *help;   /* one sentence */
 } hf_config_key;
 
-#define HF_KEY_COUNT_MAX 96
+#define HF_KEY_COUNT_MAX 112
 
 typedef struct hf_setting {
     hf_origin origin;
@@ -142,9 +143,14 @@ typedef struct hf_settings {
     hf_network_draft network_draft;
     uint32_t network_line;
     uint8_t auth_mode;
-    uint8_t backend;
     uint8_t start_guard;
+    char store_url_file[HF_PATH_LEN];
 } hf_settings;
+
+/* The back end that alone takes the key; HF_STORE_BACKEND_COUNT for most keys. */
+hf_store_backend hf_config_key_owner(const char *path);
+/* Does a database's URL or connection string hold a password? */
+bool hf_config_url_has_password(const char *url);
 
 extern const hf_config_key hf_config_keys[];
 extern const size_t hf_config_key_count;

@@ -445,6 +445,86 @@ static hf_status finish_duties(hf_settings *settings, hf_error *err)
     return has_file ? read_duty_url(settings, err) : hf_ok();
 }
 
+/* ---- the store ---------------------------------------------------------------------------- */
+
+/* Keys that one back end alone takes. */
+static const struct {
+    const char *path;
+    hf_store_backend backend;
+} owned_keys[] = {
+    {"slashing_protection.path", HF_STORE_SQLITE},
+    {"slashing_protection.url", HF_STORE_POSTGRES},
+    {"slashing_protection.url_file", HF_STORE_POSTGRES},
+    {"slashing_protection.table", HF_STORE_DYNAMODB},
+    {"slashing_protection.region", HF_STORE_DYNAMODB},
+    {"slashing_protection.endpoint", HF_STORE_DYNAMODB},
+    {"slashing_protection.create_table", HF_STORE_DYNAMODB},
+};
+
+hf_store_backend hf_config_key_owner(const char *path)
+{
+    for (size_t i = 0; i < HF_ARRAY_LEN(owned_keys); i++) {
+        if (strcmp(owned_keys[i].path, path) == 0) {
+            return owned_keys[i].backend;
+        }
+    }
+    return HF_STORE_BACKEND_COUNT;
+}
+
+/* What another back end would take is without effect here: silence would hide a mistake. */
+static hf_status refuse_misplaced(const hf_settings *settings, hf_error *err)
+{
+    hf_store_backend backend = (hf_store_backend)settings->config.store_backend;
+    for (size_t i = 0; i < HF_ARRAY_LEN(owned_keys); i++) {
+        const hf_setting *setting = hf_config_setting(settings, owned_keys[i].path);
+        if (setting->is_set && owned_keys[i].backend != backend) {
+            return hf_config_refuse(&setting->origin, owned_keys[i].path, err,
+                                    "belongs to the back end %s, and the configured one is %s",
+                                    hf_store_backend_name(owned_keys[i].backend),
+                                    hf_store_backend_name(backend));
+        }
+    }
+    return hf_ok();
+}
+
+static hf_status read_url_file(hf_settings *settings, hf_error *err)
+{
+    hf_buf *buf = NULL;
+    hf_error why = {0};
+    hf_status st = hf_file_read(settings->store_url_file, HF_STORE_URL_LEN - 1, &buf, &why);
+    if (hf_failed(st)) {
+        return refuse_key(settings, "slashing_protection.url_file", err, why.msg);
+    }
+    const char *text = hf_buf_text(buf);
+    size_t len = strcspn(text, "\r\n");
+    memset(settings->config.store_url, 0, sizeof settings->config.store_url);
+    memcpy(settings->config.store_url, text, len);
+    bool is_one_line = text[len + strspn(text + len, "\r\n")] == '\0';
+    hf_buf_free(buf);
+    if (len == 0 || !is_one_line) {
+        return refuse_key(
+            settings, "slashing_protection.url_file", err,
+            "the file has to hold one line, postgresql://USER:PASSWORD@HOST/DATABASE");
+    }
+    return hf_ok();
+}
+
+static hf_status finish_store(hf_settings *settings, hf_error *err)
+{
+    hf_status st = refuse_misplaced(settings, err);
+    if (hf_failed(st) || settings->config.store_backend != HF_STORE_POSTGRES) {
+        return st;
+    }
+    bool has_url = hf_config_setting(settings, "slashing_protection.url")->is_set;
+    bool has_file = hf_config_setting(settings, "slashing_protection.url_file")->is_set;
+    if (has_url == has_file) {
+        return refuse_key(settings, "slashing_protection.backend", err,
+                          "postgres needs either slashing_protection.url or, for a URL with a "
+                          "password, slashing_protection.url_file");
+    }
+    return has_file ? read_url_file(settings, err) : hf_ok();
+}
+
 hf_status hf_config_finish(hf_settings *settings, const hf_config_flags *flags, hf_error *err)
 {
     hf_status st = check_data_dir(settings, err);
@@ -456,6 +536,9 @@ hf_status hf_config_finish(hf_settings *settings, const hf_config_flags *flags, 
     }
     if (!hf_failed(st)) {
         st = check_key_files(settings, err);
+    }
+    if (!hf_failed(st)) {
+        st = finish_store(settings, err);
     }
     if (!hf_failed(st)) {
         st = finish_sources(settings, err);

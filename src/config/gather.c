@@ -275,6 +275,7 @@ static hf_status apply_listen(hf_settings *settings, const char *option, const c
 
 static hf_status apply_flags(hf_settings *settings, const hf_config_flags *flags, hf_error *err)
 {
+    bool has_database = flags->database_url != NULL || flags->database_url_file != NULL;
     const struct {
         const char *path;
         const char *text;
@@ -284,6 +285,9 @@ static hf_status apply_flags(hf_settings *settings, const hf_config_flags *flags
         {"keystore_dir", flags->keystore_dir},
         {"password_file", flags->password_file},
         {"log.format", flags->log_format},
+        {"slashing_protection.backend", has_database ? "postgres" : NULL},
+        {"slashing_protection.url", flags->database_url},
+        {"slashing_protection.url_file", flags->database_url_file},
         {"metrics.enabled", flags->metrics_listen == NULL ? NULL : "true"},
     };
     hf_status st = hf_ok();

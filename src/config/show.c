@@ -67,12 +67,13 @@ static const char *effective_text(const hf_settings *settings, size_t index)
     case HF_VALUE_DATA_PATH:
     case HF_VALUE_ADDRESS:
         return (const char *)settings + key->offset;
+    case HF_VALUE_TEXT:
+    case HF_VALUE_URL:
     case HF_VALUE_U16:
     case HF_VALUE_U32:
     case HF_VALUE_U64:
     case HF_VALUE_BOOL:
     case HF_VALUE_CHOICE:
-    case HF_VALUE_TEXT:
     case HF_VALUE_NETWORK:
     case HF_VALUE_MEMBER:
     case HF_VALUE_LIST:
@@ -183,6 +184,13 @@ static hf_status put_network(hf_buf *out, const hf_settings *settings, const cha
     return hf_failed(st) ? st : put_network_members(out, network);
 }
 
+/* A key of another back end is not shown: what is shown can be loaded again. */
+static bool is_of_another_backend(const hf_settings *settings, const hf_config_key *key)
+{
+    hf_store_backend owner = hf_config_key_owner(key->path);
+    return owner != HF_STORE_BACKEND_COUNT && owner != settings->config.store_backend;
+}
+
 static hf_status put_key(hf_buf *out, const hf_settings *settings, size_t index,
                          char open[HF_YAML_PATH_LEN])
 {
@@ -193,7 +201,8 @@ static hf_status put_key(hf_buf *out, const hf_settings *settings, size_t index,
         return put_sources(out, settings);
     }
     if (key->type == HF_VALUE_LATER || key->type == HF_VALUE_MEMBER ||
-        (key->flags & HF_KEY_NO_FILE) != 0 || (!setting->is_set && key->fallback == NULL)) {
+        (key->flags & HF_KEY_NO_FILE) != 0 || is_of_another_backend(settings, key) ||
+        (!setting->is_set && key->fallback == NULL)) {
         return hf_ok();
     }
     hf_status st = put_sections(out, key->path, open);
@@ -248,6 +257,7 @@ static const char *type_name(const hf_config_key *key)
     case HF_VALUE_LIST:
         return "list";
     case HF_VALUE_TEXT:
+    case HF_VALUE_URL:
     case HF_VALUE_MEMBER:
     case HF_VALUE_LATER:
         break;

@@ -152,11 +152,40 @@ static hf_status set_path(const hf_settings *settings, const hf_config_key *key,
     return hf_config_absolute(folder, text, field, why);
 }
 
+bool hf_config_url_has_password(const char *url)
+{
+    const char *start = strstr(url, "://");
+    if (start != NULL) {
+        const char *host = start + 3;
+        size_t len = strcspn(host, "/?");
+        const char *at = memchr(host, '@', len);
+        if (at != NULL && memchr(host, ':', (size_t)(at - host)) != NULL) {
+            return true;
+        }
+    }
+    return strstr(url, "password") != NULL; /* password=, sslpassword= */
+}
+
+/* The text may hold a password: no error quotes it. */
+static hf_status set_url(const char *text, char field[HF_STORE_URL_LEN], hf_error *why)
+{
+    if (text[0] == '\0') {
+        return hf_fail(why, HF_USAGE, "empty; give postgresql://USER@HOST/DATABASE");
+    }
+    if (hf_config_url_has_password(text)) {
+        return hf_fail(why, HF_USAGE,
+                       "a URL with a password belongs into a file of mode 0600 "
+                       "(slashing_protection.url_file)");
+    }
+    return hf_str_copy(field, HF_STORE_URL_LEN, text);
+}
+
 static hf_status set_text(const hf_config_key *key, const char *text, char *field, hf_error *why)
 {
     if (text[0] == '\0') {
         return hf_fail(why, HF_USAGE, "empty; give a value or remove the key");
     }
+    memset(field, 0, key->most);
     if (hf_failed(hf_str_copy(field, key->most, text))) {
         return hf_fail(why, HF_USAGE, "longer than %llu bytes", (unsigned long long)key->most - 1);
     }
@@ -171,6 +200,10 @@ static hf_status set_typed(hf_settings *settings, const hf_config_key *key, cons
     case HF_VALUE_PATH:
     case HF_VALUE_DATA_PATH:
         return set_path(settings, key, text, origin, field, why);
+    case HF_VALUE_TEXT:
+        return set_text(key, text, field, why);
+    case HF_VALUE_URL:
+        return set_url(text, field, why);
     case HF_VALUE_ADDRESS:
         return set_address(text, field, why);
     case HF_VALUE_U16:
@@ -181,8 +214,6 @@ static hf_status set_typed(hf_settings *settings, const hf_config_key *key, cons
         return set_bool(text, field, why);
     case HF_VALUE_CHOICE:
         return set_choice(key, text, field, why);
-    case HF_VALUE_TEXT:
-        return set_text(key, text, field, why);
     case HF_VALUE_NETWORK:
     case HF_VALUE_MEMBER:
     case HF_VALUE_LIST:
@@ -213,7 +244,8 @@ hf_status hf_config_set(hf_settings *settings, const hf_config_key *key, const c
                                 "\"%s\" is text; write the value without quotes", shown);
     }
     st = set_typed(settings, key, text, &origin, &why);
-    if (hf_failed(st) && (key->type == HF_VALUE_LATER || (key->flags & HF_KEY_SECRET) != 0)) {
+    if (hf_failed(st) && (key->type == HF_VALUE_LATER || key->type == HF_VALUE_URL ||
+                          (key->flags & HF_KEY_SECRET) != 0)) {
         return hf_config_refuse(&origin, key->path, err, "%s", why.msg);
     }
     if (!hf_failed(st)) {

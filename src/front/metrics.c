@@ -133,9 +133,17 @@ static void put_keys(hf_text *out, const hf_metrics *m)
     put_one(out, "reloads_total", "counter", "Reloads of the configured keys.", m->reloads);
 }
 
-static void put_store(hf_text *out, const hf_metrics *m)
+static void put_store(hf_text *out, const hf_metrics *m, uint32_t backend)
 {
     uint64_t total = 0;
+    put_head(out, "store_info", "gauge", "Always 1; the label says where records are kept.");
+    hf_text_put(out, "holdfast_store_info{backend=\"%s\"} 1\n",
+                hf_store_backend_name((hf_store_backend)backend));
+    put_one(out, "store_starts_total", "counter",
+            "Store processes started. Beyond 1: it died and was replaced.", m->store_starts);
+    put_one(out, "store_late_answers_total", "counter",
+            "Answers of the store that came after their requests were refused.",
+            m->store_late_answers);
     put_one(out, "store_healthy", "gauge", "1 while the slashing protection store can record.",
             m->store_healthy);
     put_one(out, "store_failures_total", "counter", "Commits that failed; nothing was signed.",
@@ -267,7 +275,7 @@ hf_status hf_front_metrics_format(const hf_front_context *context,
     put_protection_counts(&text, m);
     put_refusals(&text, m);
     put_keys(&text, m);
-    put_store(&text, m);
+    put_store(&text, m, reply->store_backend);
     put_duties(&text, m);
     put_load(&text, context, m);
     /* Neither can happen before sealing and canaries exist; their alerts may be set up already. */
@@ -277,6 +285,7 @@ hf_status hf_front_metrics_format(const hf_front_context *context,
     put_head(&text, "protection_enabled", "gauge", "1 where a protection is really on.");
     put_protections(&text, reply->protections, reply->protection_count, "keeper");
     put_protections(&text, context->protections.items, context->protections.count, "front");
+    put_protections(&text, reply->store_protections, reply->store_protection_count, "store");
     return text.st;
 }
 

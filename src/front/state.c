@@ -241,6 +241,8 @@ static void put_status(hf_text *out, const hf_front_context *context, const hf_m
     hf_text_put(out,
                 ",\"store\":{\"healthy\":%s,\"detail\":", s->store_healthy != 0 ? "true" : "false");
     put_text(out, s->store_detail, sizeof s->store_detail);
+    hf_text_put(out, ",\"backend\":\"%s\"",
+                hf_store_backend_name((hf_store_backend)s->store_backend));
     hf_text_put(out, "}");
     put_duties(out, s);
     hf_text_put(out, ",\"reload\":");
@@ -251,6 +253,10 @@ static void put_status(hf_text *out, const hf_front_context *context, const hf_m
     put_protections(out, s->protections, s->protection_count);
     hf_text_put(out, ",\"front\":");
     put_protections(out, context->protections.items, context->protections.count);
+    if (s->store_backend != HF_STORE_SQLITE) {
+        hf_text_put(out, ",\"store\":");
+        put_protections(out, s->store_protections, s->store_protection_count);
+    }
     hf_text_put(out, "}}");
 }
 

@@ -50,15 +50,22 @@ typedef struct hf_harden_path {
 hf_status hf_harden_landlock(const hf_hardening_config *config, const hf_harden_path *paths,
                              size_t n, hf_harden_report *report, hf_error *err) HF_MUST_CHECK;
 
+/* The same for a process that opens connections: TCP connect stays, bind does not. */
+hf_status hf_harden_landlock_connecting(const hf_hardening_config *config,
+                                        const hf_harden_path *paths, size_t n,
+                                        hf_harden_report *report, hf_error *err) HF_MUST_CHECK;
+
 typedef enum hf_sandbox {
     HF_SANDBOX_KEEPER = 0, /* frames, the store's files, threads that exist; no socket, no exec */
     HF_SANDBOX_FRONT,      /* sockets accepted, frames, memfd; no file, no exec, no new socket */
-    HF_SANDBOX_LOADER      /* read files, fork workers, frames; no socket, no exec */
+    HF_SANDBOX_LOADER,     /* read files, fork workers, frames; no socket, no exec */
+    HF_SANDBOX_STORE       /* read files, connect, threads; no listening, no fork, no exec */
 } hf_sandbox;
 
 /*
  * seccomp-bpf, default kill (errno for what libc only probes), on every thread (TSYNC). The keeper
  * starts no thread afterwards. The front may, but reaches no file: what it reads, it has read.
+ * So may the store, which reads files and writes none.
  * A sanitizer build cannot have it.
  */
 hf_status hf_harden_seccomp(const hf_hardening_config *config, hf_sandbox sandbox,

@@ -30,7 +30,8 @@
 #define FS_ALL_ABI_3 ((UINT64_C(1) << 15) - 1) /* and truncating */
 #define FS_ALL_ABI_5 ((UINT64_C(1) << 16) - 1) /* and ioctl on devices */
 #define NET_ALL_ABI_4 UINT64_C(3)              /* bind and connect TCP */
-#define SCOPE_ALL_ABI_6 UINT64_C(3)            /* abstract unix sockets, signals */
+#define NET_BIND UINT64_C(1)
+#define SCOPE_ALL_ABI_6 UINT64_C(3) /* abstract unix sockets, signals */
 
 #define FS_READ (FS_READ_FILE | FS_READ_DIR)
 #define FS_WRITE (FS_WRITE_FILE | FS_REMOVE_FILE | FS_MAKE_REG | FS_TRUNCATE)
@@ -94,10 +95,12 @@ out:
     return st;
 }
 
-static hf_status restrict_to(long abi, const hf_harden_path *paths, size_t n, hf_error *err)
+static hf_status restrict_to(long abi, const hf_harden_path *paths, size_t n, bool connects,
+                             hf_error *err)
 {
     size_t size = 0;
     struct ruleset_attr attr = rights_of_abi(abi, &size);
+    attr.handled_net &= connects ? NET_BIND : NET_ALL_ABI_4;
     hf_status st = hf_ok();
     int ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, size, 0);
     if (ruleset < 0) {
@@ -118,8 +121,8 @@ out:
     return st;
 }
 
-hf_status hf_harden_landlock(const hf_hardening_config *config, const hf_harden_path *paths,
-                             size_t n, hf_harden_report *report, hf_error *err)
+static hf_status enclose(const hf_hardening_config *config, const hf_harden_path *paths, size_t n,
+                         bool connects, hf_harden_report *report, hf_error *err)
 {
     static const char name[] = "landlock";
     char detail[96];
@@ -132,12 +135,28 @@ hf_status hf_harden_landlock(const hf_hardening_config *config, const hf_harden_
                                         "the kernel has no Landlock (5.13 and lsm=landlock)", err);
     }
     /* The kernel has it: from here a failure is an error for "prefer" too. */
-    hf_status st = restrict_to(abi, paths, n, err);
+    hf_status st = restrict_to(abi, paths, n, connects, err);
     if (hf_failed(st)) {
         return st;
     }
     (void)snprintf(detail, sizeof detail, "ABI %ld, %zu paths%s%s", abi, n,
-                   abi >= 4 ? ", no TCP" : ", TCP not covered", abi >= 6 ? ", no signals out" : "");
+                   abi < 4    ? ", TCP not covered"
+                   : connects ? ", no TCP server"
+                              : ", no TCP",
+                   abi >= 6 ? ", no signals out" : "");
     hf_harden_note(report, name, HF_PROTECTION_ON, detail);
     return hf_ok();
+}
+
+hf_status hf_harden_landlock(const hf_hardening_config *config, const hf_harden_path *paths,
+                             size_t n, hf_harden_report *report, hf_error *err)
+{
+    return enclose(config, paths, n, false, report, err);
+}
+
+hf_status hf_harden_landlock_connecting(const hf_hardening_config *config,
+                                        const hf_harden_path *paths, size_t n,
+                                        hf_harden_report *report, hf_error *err)
+{
+    return enclose(config, paths, n, true, report, err);
 }

@@ -7,6 +7,7 @@
 #include "harden/harden_internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
@@ -57,6 +58,19 @@ static const char *const front_only[] = {
 
 static const char *const loader_only[] = {
     "wait4", "waitid", "mkdir", "mkdirat", "getpriority", "setpriority", "memfd_create",
+};
+
+/* Connections to a database, and the resolution of its name. */
+static const char *const store_only[] = {
+    "connect", "bind", "getpeername", "getsockname", "rt_sigtimedwait", "newfstatat", "stat",
+    "lstat", "statx", "access", "faccessat", "faccessat2", "readlink", "readlinkat", "getcwd",
+    "getdents64", "pread64", "preadv", "fstatfs", "statfs",
+};
+
+/* The key ring and the like, which TLS and Kerberos libraries look for. */
+static const char *const probed_store[] = {
+    "keyctl", "add_key", "request_key", "open", "openat2", "unlink", "unlinkat", "mkdir",
+    "mkdirat", "chmod", "fchmod", "rename", "listen", "sched_getscheduler", "sched_getparam",
 };
 
 /* Tried by libraries, and not needed: refused without a death. */
@@ -145,6 +159,20 @@ static const conditional_rule conditional_loader[] = {
     {SCMP_ACT_ERRNO(EPERM), SCMP_SYS(prlimit64), 0, SCMP_CMP_NE, 0, 0},
 };
 
+/* Files are read and never written. A library that is loaded late (a name service) is not had. */
+static const conditional_rule conditional_store[] = {
+    {SCMP_ACT_ALLOW, SCMP_SYS(clone), 0, SCMP_CMP_MASKED_EQ, CLONE_THREAD | CLONE_NAMESPACES,
+     CLONE_THREAD},
+    {SCMP_ACT_ALLOW, SCMP_SYS(openat), 2, SCMP_CMP_MASKED_EQ, O_ACCMODE | O_CREAT | O_TRUNC,
+     O_RDONLY},
+    {SCMP_ACT_ALLOW, SCMP_SYS(socket), 0, SCMP_CMP_EQ, 0, AF_INET},
+    {SCMP_ACT_ALLOW, SCMP_SYS(socket), 0, SCMP_CMP_EQ, 0, AF_INET6},
+    {SCMP_ACT_ALLOW, SCMP_SYS(socket), 0, SCMP_CMP_EQ, 0, AF_UNIX},
+    {SCMP_ACT_ALLOW, SCMP_SYS(socket), 0, SCMP_CMP_EQ, 0, AF_NETLINK},
+    {SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 0, SCMP_CMP_EQ, 0, AF_UNIX},
+    {SCMP_ACT_ERRNO(EPERM), SCMP_SYS(mmap), 2, SCMP_CMP_MASKED_EQ, PROT_EXEC, PROT_EXEC},
+};
+
 static int add_conditional(scmp_filter_ctx filter, const conditional_rule *rules, size_t n)
 {
     int r = 0;
@@ -169,13 +197,22 @@ static int add_sandbox(scmp_filter_ctx filter, hf_sandbox sandbox, unsigned *cou
             r = ADD_IF(conditional_limits);
         }
     }
-    if (r == 0 && sandbox != HF_SANDBOX_FRONT) {
+    if (r == 0 && (sandbox == HF_SANDBOX_KEEPER || sandbox == HF_SANDBOX_LOADER)) {
         r = ADD(SCMP_ACT_ALLOW, files, count);
     }
     if (r == 0 && sandbox == HF_SANDBOX_LOADER) {
         r = ADD(SCMP_ACT_ALLOW, loader_only, count);
         if (r == 0) {
             r = ADD_IF(conditional_loader);
+        }
+    }
+    if (r == 0 && sandbox == HF_SANDBOX_STORE) {
+        r = ADD(SCMP_ACT_ALLOW, store_only, count);
+        if (r == 0) {
+            r = ADD(SCMP_ACT_ERRNO(EACCES), probed_store, &refused);
+        }
+        if (r == 0) {
+            r = ADD_IF(conditional_store);
         }
     }
     if (r == 0 && sandbox == HF_SANDBOX_FRONT) {

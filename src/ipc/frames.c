@@ -14,6 +14,7 @@
 #define ON_LOADER ON(HF_CHANNEL_LOADER)
 #define ON_IMPORT ON(HF_CHANNEL_IMPORT)
 #define ON_DUTY ON(HF_CHANNEL_DUTY)
+#define ON_STORE ON(HF_CHANNEL_STORE)
 
 typedef struct frame_rule {
     const char *name;
@@ -29,6 +30,7 @@ static const frame_rule rules[HF_MSG_COUNT_TYPES] = {
     RULE(FRONT_CONFIG, hf_msg_front_config, 0, ON_CONTROL),
     RULE(LOADER_CONFIG, hf_msg_loader_config, 0, ON_CONTROL),
     RULE(DUTY_CONFIG, hf_msg_duty_config, 0, ON_CONTROL),
+    RULE(STORE_CONFIG, hf_msg_store_config, 0, ON_CONTROL),
     RULE(NEW_CHANNEL, hf_msg_new_channel, ON_CONTROL, 0),
     RULE(SHUTDOWN, hf_msg_plain, ON_CONTROL, ON_CONTROL),
     RULE(READY, hf_msg_plain, 0, ON_CONTROL),
@@ -75,6 +77,14 @@ static const frame_rule rules[HF_MSG_COUNT_TYPES] = {
     RULE(DUTY_RELEASE, hf_msg_duty_ask, 0, ON_DUTY),
     RULE(DUTY_ANSWER, hf_msg_duty_answer, ON_DUTY, 0),
     RULE(DUTY_STATE, hf_msg_duty_state, ON_DUTY, 0),
+    RULE(STORE_MESSAGES, hf_msg_store_messages, 0, ON_STORE),
+    RULE(STORE_VERDICTS, hf_msg_store_verdicts, ON_STORE, 0),
+    RULE(STORE_CALL, hf_msg_store_call, 0, ON_STORE),
+    RULE(STORE_RESULT, hf_msg_store_result, ON_STORE, 0),
+    RULE(STORE_EXPORT, hf_msg_store_export, 0, ON_STORE),
+    RULE(STORE_NEXT, hf_msg_plain, 0, ON_STORE),
+    RULE(STORE_PAGE, hf_msg_store_page, ON_STORE, 0),
+    RULE(STORE_HELLO, hf_msg_store_hello, ON_STORE, 0),
 };
 
 #define NO_PADDING(shape, bytes) _Static_assert(sizeof(shape) == (bytes), #shape " has padding")
@@ -94,6 +104,14 @@ NO_PADDING(hf_msg_duty_sign, 16 + 16 + 72 + 32);
 NO_PADDING(hf_msg_duty_reply, 16 + 8 + 64 + 256 + 160);
 NO_PADDING(hf_msg_duty_ask, 16 + 8 + 72 + 32 + 64 + 72);
 NO_PADDING(hf_msg_duty_answer, 16 + 8 + 64 + 64 + 256 + 160);
+NO_PADDING(hf_msg_store_config, 16 + 16 + 32 + 16 + 2048 + 256 + 64 + 512);
+NO_PADDING(hf_msg_store_messages, 16 + 24 + HF_STORE_PAGE * sizeof(hf_message));
+NO_PADDING(hf_msg_store_verdicts, 16 + 8 + HF_STORE_BATCH_MAX + 160);
+NO_PADDING(hf_msg_store_call, 16 + 8 + 8 + 16 + sizeof(hf_watermark));
+NO_PADDING(hf_msg_store_result, 16 + 8 + 160 + 16 + 32 + sizeof(hf_store_status));
+NO_PADDING(hf_msg_store_export, 16 + 8 + 48);
+NO_PADDING(hf_msg_store_page, 16 + 16 + 160 + HF_STORE_PAGE * sizeof(hf_message));
+NO_PADDING(hf_msg_store_hello, 16 + 8 + HF_PROTECTIONS_MAX * sizeof(hf_protection));
 NO_PADDING(hf_msg_duty_state, 16 + 8 + sizeof(hf_duty_counters) + 160);
 _Static_assert(sizeof(hf_msg_loader_config) <= HF_IPC_MAX_BYTES, "a frame fits the buffer");
 

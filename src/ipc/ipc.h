@@ -19,14 +19,16 @@
 #include "protect/protect.h"
 
 #define HF_IPC_MAGIC 0x48464951U /* "HFIQ" */
-#define HF_IPC_VERSION 1
+#define HF_IPC_VERSION 2
 #define HF_IPC_MAX_BYTES 65536
 
 #define HF_FD_CONTROL 3
-#define HF_FD_KEEPER 4  /* front and loader: channel to the keeper */
-#define HF_FD_API 5     /* front: listening socket of the API */
-#define HF_FD_METRICS 6 /* front: listening socket of the metrics */
-#define HF_FD_IMPORT 5  /* loader in import mode: the keystore and its password, see below */
+#define HF_FD_KEEPER 4      /* front and loader: channel to the keeper */
+#define HF_FD_API 5         /* front: listening socket of the API */
+#define HF_FD_METRICS 6     /* front: listening socket of the metrics */
+#define HF_FD_STORE_LANES 4 /* store: HF_STORE_LANES channels to the keeper, and behind them */
+#define HF_FD_DUTY 7        /* store: the duty channel, where duties are configured */
+#define HF_FD_IMPORT 5      /* loader in import mode: the keystore and its password, see below */
 
 #define HF_PATH_LEN 1024
 #define HF_DETAIL_LEN 160
@@ -158,6 +160,18 @@ typedef enum hf_msg_type {
     HF_MSG_DUTY_ANSWER,
     HF_MSG_DUTY_STATE,
     HF_MSG_DUTY_CONFIG, /* supervisor -> child, as the ones above */
+
+    /* supervisor -> store: the first frame */
+    HF_MSG_STORE_CONFIG,
+    /* keeper -> store and back */
+    HF_MSG_STORE_MESSAGES,
+    HF_MSG_STORE_VERDICTS,
+    HF_MSG_STORE_CALL,
+    HF_MSG_STORE_RESULT,
+    HF_MSG_STORE_EXPORT,
+    HF_MSG_STORE_NEXT,
+    HF_MSG_STORE_PAGE,
+    HF_MSG_STORE_HELLO,
     HF_MSG_COUNT_TYPES
 } hf_msg_type;
 
@@ -168,6 +182,7 @@ typedef enum hf_channel {
     HF_CHANNEL_LOADER, /* a load over the configured sources */
     HF_CHANNEL_IMPORT, /* a loader on one imported keystore */
     HF_CHANNEL_DUTY,   /* the process that asks the database for duty locks */
+    HF_CHANNEL_STORE,  /* a lane to the store process */
     HF_CHANNEL_COUNT
 } hf_channel;
 
@@ -214,8 +229,10 @@ typedef struct hf_msg_keeper_config {
     uint32_t max_keys;
     uint32_t max_in_flight;   /* requests under way, all fronts together */
     uint8_t require_all_keys; /* 1: a failed key at the first load ends the keeper */
-    uint8_t reserved[3];
+    uint8_t store_backend;    /* hf_store_backend: store_path counts for SQLITE alone */
+    uint8_t reserved[2];
     char duty_node_id[HF_DUTY_NODE_ID_LEN]; /* "": no duty protection is configured */
+    uint64_t store_timeout_ms;              /* of a shared store */
 } hf_msg_keeper_config;
 
 typedef struct hf_msg_front_config {
@@ -273,7 +290,7 @@ typedef struct hf_msg_loader_config {
 } hf_msg_loader_config;
 
 typedef struct hf_msg_new_channel {
-    hf_frame_header header; /* request_id: for IMPORT, that of IMPORT_WANTED */
+    hf_frame_header header; /* request_id: for IMPORT, that of IMPORT_WANTED; for STORE, the lane */
     uint32_t channel;       /* hf_channel */
     uint32_t reserved;
 } hf_msg_new_channel;
@@ -412,12 +429,17 @@ typedef struct hf_msg_status_reply {
     uint32_t protection_count;
     uint8_t duty_configured;
     uint8_t duty_healthy;
-    uint8_t reserved[2];
+    uint8_t store_backend; /* hf_store_backend */
+    uint8_t reserved[1];
     hf_protection protections[HF_PROTECTIONS_MAX];
+    uint32_t store_protection_count; /* of the store process */
+    uint32_t reserved_2;
+    hf_protection store_protections[HF_PROTECTIONS_MAX];
 } hf_msg_status_reply;
 
 #include "ipc/ipc_duty.h"
 #include "ipc/ipc_metrics.h"
+#include "ipc/ipc_store.h"
 
 /* -- export, import, repair -- */
 

@@ -54,6 +54,8 @@ typedef struct hf_metrics {
     uint64_t overload;
     uint64_t store_failures;
     uint64_t store_healthy;
+    uint64_t store_starts;       /* connections to a store process so far */
+    uint64_t store_late_answers; /* dropped: their question was given up */
     uint64_t fronts_started;
     uint64_t hash_cache_hits;
     uint64_t hash_cache_misses;
@@ -70,8 +72,11 @@ typedef struct hf_msg_metrics_reply {
     hf_frame_header header;
     hf_metrics metrics;
     uint32_t protection_count;
-    uint32_t reserved;
+    uint32_t store_backend; /* hf_store_backend */
     hf_protection protections[HF_PROTECTIONS_MAX];
+    uint32_t store_protection_count; /* of the store process */
+    uint32_t reserved;
+    hf_protection store_protections[HF_PROTECTIONS_MAX];
 } hf_msg_metrics_reply;
 
 #endif

@@ -104,3 +104,9 @@ const uint64_t hf_bucket_bounds_ns[HF_BUCKETS - 1] = {
     25 * US, 50 * US, 100 * US, 250 * US, 500 * US, 1 * MS,   2500 * US, 5 * MS,
     10 * MS, 25 * MS, 50 * MS,  100 * MS, 250 * MS, 500 * MS, 1000 * MS,
 };
+
+const char *hf_store_backend_name(hf_store_backend backend)
+{
+    static const char *const names[HF_STORE_BACKEND_COUNT] = {"sqlite", "postgres", "dynamodb"};
+    return backend < HF_STORE_BACKEND_COUNT ? names[backend] : "unknown";
+}

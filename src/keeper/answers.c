@@ -18,6 +18,33 @@ void hf_answer_keys(hf_keeper *keeper, hf_peer *peer, const hf_msg_keys *frame)
     hf_peer_send(keeper, peer, &reply);
 }
 
+static uint32_t copy_store_protections(const hf_keeper *keeper, hf_protection *out)
+{
+    hf_store_client_state state;
+    if (keeper->store_clients[HF_LANE_SIGNING] == NULL) {
+        return 0;
+    }
+    hf_store_client_look(keeper->store_clients[HF_LANE_SIGNING], &state);
+    memcpy(out, state.protections, sizeof state.protections);
+    return state.protection_count;
+}
+
+static void count_store_process(hf_keeper *keeper)
+{
+    hf_metrics *now = &keeper->meter.now;
+    uint64_t late = 0;
+    for (int lane = 0; lane < HF_STORE_LANES; lane++) {
+        hf_store_client_state state;
+        if (keeper->store_clients[lane] == NULL) {
+            return;
+        }
+        hf_store_client_look(keeper->store_clients[lane], &state);
+        late += state.late_answers;
+        hf_meter_set(&now->store_starts, state.attached);
+    }
+    hf_meter_set(&now->store_late_answers, late);
+}
+
 static uint32_t copy_protections(const hf_keeper *keeper, hf_protection *out)
 {
     memcpy(out, keeper->report.items, keeper->report.count * sizeof *out);
@@ -55,6 +82,8 @@ void hf_answer_status(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *h
     reply.duty_configured = keeper->config.duty_node_id[0] != '\0';
     reply.duty_healthy = hf_duties_is_healthy(keeper, reply.duty_detail);
     reply.protection_count = copy_protections(keeper, reply.protections);
+    reply.store_backend = keeper->config.store_backend;
+    reply.store_protection_count = copy_store_protections(keeper, reply.store_protections);
     hf_peer_send(keeper, peer, &reply);
 }
 
@@ -67,8 +96,11 @@ void hf_answer_metrics(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *
     hf_meter_set(&keeper->meter.now.in_flight, atomic_load(&keeper->requests.in_use));
     hf_meter_set(&keeper->meter.now.store_healthy, hf_protector_is_healthy(keeper, detail));
     hf_meter_set(&keeper->meter.now.duty_store_healthy, hf_duties_is_healthy(keeper, detail));
+    count_store_process(keeper);
     hf_meter_snapshot(&keeper->meter, &reply.metrics);
     reply.protection_count = copy_protections(keeper, reply.protections);
+    reply.store_backend = keeper->config.store_backend;
+    reply.store_protection_count = copy_store_protections(keeper, reply.store_protections);
     hf_peer_send(keeper, peer, &reply);
 }
 

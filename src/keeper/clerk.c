@@ -84,9 +84,13 @@ static void run_export(hf_keeper *keeper, const hf_export_wanted *wanted)
 {
     hf_clerk *clerk = &keeper->clerk;
     hf_error err = {.code = HF_OK};
-    hf_status st =
-        hf_store_export_sqlite(&keeper->store_config, wanted->has_pubkey ? &wanted->pubkey : NULL,
-                               wanted->has_pubkey ? 1 : 0, take_message, keeper, &err);
+    hf_store_client *client = keeper->store_clients[HF_LANE_EXPORT];
+    hf_status st = client != NULL
+                       ? hf_store_client_export(client, wanted->has_pubkey ? wanted->pubkey : NULL,
+                                                take_message, keeper, &err)
+                       : hf_store_export_sqlite(
+                             &keeper->store_config, wanted->has_pubkey ? &wanted->pubkey : NULL,
+                             wanted->has_pubkey ? 1 : 0, take_message, keeper, &err);
     if (hf_failed(st)) {
         hf_log(HF_LOG_UNUSUAL, "export_failed", "%s", err.msg);
     }

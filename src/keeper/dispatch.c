@@ -31,7 +31,7 @@ static void push_job(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *he
     } else if (kind == HF_JOB_RAISE_FLOORS || kind == HF_JOB_SET_HIGH) {
         job->watermark = ((const hf_msg_watermark *)frame)->watermark;
     }
-    if (!hf_protector_push_job(keeper, job)) {
+    if (!hf_jobs_push(keeper, job)) {
         hf_peer_send_result(keeper, peer, header->request_id, HF_REASON_OVERLOADED, 0, "");
     }
 }
@@ -81,6 +81,20 @@ static void take_count(hf_keeper *keeper, const hf_msg_count *frame)
     }
 }
 
+/* The store process was started, maybe anew. */
+static void take_store_lane(hf_keeper *keeper, uint64_t lane, int take_fd)
+{
+    if (lane >= HF_STORE_LANES || keeper->store_clients[lane] == NULL) {
+        hf_meter_add(&keeper->meter.now.bad_frames, 1);
+        (void)close(take_fd);
+        return;
+    }
+    hf_store_client_attach(keeper->store_clients[lane], take_fd);
+    if (lane == HF_LANE_SIGNING) {
+        hf_protector_wake(keeper, true);
+    }
+}
+
 static void take_channel(hf_keeper *keeper, const hf_msg_new_channel *frame, int take_fd)
 {
     bool fits = frame->channel > HF_CHANNEL_CONTROL && frame->channel < HF_CHANNEL_COUNT;
@@ -93,6 +107,10 @@ static void take_channel(hf_keeper *keeper, const hf_msg_new_channel *frame, int
     }
     if (frame->channel == HF_CHANNEL_DUTY) {
         hf_duties_give_channel(keeper, take_fd);
+        return;
+    }
+    if (frame->channel == HF_CHANNEL_STORE) {
+        take_store_lane(keeper, frame->header.request_id, take_fd);
         return;
     }
     hf_peer *peer =

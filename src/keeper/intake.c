@@ -179,7 +179,7 @@ static void lose_peer(hf_keeper *keeper, hf_peer *peer)
         keeper->importer = NULL;
         if (job != NULL) {
             job->kind = HF_JOB_IMPORT_ABORT;
-            (void)hf_protector_push_job(keeper, job);
+            (void)hf_jobs_push(keeper, job);
         }
     }
     hf_peer_hang_up(keeper, peer);

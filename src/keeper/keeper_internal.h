@@ -1,6 +1,7 @@
 /*
  * The keeper's rooms and what they hand each other. Lock order, outermost first:
- *   protector.lock, signers.lock, clerk.lock, duties.lock, then peer.lock, then requests.lock.
+ *   protector.lock, signers.lock, clerk.lock, jobs.lock, duties.lock, then peer.lock, then
+ *   requests.lock.
  * No thread holds two of the first four at once.
  */
 #ifndef HF_KEEPER_INTERNAL_H
@@ -9,6 +10,7 @@
 #include "crypto/crypto.h"
 #include "harden/harden.h"
 #include "keeper/keeper.h"
+#include "keeper/store_client.h"
 #include "protect/protect.h"
 
 #include <pthread.h>
@@ -219,7 +221,39 @@ void hf_signers_forget(hf_keeper *keeper, hf_request *list);
 
 #define HF_BATCH_MAX 1024
 
-/* Work for the store's one thread besides signing requests. */
+typedef struct hf_protector {
+    pthread_mutex_t lock;
+    pthread_cond_t work;
+    pthread_t thread;
+    hf_store *store;
+    hf_request *head;
+    hf_request *tail;
+    size_t count;      /* requests in the list */
+    bool has_jobs;     /* those jobs that are done between two batches */
+    bool is_new_store; /* a store process was attached: look at its health now */
+    bool stop;
+    bool is_looked_at; /* the protector's thread only: healthy is more than a guess */
+    bool healthy;      /* under lock, with the sentence; that thread alone writes it */
+    char detail[HF_DETAIL_LEN];
+    hf_watermark high;
+    _Atomic uint64_t last_turn_ns; /* of its thread, which takes one a second at least */
+    uint64_t next_health_ns;
+    hf_message messages[HF_BATCH_MAX];
+    hf_verdict verdicts[HF_BATCH_MAX];
+} hf_protector;
+
+/* jobs_store is another connection, owned, or the same store. */
+hf_status hf_protector_init(hf_keeper *keeper, hf_store *take_store, hf_store *jobs_store);
+void hf_protector_stop(hf_keeper *keeper);
+/* Any thread. Can the store record, as far as is known? Otherwise the reason. */
+bool hf_protector_is_healthy(hf_keeper *keeper, char ret_detail[HF_DETAIL_LEN]);
+void hf_protector_push(hf_keeper *keeper, hf_request *list);
+/* Any thread. There are jobs to be done between two batches, or a new store process. */
+void hf_protector_wake(hf_keeper *keeper, bool is_new_store);
+
+/* ---- jobs.c: what the store does besides deciding -------------------------------------------- */
+
+/* Work for the store besides signing requests. */
 typedef enum hf_job_kind {
     HF_JOB_IMPORT_BEGIN,
     HF_JOB_IMPORT_ADD,
@@ -245,35 +279,29 @@ typedef struct hf_job {
 
 #define HF_JOBS_MAX 128
 
-typedef struct hf_protector {
+typedef struct hf_jobs {
     pthread_mutex_t lock;
     pthread_cond_t work;
     pthread_t thread;
+    bool has_thread; /* else the protector's thread does the jobs, over its own connection */
     hf_store *store;
-    hf_request *head;
-    hf_request *tail;
-    size_t count; /* requests in the list */
-    hf_job *job_head;
-    hf_job *job_tail;
-    unsigned job_count;
+    hf_job *head;
+    hf_job *tail;
+    unsigned count;
     bool stop;
-    bool healthy; /* under lock, with the sentence */
-    char detail[HF_DETAIL_LEN];
-    hf_watermark high;
-    _Atomic uint64_t last_turn_ns; /* of its thread, which takes one a second at least */
-    uint64_t next_health_ns;
+    bool knows_high; /* who does the jobs only, as what follows */
     uint64_t next_prune_ns;
-    hf_message messages[HF_BATCH_MAX];
-    hf_verdict verdicts[HF_BATCH_MAX];
-} hf_protector;
+} hf_jobs;
 
-hf_status hf_protector_init(hf_keeper *keeper, hf_store *take_store);
-void hf_protector_stop(hf_keeper *keeper);
-/* Any thread. Can the store record, as far as is known? Otherwise the reason. */
-bool hf_protector_is_healthy(hf_keeper *keeper, char ret_detail[HF_DETAIL_LEN]);
-void hf_protector_push(hf_keeper *keeper, hf_request *list);
+/* By hf_protector_init. With a thread, store is owned; else it is the protector's. */
+hf_status hf_jobs_init(hf_keeper *keeper, hf_store *store, bool has_thread);
+void hf_jobs_stop(hf_keeper *keeper);
 /* Owns take_job; false (job freed) when too many wait. */
-bool hf_protector_push_job(hf_keeper *keeper, hf_job *take_job);
+bool hf_jobs_push(hf_keeper *keeper, hf_job *take_job);
+bool hf_jobs_are_waiting(hf_keeper *keeper);
+/* One job, and one step of pruning when it is time. */
+void hf_jobs_work_once(hf_keeper *keeper);
+uint64_t hf_jobs_next_ns(const hf_keeper *keeper);
 
 /* ---- clerk.c: exports ------------------------------------------------------------------------ */
 
@@ -429,6 +457,8 @@ struct hf_keeper {
     hf_peer peers[HF_PEERS_MAX];
     hf_keyring ring;
     hf_request_pool requests;
+    hf_store_client *store_clients[HF_STORE_LANES]; /* NULL: the store is in this process */
+    hf_jobs jobs;
     hf_protector protector;
     hf_signers signers;
     hf_clerk clerk;

@@ -8,27 +8,32 @@
 #define HEALTH_INTERVAL_NS UINT64_C(1000000000)
 /* A store that has been silent for so long cannot record, whatever it said before. */
 #define SILENT_NS (UINT64_C(3) * HEALTH_INTERVAL_NS)
-#define PRUNE_INTERVAL_NS (UINT64_C(600) * 1000000000)
-#define PRUNE_STEP_PAUSE_NS UINT64_C(50000000)
-#define FIRST_PRUNE_AFTER_NS (UINT64_C(30) * 1000000000)
 /* A thread with so many signatures to make (3 ms) has more to do than a pause and a commit take. */
 #define BUSY_BACKLOG 16
 #define GATHER_PAUSE_NS (2 * HF_NS_PER_MS)
 #define GATHER_ROUNDS 8
 /* A request that waited longer than any client does is refused instead of recorded. */
 #define STALE_AFTER_NS (UINT64_C(30) * 1000000000)
+/* Beyond a shared store's own timeout: the store process, and the way there and back. */
+#define SHARED_MARGIN_NS (100 * HF_NS_PER_MS)
+/* With less than that before it a question to a shared store is not worth asking. */
+#define SHARED_CHANCE_NS (100 * HF_NS_PER_MS)
 
 static void note_health(hf_keeper *keeper, hf_status st, const hf_error *err)
 {
     hf_protector *protector = &keeper->protector;
     bool healthy = !hf_failed(st);
     (void)pthread_mutex_lock(&protector->lock);
-    bool changed = protector->healthy != healthy;
+    bool changed = protector->healthy != healthy || !protector->is_looked_at;
+    bool is_first = !protector->is_looked_at;
+    protector->is_looked_at = true;
     protector->healthy = healthy;
     hf_str_cut(protector->detail, sizeof protector->detail, healthy ? "" : err->msg);
     (void)pthread_mutex_unlock(&protector->lock);
     hf_meter_set(&keeper->meter.now.store_healthy, healthy);
-    if (changed && healthy) {
+    if (changed && healthy && is_first) {
+        hf_log(HF_LOG_INFO, "store_healthy", "the slashing protection store records");
+    } else if (changed && healthy) {
         hf_log(HF_LOG_INFO, "store_healthy", "the slashing protection store records again");
     } else if (changed) {
         hf_log(HF_LOG_BROKEN, "store_unavailable", "nothing slashable is signed: %s", err->msg);
@@ -68,7 +73,7 @@ static bool is_idle(hf_keeper *keeper)
 {
     hf_protector *protector = &keeper->protector;
     (void)pthread_mutex_lock(&protector->lock);
-    bool nothing_waits = protector->head == NULL && protector->job_head == NULL;
+    bool nothing_waits = protector->head == NULL && !protector->has_jobs;
     (void)pthread_mutex_unlock(&protector->lock);
     return nothing_waits;
 }
@@ -102,6 +107,39 @@ static void release_batch(hf_keeper *keeper, hf_request *list)
     }
 }
 
+/*
+ * A shared store may keep us waiting. A request waits for it no longer than one timeout in all,
+ * unless the store is well and what it waits for is its turn.
+ */
+static uint64_t shared_budget_ns(const hf_keeper *keeper)
+{
+    return keeper->config.store_timeout_ms * HF_NS_PER_MS + SHARED_MARGIN_NS;
+}
+
+static void limit_wait(hf_keeper *keeper, const hf_request *list)
+{
+    hf_store_client *client = keeper->store_clients[HF_LANE_SIGNING];
+    uint64_t oldest = UINT64_MAX;
+    if (client == NULL) {
+        return;
+    }
+    for (; list != NULL; list = list->next) {
+        oldest = list->admitted_ns < oldest ? list->admitted_ns : oldest;
+    }
+    uint64_t until = oldest + shared_budget_ns(keeper);
+    bool has_chance = until >= hf_time_mono_ns() + SHARED_CHANCE_NS;
+    hf_store_client_limit(client, has_chance ? until : 0);
+}
+
+/* How long a request may have waited to be still worth deciding. */
+static uint64_t stale_after_ns(hf_keeper *keeper)
+{
+    if (keeper->store_clients[HF_LANE_SIGNING] == NULL || keeper->protector.healthy) {
+        return STALE_AFTER_NS;
+    }
+    return shared_budget_ns(keeper) - SHARED_CHANCE_NS;
+}
+
 static void decide_batch(hf_keeper *keeper, hf_request *list, size_t n)
 {
     hf_protector *protector = &keeper->protector;
@@ -110,12 +148,16 @@ static void decide_batch(hf_keeper *keeper, hf_request *list, size_t n)
     for (hf_request *request = list; request != NULL; request = request->next) {
         protector->messages[i++] = request->message;
     }
+    limit_wait(keeper, list);
     uint64_t start = hf_time_mono_ns();
     hf_status st = protector->store->ops->decide(protector->store, protector->messages, n,
                                                  protector->verdicts, &err);
     hf_meter_observe(&keeper->meter.now.store_commit, hf_time_mono_ns() - start);
     hf_meter_observe_batch(&keeper->meter, n);
     note_health(keeper, st, &err);
+    if (keeper->store_clients[HF_LANE_SIGNING] != NULL) { /* that was a look at its health */
+        protector->next_health_ns = hf_time_mono_ns() + HEALTH_INTERVAL_NS;
+    }
     if (hf_failed(st)) {
         hf_meter_add(&keeper->meter.now.store_failures, 1);
         refuse_list(keeper, list, HF_REASON_STORE_UNAVAILABLE);
@@ -128,184 +170,48 @@ static void decide_batch(hf_keeper *keeper, hf_request *list, size_t n)
 static size_t drop_stale(hf_keeper *keeper, hf_request **list)
 {
     uint64_t now = hf_time_mono_ns();
+    uint64_t after = stale_after_ns(keeper);
+    hf_reason reason = after == STALE_AFTER_NS ? HF_REASON_TIMEOUT : HF_REASON_STORE_UNAVAILABLE;
     size_t n = 0;
     for (hf_request **link = list; *link != NULL;) {
         hf_request *request = *link;
-        if (now - request->admitted_ns < STALE_AFTER_NS) {
+        if (now - request->admitted_ns < after) {
             link = &request->next;
             n++;
             continue;
         }
         *link = request->next;
         request->next = NULL;
-        refuse_list(keeper, request, HF_REASON_TIMEOUT);
+        refuse_list(keeper, request, reason);
     }
     return n;
 }
 
-/* ---- jobs ------------------------------------------------------------------------------------ */
-
-static void answer_job(hf_keeper *keeper, const hf_job *job, hf_status st, uint64_t value,
-                       const hf_error *err)
-{
-    hf_reason reason = HF_REASON_OK;
-    if (st.code == HF_CONFLICT) {
-        reason = HF_REASON_BUSY;
-    } else if (st.code == HF_INVALID_INPUT || st.code == HF_LIMIT) {
-        reason = HF_REASON_MALFORMED;
-    } else if (hf_failed(st)) {
-        reason = HF_REASON_STORE_UNAVAILABLE;
-    }
-    if (job->peer != NULL) {
-        hf_peer_send_result(keeper, job->peer, job->request_id, reason, value,
-                            hf_failed(st) ? err->msg : "");
-    }
-}
-
-static void finish_import(hf_keeper *keeper, const hf_job *job)
-{
-    hf_store *store = keeper->protector.store;
-    hf_error err = {.code = HF_OK};
-    hf_msg_import_report frame = {.reason = HF_REASON_OK};
-    hf_status st = store->ops->import_commit(store, &frame.report, &err);
-    if (hf_failed(st)) {
-        frame.reason = HF_REASON_STORE_UNAVAILABLE;
-        hf_str_cut(frame.detail, sizeof frame.detail, err.msg);
-    } else {
-        hf_log(HF_LOG_INFO, "slashing_imported",
-               "%llu validators, %llu blocks, %llu attestations, %llu conflicts",
-               (unsigned long long)frame.report.validators, (unsigned long long)frame.report.blocks,
-               (unsigned long long)frame.report.attestations,
-               (unsigned long long)frame.report.conflicts);
-    }
-    if (job->peer != NULL) {
-        hf_frame_init(&frame, HF_MSG_IMPORT_REPORT, job->request_id);
-        hf_peer_send(keeper, job->peer, &frame);
-    }
-}
-
-static void answer_store_status(hf_keeper *keeper, const hf_job *job)
-{
-    hf_store *store = keeper->protector.store;
-    hf_msg_store_status_reply frame = {.reason = HF_REASON_OK};
-    if (hf_failed(store->ops->status(store, &frame.status, NULL))) {
-        frame.reason = HF_REASON_STORE_UNAVAILABLE;
-    }
-    hf_frame_init(&frame, HF_MSG_STORE_STATUS_REPLY, job->request_id);
-    hf_peer_send(keeper, job->peer, &frame);
-}
-
-/* One step; true when the job is done. */
-static bool prune_step(hf_keeper *keeper, hf_job *job)
-{
-    hf_store *store = keeper->protector.store;
-    hf_error err = {.code = HF_OK};
-    hf_prune_report report = {0};
-    hf_status st = store->ops->prune(store, job->keep_epochs,
-                                     keeper->config.network.slots_per_epoch, &report, &err);
-    job->pruned += report.rows_deleted;
-    hf_meter_add(&keeper->meter.now.pruned_rows, report.rows_deleted);
-    if (!hf_failed(st) && report.more) {
-        return false;
-    }
-    answer_job(keeper, job, st, job->pruned, &err);
-    return true;
-}
-
-static void set_high(hf_keeper *keeper, const hf_job *job)
-{
-    hf_protector *protector = &keeper->protector;
-    hf_error err = {.code = HF_OK};
-    bool removes = !job->watermark.has_slot && !job->watermark.has_epochs;
-    hf_status st =
-        protector->store->ops->set_high(protector->store, removes ? NULL : &job->watermark, &err);
-    if (!hf_failed(st)) {
-        (void)pthread_mutex_lock(&protector->lock);
-        protector->high = job->watermark;
-        (void)pthread_mutex_unlock(&protector->lock);
-    }
-    answer_job(keeper, job, st, 0, &err);
-}
-
-/* True when the job is done. */
-static bool run_job(hf_keeper *keeper, hf_job *job)
-{
-    hf_store *store = keeper->protector.store;
-    hf_error err = {.code = HF_OK};
-    switch (job->kind) {
-    case HF_JOB_IMPORT_BEGIN:
-        answer_job(keeper, job, store->ops->import_begin(store, &err), 0, &err);
-        return true;
-    case HF_JOB_IMPORT_ADD:
-        answer_job(keeper, job, store->ops->import_add(store, job->messages, job->count, &err), 0,
-                   &err);
-        return true;
-    case HF_JOB_IMPORT_COMMIT:
-        finish_import(keeper, job);
-        return true;
-    case HF_JOB_IMPORT_ABORT:
-        store->ops->import_abort(store);
-        answer_job(keeper, job, hf_ok(), 0, &err);
-        return true;
-    case HF_JOB_PRUNE:
-        return prune_step(keeper, job);
-    case HF_JOB_STATUS:
-        answer_store_status(keeper, job);
-        return true;
-    case HF_JOB_RAISE_FLOORS:
-        answer_job(keeper, job, store->ops->raise_floors(store, &job->watermark, &err), 0, &err);
-        return true;
-    case HF_JOB_SET_HIGH:
-        set_high(keeper, job);
-        return true;
-    }
-    return true;
-}
-
-static void free_job(hf_keeper *keeper, hf_job *job)
-{
-    if (job->peer != NULL) {
-        hf_peer_unref(keeper, job->peer);
-    }
-    free(job);
-}
-
 /* ---- the thread ------------------------------------------------------------------------------ */
 
-static void append_job(hf_protector *protector, hf_job *job)
-{
-    job->next = NULL;
-    if (protector->job_head == NULL) {
-        protector->job_head = job;
-    } else {
-        protector->job_tail->next = job;
-    }
-    protector->job_tail = job;
-}
-
-static void housekeeping(hf_keeper *keeper, uint64_t now)
+static void look_at_health(hf_keeper *keeper)
 {
     hf_protector *protector = &keeper->protector;
+    uint64_t now = hf_time_mono_ns();
     if (now >= protector->next_health_ns) {
         hf_error err = {.code = HF_OK};
         note_health(keeper, protector->store->ops->health(protector->store, &err), &err);
         protector->next_health_ns = now + HEALTH_INTERVAL_NS;
     }
-    if (keeper->config.keep_epochs != 0 && now >= protector->next_prune_ns) {
-        hf_job job = {.kind = HF_JOB_PRUNE, .keep_epochs = keeper->config.keep_epochs};
-        bool done = prune_step(keeper, &job);
-        protector->next_prune_ns = now + (done ? PRUNE_INTERVAL_NS : PRUNE_STEP_PAUSE_NS);
-    }
 }
 
-static void wait_for_work(hf_protector *protector)
+static void wait_for_work(hf_keeper *keeper)
 {
-    uint64_t until = protector->next_health_ns < protector->next_prune_ns
-                         ? protector->next_health_ns
-                         : protector->next_prune_ns;
-    struct timespec when = {.tv_sec = (time_t)(until / 1000000000),
-                            .tv_nsec = (long)(until % 1000000000)};
-    (void)pthread_cond_timedwait(&protector->work, &protector->lock, &when);
+    hf_protector *protector = &keeper->protector;
+    uint64_t until = protector->next_health_ns;
+    if (!keeper->jobs.has_thread && hf_jobs_next_ns(keeper) < until) {
+        until = hf_jobs_next_ns(keeper);
+    }
+    struct timespec when = {.tv_sec = (time_t)(until / HF_NS_PER_SECOND),
+                            .tv_nsec = (long)(until % HF_NS_PER_SECOND)};
+    if (!protector->has_jobs && !protector->is_new_store) {
+        (void)pthread_cond_timedwait(&protector->work, &protector->lock, &when);
+    }
 }
 
 /* At most HF_BATCH_MAX; with the lock held. */
@@ -334,8 +240,7 @@ static void gather(hf_keeper *keeper)
 {
     hf_protector *protector = &keeper->protector;
     for (int i = 0; i < GATHER_ROUNDS && protector->count < HF_BATCH_MAX / 2; i++) {
-        if (protector->stop || protector->job_head != NULL ||
-            hf_signers_backlog(keeper) < BUSY_BACKLOG) {
+        if (protector->stop || protector->has_jobs || hf_signers_backlog(keeper) < BUSY_BACKLOG) {
             return;
         }
         (void)pthread_mutex_unlock(&protector->lock);
@@ -344,32 +249,16 @@ static void gather(hf_keeper *keeper)
     }
 }
 
-static hf_job *take_job(hf_protector *protector)
+static void work_once(hf_keeper *keeper, hf_request *list)
 {
-    hf_job *job = protector->job_head;
-    if (job != NULL) {
-        protector->job_head = job->next;
-        protector->job_count--;
-    }
-    return job;
-}
-
-static void work_once(hf_keeper *keeper, hf_request *list, hf_job *job)
-{
-    hf_protector *protector = &keeper->protector;
     size_t n = drop_stale(keeper, &list);
     if (n > 0) {
         decide_batch(keeper, list, n);
     }
-    if (job != NULL && run_job(keeper, job)) {
-        free_job(keeper, job);
-    } else if (job != NULL) { /* a prune with steps to go: signing gets its turn in between */
-        (void)pthread_mutex_lock(&protector->lock);
-        append_job(protector, job);
-        protector->job_count++;
-        (void)pthread_mutex_unlock(&protector->lock);
+    if (!keeper->jobs.has_thread) {
+        hf_jobs_work_once(keeper);
     }
-    housekeeping(keeper, hf_time_mono_ns());
+    look_at_health(keeper);
 }
 
 static void *protector_main(void *context)
@@ -378,43 +267,62 @@ static void *protector_main(void *context)
     hf_protector *protector = &keeper->protector;
     (void)pthread_setname_np(pthread_self(), "protector");
     (void)pthread_mutex_lock(&protector->lock);
-    while (!protector->stop || protector->head != NULL || protector->job_head != NULL) {
+    while (!protector->stop || protector->head != NULL || protector->has_jobs) {
         gather(keeper);
         hf_request *list = take_batch(protector);
-        hf_job *job = take_job(protector);
-        if (list == NULL && job == NULL) {
-            wait_for_work(protector);
+        if (list == NULL) {
+            wait_for_work(keeper);
             list = take_batch(protector);
-            job = take_job(protector);
+        }
+        protector->has_jobs = false;
+        if (protector->is_new_store) {
+            protector->is_new_store = false;
+            protector->next_health_ns = 0;
         }
         (void)pthread_mutex_unlock(&protector->lock);
-        work_once(keeper, list, job);
+        work_once(keeper, list);
+        bool more = !keeper->jobs.has_thread && hf_jobs_are_waiting(keeper);
         atomic_store(&protector->last_turn_ns, hf_time_mono_ns());
         (void)pthread_mutex_lock(&protector->lock);
+        protector->has_jobs = protector->has_jobs || more;
     }
     (void)pthread_mutex_unlock(&protector->lock);
     return NULL;
 }
 
-hf_status hf_protector_init(hf_keeper *keeper, hf_store *take_store)
+void hf_protector_wake(hf_keeper *keeper, bool is_new_store)
 {
     hf_protector *protector = &keeper->protector;
-    hf_store_status status;
+    (void)pthread_mutex_lock(&protector->lock);
+    protector->has_jobs = protector->has_jobs || !is_new_store;
+    protector->is_new_store = protector->is_new_store || is_new_store;
+    (void)pthread_cond_signal(&protector->work);
+    (void)pthread_mutex_unlock(&protector->lock);
+}
+
+hf_status hf_protector_init(hf_keeper *keeper, hf_store *take_store, hf_store *jobs_store)
+{
+    hf_protector *protector = &keeper->protector;
     pthread_condattr_t attr;
     protector->store = take_store;
-    protector->healthy = true;
-    hf_meter_set(&keeper->meter.now.store_healthy, 1);
+    protector->healthy = keeper->store_clients[HF_LANE_SIGNING] == NULL;
+    if (protector->healthy) {
+        protector->is_looked_at = true;
+    } else {
+        hf_str_cut(protector->detail, sizeof protector->detail,
+                   "the store process has not answered yet");
+    }
+    hf_meter_set(&keeper->meter.now.store_healthy, protector->healthy);
     atomic_store(&protector->last_turn_ns, hf_time_mono_ns());
     protector->next_health_ns = hf_time_mono_ns() + HEALTH_INTERVAL_NS;
-    protector->next_prune_ns = hf_time_mono_ns() + FIRST_PRUNE_AFTER_NS;
-    if (!hf_failed(take_store->ops->status(take_store, &status, NULL))) {
-        protector->high = status.high;
-    }
     (void)pthread_mutex_init(&protector->lock, NULL);
     (void)pthread_condattr_init(&attr);
     (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     (void)pthread_cond_init(&protector->work, &attr);
     (void)pthread_condattr_destroy(&attr);
+    if (hf_failed(hf_jobs_init(keeper, jobs_store, jobs_store != take_store))) {
+        return (hf_status){HF_NOMEM};
+    }
     if (pthread_create(&protector->thread, NULL, protector_main, keeper) != 0) {
         return (hf_status){HF_NOMEM};
     }
@@ -457,24 +365,4 @@ void hf_protector_push(hf_keeper *keeper, hf_request *list)
         (void)pthread_cond_signal(&protector->work);
     }
     (void)pthread_mutex_unlock(&protector->lock);
-}
-
-bool hf_protector_push_job(hf_keeper *keeper, hf_job *take_job)
-{
-    hf_protector *protector = &keeper->protector;
-    if (take_job->peer != NULL) {
-        hf_peer_ref(take_job->peer);
-    }
-    (void)pthread_mutex_lock(&protector->lock);
-    bool fits = protector->job_count < HF_JOBS_MAX;
-    if (fits) {
-        append_job(protector, take_job);
-        protector->job_count++;
-        (void)pthread_cond_signal(&protector->work);
-    }
-    (void)pthread_mutex_unlock(&protector->lock);
-    if (!fits) {
-        free_job(keeper, take_job);
-    }
-    return fits;
 }

@@ -21,6 +21,13 @@ static bool is_terminated(const char *text, size_t len)
     return memchr(text, '\0', len) != NULL;
 }
 
+static bool store_is_sane(const hf_msg_keeper_config *config)
+{
+    bool has_timeout = config->store_timeout_ms > 0 && config->store_timeout_ms <= UINT32_MAX;
+    return config->store_backend == HF_STORE_SQLITE ||
+           (config->store_backend < HF_STORE_BACKEND_COUNT && has_timeout);
+}
+
 /* The supervisor wrote it, and still: only what is sane is taken. */
 static bool config_is_sane(const hf_msg_keeper_config *config)
 {
@@ -28,7 +35,7 @@ static bool config_is_sane(const hf_msg_keeper_config *config)
            is_terminated(config->store_path, HF_PATH_LEN) && config->store_path[0] == '/' &&
            is_terminated(config->key_manager_token_path, HF_PATH_LEN) &&
            is_terminated(config->duty_node_id, HF_DUTY_NODE_ID_LEN) &&
-           is_terminated(config->network.name, HF_NETWORK_NAME_LEN) &&
+           is_terminated(config->network.name, HF_NETWORK_NAME_LEN) && store_is_sane(config) &&
            config->network.slots_per_epoch > 0 && config->log.format <= HF_LOG_JSON &&
            config->log.least <= HF_LOG_BROKEN && config->sign_threads <= HF_SIGN_THREADS_MAX;
 }
@@ -148,8 +155,30 @@ out:
     return st;
 }
 
+static bool has_shared_store(const hf_keeper *keeper)
+{
+    return keeper->config.store_backend != HF_STORE_SQLITE;
+}
+
+/* The database may be anywhere, or away: its process is attached later (dispatch.c). */
+static hf_status open_shared_store(hf_keeper *keeper, hf_store **ret_store, hf_error *err)
+{
+    for (int lane = 0; lane < HF_STORE_LANES; lane++) {
+        keeper->store_clients[lane] =
+            hf_store_client_new((hf_store_lane)lane, (uint32_t)keeper->config.store_timeout_ms);
+        if (keeper->store_clients[lane] == NULL) {
+            return hf_fail(err, HF_NOMEM, "not enough memory to start");
+        }
+    }
+    *ret_store = hf_store_client_store(keeper->store_clients[HF_LANE_SIGNING]);
+    return hf_ok();
+}
+
 static hf_status open_store(hf_keeper *keeper, hf_store **ret_store, hf_error *err)
 {
+    if (has_shared_store(keeper)) {
+        return open_shared_store(keeper, ret_store, err);
+    }
     hf_sqlite_config *config = &keeper->store_config;
     memcpy(config->path, keeper->config.store_path, HF_PATH_LEN);
     memcpy(config->genesis_validators_root, keeper->config.network.genesis_validators_root,
@@ -163,6 +192,9 @@ static hf_status open_store(hf_keeper *keeper, hf_store **ret_store, hf_error *e
  */
 static hf_status start_threads(hf_keeper *keeper, hf_store *take_store, hf_error *err)
 {
+    hf_store *jobs_store = has_shared_store(keeper)
+                               ? hf_store_client_store(keeper->store_clients[HF_LANE_ADMIN])
+                               : take_store;
     hf_status st = hf_requests_init(&keeper->requests, keeper->config.max_in_flight);
     if (!hf_failed(st)) {
         st = hf_signers_init(keeper, keeper->config.max_in_flight, keeper->config.sign_threads);
@@ -172,7 +204,7 @@ static hf_status start_threads(hf_keeper *keeper, hf_store *take_store, hf_error
     }
     if (!hf_failed(st)) {
         hf_time_short_slice();
-        st = hf_protector_init(keeper, take_store);
+        st = hf_protector_init(keeper, take_store, jobs_store);
     }
     if (!hf_failed(st)) {
         st = hf_duties_init(keeper);
@@ -205,7 +237,8 @@ static hf_status start(hf_keeper *keeper, hf_error *err)
         return st;
     }
     bool require_lock = keeper->config.hardening.mlock == HF_PROTECT_REQUIRE;
-    if (hf_failed(st = enclose(keeper, err)) || hf_failed(st = lock_database(keeper, err)) ||
+    if (hf_failed(st = enclose(keeper, err)) ||
+        (!has_shared_store(keeper) && hf_failed(st = lock_database(keeper, err))) ||
         hf_failed(st = read_token(keeper, err)) ||
         hf_failed(st =
                       hf_keyring_init(&keeper->ring, keeper->config.max_keys, require_lock, err)) ||
@@ -232,10 +265,15 @@ static void announce(hf_keeper *keeper)
 
 static void stop(hf_keeper *keeper)
 {
+    hf_jobs_stop(keeper);
     hf_protector_stop(keeper);
     hf_signers_stop(keeper);
     hf_clerk_stop(keeper);
     hf_duties_stop(keeper);
+    if (has_shared_store(keeper)) {
+        hf_store *exports = hf_store_client_store(keeper->store_clients[HF_LANE_EXPORT]);
+        exports->ops->close(exports);
+    }
     hf_keyring_done(&keeper->ring);
     hf_requests_done(&keeper->requests);
     hf_inbox_free(keeper->inbox);

@@ -9,6 +9,8 @@
 
 /* A store of many years is checked before the keeper is ready. */
 #define KEEPER_START_NS (300 * HF_SECOND_NS)
+/* Schemas may be brought up, in turn with other nodes. */
+#define STORE_START_NS (300 * HF_SECOND_NS)
 #define FRONT_START_NS (30 * HF_SECOND_NS)
 /* Room for a burst of frames between front and keeper, within what the kernel permits. */
 #define CHANNEL_BUFFER_BYTES (4 << 20)
@@ -26,6 +28,8 @@ const char *hf_child_name(hf_child_kind kind)
         return "import";
     case HF_CHILD_DUTY:
         return "duty";
+    case HF_CHILD_STORE:
+        return "store";
     }
     return "child";
 }
@@ -39,6 +43,8 @@ static const char *program_of(hf_child_kind kind)
         return "holdfast-front";
     case HF_CHILD_DUTY:
         return "holdfast-duty";
+    case HF_CHILD_STORE:
+        return "holdfast-store";
     case HF_CHILD_LOADER:
     case HF_CHILD_IMPORT:
         break;
@@ -151,7 +157,11 @@ static hf_status start(hf_supervisor *sup, hf_child_kind kind, const void *confi
     if (hf_failed(st)) {
         return st;
     }
-    hf_spawn_plan plan = {.program = program, .fds = {pair[0]}, .fd_count = 1};
+    hf_spawn_plan plan = {.program = program,
+                          .fds = {pair[0]},
+                          .fd_count = 1,
+                          .knows_aws = kind == HF_CHILD_STORE &&
+                                       sup->config->store_backend == HF_STORE_DYNAMODB};
     for (size_t i = 0; i < fd_count; i++) {
         plan.fds[plan.fd_count++] = fds[i];
     }
@@ -193,7 +203,9 @@ hf_status hf_start_keeper(hf_supervisor *sup, hf_error *err)
                                   .sign_threads = config->sign_threads,
                                   .max_keys = config->max_keys,
                                   .max_in_flight = config->max_in_flight,
-                                  .require_all_keys = config->require_all_keys};
+                                  .require_all_keys = config->require_all_keys,
+                                  .store_backend = config->store_backend,
+                                  .store_timeout_ms = config->store_timeout_ms};
     memcpy(frame.duty_node_id, config->duties.node_id, sizeof frame.duty_node_id);
     memcpy(frame.data_dir, config->data_dir, sizeof frame.data_dir);
     memcpy(frame.store_path, config->store_path, sizeof frame.store_path);
@@ -203,6 +215,70 @@ hf_status hf_start_keeper(hf_supervisor *sup, hf_error *err)
     hf_status st = start(sup, HF_CHILD_KEEPER, &frame, NULL, 0, &child, err);
     if (!hf_failed(st)) {
         child->kill_at_ns = child->started_ns + KEEPER_START_NS;
+    }
+    return st;
+}
+
+/* ---- the store process -------------------------------------------------------------------- */
+
+bool hf_has_store(const hf_config *config)
+{
+    return config->store_backend != HF_STORE_SQLITE;
+}
+
+static void fill_store_config(const hf_config *config, hf_msg_store_config *frame)
+{
+    *frame = (hf_msg_store_config){.hardening = config->hardening,
+                                   .log = config->log,
+                                   .backend = config->store_backend,
+                                   .timeout_ms = config->store_timeout_ms,
+                                   .auto_migrate = config->store_auto_migrate,
+                                   .create_table = config->store_create_table};
+    memcpy(frame->genesis_validators_root, config->network.genesis_validators_root, HF_ROOT_BYTES);
+    memcpy(frame->url, config->store_url, sizeof frame->url);
+    memcpy(frame->table, config->store_table, sizeof frame->table);
+    memcpy(frame->region, config->store_region, sizeof frame->region);
+    memcpy(frame->endpoint, config->store_endpoint, sizeof frame->endpoint);
+    hf_frame_init(frame, HF_MSG_STORE_CONFIG, 0);
+}
+
+/* A channel for each lane: one end for the store process, the other for the keeper. */
+static hf_status give_lanes(hf_supervisor *sup, int pairs[HF_STORE_LANES][2], hf_error *err)
+{
+    for (int lane = 0; lane < HF_STORE_LANES; lane++) {
+        hf_status st = hf_give_channel(sup, pairs[lane][1], HF_CHANNEL_STORE, (uint64_t)lane);
+        if (hf_failed(st)) {
+            return hf_fail(err, st.code, "the keeper takes no channel");
+        }
+    }
+    return hf_ok();
+}
+
+hf_status hf_start_store(hf_supervisor *sup, hf_error *err)
+{
+    hf_msg_store_config frame;
+    hf_child *child = NULL;
+    int pairs[HF_STORE_LANES][2];
+    int fds[HF_STORE_LANES];
+    hf_status st = hf_ok();
+    memset(pairs, 0xff, sizeof pairs);
+    for (int lane = 0; lane < HF_STORE_LANES && !hf_failed(st); lane++) {
+        st = open_pair(pairs[lane], err);
+        fds[lane] = pairs[lane][0];
+    }
+    if (hf_failed(st)) {
+        goto out;
+    }
+    fill_store_config(sup->config, &frame);
+    st = start(sup, HF_CHILD_STORE, &frame, fds, HF_STORE_LANES, &child, err);
+    hf_wipe(&frame, sizeof frame);
+    if (!hf_failed(st)) {
+        child->kill_at_ns = child->started_ns + STORE_START_NS;
+        st = give_lanes(sup, pairs, err);
+    }
+out:
+    for (int lane = 0; lane < HF_STORE_LANES; lane++) {
+        close_pair(pairs[lane]);
     }
     return st;
 }

@@ -65,10 +65,11 @@ static void advance_stop(hf_supervisor *sup)
     }
     if (sup->phase == HF_PHASE_STOP_KEEPER && keeper == NULL) {
         stop_all_of(sup, HF_CHILD_DUTY);
+        stop_all_of(sup, HF_CHILD_STORE);
     }
     if (sup->phase == HF_PHASE_STOP_KEEPER && keeper == NULL &&
         hf_children_count(sup, HF_CHILD_LOADER) == 0 &&
-        hf_children_count(sup, HF_CHILD_DUTY) == 0) {
+        hf_children_count(sup, HF_CHILD_DUTY) == 0 && hf_children_count(sup, HF_CHILD_STORE) == 0) {
         sup->phase = HF_PHASE_DONE;
     }
 }
@@ -85,7 +86,8 @@ void hf_stop_all(hf_supervisor *sup, int exit_status)
     uint64_t grace_ns = hf_child_keeper(sup) != NULL ? drain_ns(sup) : DRAIN_WITHOUT_KEEPER_NS;
     for (size_t i = 0; i < HF_CHILDREN_MAX; i++) {
         hf_child *child = &sup->children[i];
-        if (child->pid == 0 || child->kind == HF_CHILD_KEEPER || child->kind == HF_CHILD_DUTY) {
+        if (child->pid == 0 || child->kind == HF_CHILD_KEEPER || child->kind == HF_CHILD_DUTY ||
+            child->kind == HF_CHILD_STORE) {
             continue;
         }
         if (child->kind == HF_CHILD_FRONT) {
@@ -125,7 +127,7 @@ static void keeper_ended(hf_supervisor *sup, const char *how)
 }
 
 /* At once, and later each time when it ends as soon as it is started. */
-static void schedule(hf_front_slot *slot, const hf_child *child, bool is_started)
+static void schedule(hf_slot *slot, const hf_child *child, bool is_started)
 {
     uint64_t now_ns = hf_time_mono_ns();
     uint64_t wait_ns = 0;
@@ -196,6 +198,24 @@ static void duty_ended(hf_supervisor *sup, const hf_child *child, int status, co
     schedule(&sup->duty_slot, child, true);
 }
 
+/* Before the first fronts its end is a refusal, for a reason that it has told; later another takes
+ * its place, and the keeper refuses what it cannot record meanwhile. */
+static void store_ended(hf_supervisor *sup, const hf_child *child, int status, const char *how)
+{
+    bool is_refusal = WIFEXITED(status) && WEXITSTATUS(status) == STATUS_USAGE;
+    if (sup->phase >= HF_PHASE_STOP_FRONTS) {
+        return;
+    }
+    if (sup->phase <= HF_PHASE_STORE) {
+        hf_log(HF_LOG_BROKEN, "start_failed", "the store process %s; its reason is above", how);
+        hf_stop_all(sup, is_refusal ? STATUS_USAGE : 1);
+        return;
+    }
+    hf_log(HF_LOG_BROKEN, "store_died", "the store process (pid %d) %s; another takes its place",
+           (int)child->pid, how);
+    schedule(&sup->store_slot, child, child->is_ready);
+}
+
 static void child_ended(hf_supervisor *sup, hf_child *child, int status)
 {
     char how[EXIT_TEXT_LEN];
@@ -214,6 +234,9 @@ static void child_ended(hf_supervisor *sup, hf_child *child, int status)
         break;
     case HF_CHILD_FRONT:
         front_ended(sup, &was, how);
+        break;
+    case HF_CHILD_STORE:
+        store_ended(sup, &was, status, how);
         break;
     case HF_CHILD_LOADER:
     case HF_CHILD_IMPORT:
@@ -362,6 +385,30 @@ static void start_fronts(hf_supervisor *sup)
     }
 }
 
+/* The keeper is there: now the process that holds its records, where it is another. */
+static void start_first_store(hf_supervisor *sup)
+{
+    hf_error err = {HF_OK, ""};
+    if (!hf_has_store(sup->config)) {
+        start_fronts(sup);
+        return;
+    }
+    sup->phase = HF_PHASE_STORE;
+    if (hf_failed(hf_start_store(sup, &err))) {
+        hf_log(HF_LOG_BROKEN, "start_failed", "%s", err.msg);
+        hf_stop_all(sup, 1);
+    }
+}
+
+static void store_ready(hf_supervisor *sup, hf_child *store)
+{
+    store->is_ready = true;
+    store->kill_at_ns = 0;
+    if (sup->phase == HF_PHASE_STORE) {
+        start_fronts(sup);
+    }
+}
+
 static bool all_fronts_ready(const hf_supervisor *sup)
 {
     for (size_t i = 0; i < HF_CHILDREN_MAX; i++) {
@@ -428,8 +475,11 @@ static void on_frame(hf_supervisor *sup, hf_child *child, const hf_frame_header 
         child->is_ready = true;
         child->kill_at_ns = 0;
         if (sup->phase == HF_PHASE_KEEPER) {
-            start_fronts(sup);
+            start_first_store(sup);
         }
+    } else if (header->type == HF_MSG_READY && child->kind == HF_CHILD_STORE &&
+               !child->is_draining) {
+        store_ready(sup, child);
     } else if (header->type == HF_MSG_READY && child->kind == HF_CHILD_FRONT &&
                !child->is_draining) {
         front_ready(sup, child);
@@ -497,7 +547,7 @@ static void kill_overdue(hf_supervisor *sup, uint64_t now_ns)
 static void start_due_fronts(hf_supervisor *sup, uint64_t now_ns)
 {
     for (uint32_t i = 0; i < sup->config->fronts; i++) {
-        hf_front_slot *slot = &sup->slots[i];
+        hf_slot *slot = &sup->slots[i];
         hf_error err = {HF_OK, ""};
         if (slot->start_at_ns == 0 || now_ns < slot->start_at_ns) {
             continue;
@@ -507,6 +557,19 @@ static void start_due_fronts(hf_supervisor *sup, uint64_t now_ns)
             hf_log(HF_LOG_BROKEN, "front_failed", "%s", err.msg);
             slot->start_at_ns = now_ns + HF_SECOND_NS;
         }
+    }
+}
+
+static void start_due_store(hf_supervisor *sup, uint64_t now_ns)
+{
+    hf_error err = {HF_OK, ""};
+    if (sup->store_slot.start_at_ns == 0 || now_ns < sup->store_slot.start_at_ns) {
+        return;
+    }
+    sup->store_slot.start_at_ns = 0;
+    if (hf_failed(hf_start_store(sup, &err))) {
+        hf_log(HF_LOG_BROKEN, "store_failed", "%s", err.msg);
+        sup->store_slot.start_at_ns = now_ns + HF_SECOND_NS;
     }
 }
 
@@ -525,6 +588,9 @@ static void replace_fronts(hf_supervisor *sup)
 void hf_on_time(hf_supervisor *sup, uint64_t now_ns)
 {
     kill_overdue(sup, now_ns);
+    if (sup->phase == HF_PHASE_FRONTS || sup->phase == HF_PHASE_SERVING) {
+        start_due_store(sup, now_ns);
+    }
     if (sup->phase != HF_PHASE_SERVING) {
         return;
     }

@@ -48,6 +48,9 @@ static int sleep_ms(const hf_supervisor *sup, uint64_t now_ns)
     for (size_t i = 0; i < HF_CHILDREN_MAX; i++) {
         next = earlier(next, sup->children[i].pid != 0 ? sup->children[i].kill_at_ns : 0);
     }
+    if (sup->phase == HF_PHASE_FRONTS || sup->phase == HF_PHASE_SERVING) {
+        next = earlier(next, sup->store_slot.start_at_ns);
+    }
     if (sup->phase == HF_PHASE_SERVING) {
         for (uint32_t i = 0; i < sup->config->fronts; i++) {
             next = earlier(next, sup->slots[i].start_at_ns);

@@ -85,10 +85,21 @@ static void settle_signals(void)
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* Nothing of our environment is theirs, but for what a sanitizer build is told by it. */
-static void inherit_environment(char *environment[], size_t max)
+static bool is_of_aws(const char *entry)
+{
+    return strncmp(entry, "AWS_", 4) == 0 || strncmp(entry, "HOME=", 5) == 0;
+}
+
+/* Nothing of our environment is theirs, but for what a sanitizer build is told by it, and for how
+ * AWS's programs are told who they are. */
+static void inherit_environment(bool knows_aws, char *environment[], size_t max)
 {
     size_t count = 0;
+    for (char **entry = environ; knows_aws && *entry != NULL && count + 4 < max; entry++) {
+        if (is_of_aws(*entry)) {
+            environment[count++] = *entry;
+        }
+    }
 #ifdef HF_SANITIZED
     for (char **entry = environ; *entry != NULL && count + 1 < max; entry++) {
         if (strstr(*entry, "SAN_OPTIONS=") != NULL) {
@@ -102,10 +113,10 @@ static void inherit_environment(char *environment[], size_t max)
 
 static _Noreturn void become(const hf_spawn_plan *plan, pid_t parent)
 {
-    char *environment[8];
+    char *environment[32];
     const char *slash = strrchr(plan->program, '/');
     char *const argv[] = {(char *)(uintptr_t)(slash == NULL ? plan->program : slash + 1), NULL};
-    inherit_environment(environment, HF_ARRAY_LEN(environment));
+    inherit_environment(plan->knows_aws, environment, HF_ARRAY_LEN(environment));
     settle_signals();
     if (place_descriptors(plan) && !hf_failed(hf_harden_die_with_parent(parent, NULL))) {
         (void)execve(plan->program, argv, environment);

@@ -10,7 +10,7 @@
     4 /* keystores imported at one time; the keeper asks for one after another                     \
        */
 /* Each front twice, while its successor takes over. */
-#define HF_CHILDREN_MAX (1 + 2 * HF_FRONTS_MAX + 1 + HF_IMPORTS_MAX + 1)
+#define HF_CHILDREN_MAX (1 + 2 * HF_FRONTS_MAX + 1 + HF_IMPORTS_MAX + 2)
 #define HF_SECOND_NS UINT64_C(1000000000)
 #define HF_ADDRESS_LEN 96
 
@@ -27,11 +27,12 @@ hf_status hf_accept_admin(int listen_fd, int *ret_fd) HF_MUST_CHECK;
 
 /* ---- programs (spawn.c) ------------------------------------------------------------------- */
 
-#define HF_SPAWN_FDS_MAX 4
+#define HF_SPAWN_FDS_MAX 5
 typedef struct hf_spawn_plan {
     const char *program;       /* absolute path */
     int fds[HF_SPAWN_FDS_MAX]; /* become descriptors 3, 4, ... of the child */
     size_t fd_count;
+    bool knows_aws; /* gets HOME and the variables that AWS's programs read */
 } hf_spawn_plan;
 
 /* The folder of the private programs: beside our own, else where they are installed. */
@@ -70,7 +71,8 @@ typedef enum hf_child_kind {
     HF_CHILD_FRONT,
     HF_CHILD_LOADER,
     HF_CHILD_IMPORT,
-    HF_CHILD_DUTY
+    HF_CHILD_DUTY,
+    HF_CHILD_STORE
 } hf_child_kind;
 
 typedef struct hf_child {
@@ -84,14 +86,15 @@ typedef struct hf_child {
     bool is_draining; /* told to stop */
 } hf_child;
 
-/* A place that one front, or the process of duties, fills again and again. */
-typedef struct hf_front_slot {
+/* A place that one process of a kind fills, again and again. */
+typedef struct hf_slot {
     uint64_t start_at_ns; /* 0: filled */
     uint32_t failures;    /* early deaths in a row */
-} hf_front_slot;
+} hf_slot;
 
 typedef enum hf_phase {
     HF_PHASE_KEEPER = 0, /* the keeper opens its store */
+    HF_PHASE_STORE,      /* the store process starts, where there is one */
     HF_PHASE_FRONTS,     /* the first fronts start */
     HF_PHASE_SERVING,
     HF_PHASE_STOP_FRONTS,
@@ -114,12 +117,16 @@ typedef struct hf_supervisor {
     bool tls_is_stale; /* new TLS files: fronts are being replaced */
     uint64_t tls_look_at_ns;
     hf_tls_watch tls_watch;
-    hf_front_slot slots[HF_FRONTS_MAX];
-    hf_front_slot duty_slot;
+    hf_slot slots[HF_FRONTS_MAX];
+    hf_slot duty_slot;
+    hf_slot store_slot;
     hf_child children[HF_CHILDREN_MAX];
 } hf_supervisor;
 
 hf_status hf_start_keeper(hf_supervisor *sup, hf_error *err) HF_MUST_CHECK;
+/* Does the configuration need one? */
+bool hf_has_store(const hf_config *config);
+hf_status hf_start_store(hf_supervisor *sup, hf_error *err) HF_MUST_CHECK;
 hf_status hf_start_front(hf_supervisor *sup, uint32_t slot, hf_error *err) HF_MUST_CHECK;
 /* The process that asks the database for duty locks, where one is configured. */
 hf_status hf_start_duty(hf_supervisor *sup, hf_error *err) HF_MUST_CHECK;

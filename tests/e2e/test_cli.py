@@ -80,9 +80,10 @@ def test_wrong_usage(folder, arguments, sentence):
      "holdfast.yaml:2: server.listen_address: 0.0.0.0 is reachable by others, who could then ask for signatures; "
      "require client certificates (server.tls.cert, key and client_ca or known_clients), or listen on 127.0.0.1"),
     ("data_dir: x\nslashing_protection: {backend: none}\n",
-     "holdfast.yaml:2: slashing_protection.backend: none: give one of: sqlite"),
+     "holdfast.yaml:2: slashing_protection.backend: none: give one of: sqlite postgres dynamodb"),
     ("data_dir: x\nslashing_protection: {backend: postgres}\n",
-     "holdfast.yaml:2: slashing_protection.backend: postgres: not in this version of Holdfast; it has: sqlite"),
+     "holdfast.yaml:2: slashing_protection.backend: postgres needs either slashing_protection.url or, for a URL with a "
+     "password, slashing_protection.url_file"),
     ("data_dir: [\n", "holdfast.yaml:2: the file: not YAML: did not find expected node content"),
     ("", "data_dir: not set; give --data-dir DIR, HOLDFAST_DATA_DIR, or data_dir in the file given by -c"),
 ])

@@ -22,7 +22,7 @@ control = socket.socket(fileno=3)
 here = @HERE@
 
 def send(kind, request_id=0):
-    control.send(struct.pack(HEAD, 0x48464951, 1, kind, request_id))
+    control.send(struct.pack(HEAD, 0x48464951, @VERSION@, kind, request_id))
 
 def say(text):
     with open(os.path.join(here, "said"), "a") as out:
@@ -62,7 +62,7 @@ while True:
         elif order == "import":
             memory = os.memfd_create("import")
             os.write(memory, b"a keystore")
-            socket.send_fds(control, [struct.pack(HEAD, 0x48464951, 1, IMPORT_WANTED, 77)], [memory])
+            socket.send_fds(control, [struct.pack(HEAD, 0x48464951, @VERSION@, IMPORT_WANTED, 77)], [memory])
 """
 
 FRONT = STAND_IN + r"""
@@ -95,11 +95,13 @@ def programs(tmp_path_factory, signers):
     folder = tmp_path_factory.mktemp("programs")
     shutil.copy(harness.HOLDFAST, folder / "holdfast")
     with open(os.path.join(harness.ROOT, "src", "ipc", "ipc.h"), encoding="utf-8") as text:
-        names = re.findall(r"^\s+HF_MSG_(\w+)", text.read(), re.M)
+        header = text.read()
+    names = re.findall(r"^\s+HF_MSG_(\w+)", header, re.M)
+    version = re.search(r"#define HF_IPC_VERSION (\d+)", header).group(1)
     for name, text in (("keeper", KEEPER), ("front", FRONT), ("loader", LOADER)):
         path = folder / f"holdfast-{name}"
         path.write_text(text.replace("@PYTHON@", sys.executable).replace("@HERE@", repr(str(folder)))
-                        .replace("@RESULT@", str(names.index("RESULT") + 1)))
+                        .replace("@RESULT@", str(names.index("RESULT") + 1)).replace("@VERSION@", version))
         path.chmod(0o700)
 
     def make(*flags, **options):

@@ -4,6 +4,14 @@
 #include "config/config_internal.h"
 
 #define D "data_dir: data\n"
+#define AT4 "holdfast.yaml:4: "
+#define POSTGRES D "slashing_protection:\n  backend: postgres\n"
+#define DYNAMODB D "slashing_protection:\n  backend: dynamodb\n"
+#define PASSWORD_SENTENCE                                                                          \
+    "a URL with a password belongs into a file of mode 0600 (slashing_protection.url_file)"
+#define ONE_URL_SENTENCE                                                                           \
+    "postgres needs either slashing_protection.url or, for a URL with a password, "                \
+    "slashing_protection.url_file"
 #define AT3 "holdfast.yaml:3: "
 #define LATER_SENTENCE "not in this version of Holdfast; remove the key"
 
@@ -160,13 +168,31 @@ static const key_case cases[] = {
 
     {"slashing_protection.backend", D "slashing_protection:\n  backend: sqlite\n",
      D "slashing_protection:\n  backend: none\n",
-     AT3 "slashing_protection.backend: none: give one of: sqlite"},
+     AT3 "slashing_protection.backend: none: give one of: sqlite postgres dynamodb"},
     {"slashing_protection.path", D "slashing_protection:\n  path: a.sqlite\n",
      D "slashing_protection:\n  path:\n",
      AT3 "slashing_protection.path: no value; give one or remove the key"},
-    LATER_CASE("slashing_protection", "url"),
-    LATER_CASE("slashing_protection", "url_file"),
-    LATER_CASE("slashing_protection", "auto_migrate"),
+    {"slashing_protection.url", POSTGRES "  url: postgresql://u@h/d?sslmode=verify-full\n",
+     POSTGRES "  url: postgresql://u:hunter2@h/d\n",
+     AT4 "slashing_protection.url: " PASSWORD_SENTENCE},
+    {"slashing_protection.url_file", POSTGRES "  url_file: url.txt\n",
+     POSTGRES "  url_file: url.txt\n  url: postgresql://u@h/d\n",
+     AT3 "slashing_protection.backend: " ONE_URL_SENTENCE},
+    {"slashing_protection.auto_migrate", POSTGRES "  url_file: url.txt\n  auto_migrate: false\n",
+     POSTGRES "  auto_migrate: 1\n", AT4 "slashing_protection.auto_migrate: 1: give true or false"},
+    NUMBER_CASE("slashing_protection", "timeout_ms", "500", "99", "100 to 10000"),
+    {"slashing_protection.table", DYNAMODB "  table: t\n", D "slashing_protection:\n  table: t\n",
+     AT3 "slashing_protection.table: belongs to the back end dynamodb, and the configured one is "
+         "sqlite"},
+    {"slashing_protection.region", DYNAMODB "  region: eu-central-1\n", DYNAMODB "  region: ''\n",
+     AT4 "slashing_protection.region: : empty; give a value or remove the key"},
+    {"slashing_protection.endpoint", DYNAMODB "  endpoint: http://127.0.0.1:8000\n",
+     POSTGRES "  url_file: url.txt\n  endpoint: http://h\n",
+     "holdfast.yaml:5: slashing_protection.endpoint: belongs to the back end dynamodb, and the "
+     "configured one is postgres"},
+    {"slashing_protection.create_table", DYNAMODB "  create_table: true\n",
+     DYNAMODB "  create_table: yes\n",
+     AT4 "slashing_protection.create_table: yes: give true or false"},
     NUMBER_CASE("slashing_protection", "keep_epochs", "0", "all", "0 to 1000000000"),
     WORD_CASE("slashing_protection", "start_guard", "off", "auto off"),
 
@@ -251,12 +277,6 @@ static void later_features_are_refused(void **state)
         assert_refused(text, AT3 "signing_keys[0].backend: not in this version of Holdfast; it "
                                  "has: local-keystore web3signer");
     }
-    assert_refused(D "slashing_protection:\n  backend: postgres\n",
-                   AT3 "slashing_protection.backend: postgres: not in this version of Holdfast; it "
-                       "has: sqlite");
-    assert_refused(D "slashing_protection:\n  backend: dynamodb\n",
-                   AT3 "slashing_protection.backend: dynamodb: not in this version of Holdfast; it "
-                       "has: sqlite");
     assert_refused(D "slashing_protection:\n  start_guard: always\n",
                    AT3 "slashing_protection.start_guard: always: not in this version of Holdfast; "
                        "it has: auto off");
@@ -264,13 +284,44 @@ static void later_features_are_refused(void **state)
                    AT3 "auth.mode: tokens: not in this version of Holdfast; it has: none");
 }
 
+/* A URL with a password comes from a private file alone, in one line. */
+static void the_database_is_named_in_one_way(void **state)
+{
+    (void)state;
+    static hf_config config;
+    static const char *const with_password[] = {
+        "postgresql://u:hunter2@h/d", "postgresql://h/d?password=hunter2",
+        "host=h password=hunter2 dbname=d", "postgresql://h/d?sslpassword=hunter2"};
+    char text[256];
+    for (size_t i = 0; i < HF_ARRAY_LEN(with_password); i++) {
+        (void)snprintf(text, sizeof text, POSTGRES "  url: '%s'\n", with_password[i]);
+        assert_refused(text, AT4 "slashing_protection.url: " PASSWORD_SENTENCE);
+    }
+    assert_refused(POSTGRES, AT3 "slashing_protection.backend: " ONE_URL_SENTENCE);
+    assert_loads(POSTGRES "  url_file: url.txt\n", &config);
+    assert_string_equal(config.store_url, "postgresql://u:hunter2@h/d");
+    assert_int_equal(config.store_backend, HF_STORE_POSTGRES);
+    assert_true(config.store_auto_migrate);
+    assert_int_equal(config.store_timeout_ms, 800);
+    scratch_write("two.txt", "postgresql://h/d\npostgresql://h/e\n", 0600);
+    assert_refused(POSTGRES "  url_file: two.txt\n",
+                   AT4 "slashing_protection.url_file: the file has to hold one line, "
+                       "postgresql://USER:PASSWORD@HOST/DATABASE");
+    scratch_write("open.txt", "postgresql://h/d\n", 0644);
+    hf_error err = {0};
+    hf_status st = scratch_load(POSTGRES "  url_file: open.txt\n", NULL, &config, &err);
+    assert_int_equal(st.code, HF_USAGE);
+    assert_non_null(strstr(err.msg, "open.txt"));
+}
+
 static void secrets_do_not_reach_errors(void **state)
 {
     (void)state;
     static hf_config config;
     hf_error err = {0};
-    hf_status st = scratch_load(D "slashing_protection: {url: 'postgres://u:hunter2@h/d'}\n", NULL,
-                                &config, &err);
+    hf_status st = scratch_load(
+        D "slashing_protection: {backend: postgres, url: 'postgres://u:hunter2@h/d'}\n", NULL,
+        &config, &err);
     assert_int_equal(st.code, HF_USAGE);
     assert_null(strstr(err.msg, "hunter2"));
 }
@@ -281,6 +332,7 @@ int main(void)
         cmocka_unit_test(every_key_takes_good_and_refuses_bad),
         cmocka_unit_test(every_key_has_a_case),
         cmocka_unit_test(later_features_are_refused),
+        cmocka_unit_test(the_database_is_named_in_one_way),
         cmocka_unit_test(secrets_do_not_reach_errors),
     };
     return cmocka_run_group_tests_name("config keys", tests, scratch_enter, scratch_leave);

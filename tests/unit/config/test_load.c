@@ -176,10 +176,12 @@ static void the_environment_is_checked_like_the_file(void **state)
          "HOLDFAST_SERVER_LISTEN_PROT in the environment: no such setting; unset it, or see "
          "`holdfast check --keys`"},
         {"HOLDFAST_SLASHING_PROTECTION_BACKEND", "none",
-         "HOLDFAST_SLASHING_PROTECTION_BACKEND in the environment: none: give one of: sqlite"},
+         "HOLDFAST_SLASHING_PROTECTION_BACKEND in the environment: none: give one of: sqlite "
+         "postgres dynamodb"},
         {"HOLDFAST_SLASHING_PROTECTION_URL", "postgres://u:p@h/d",
-         "HOLDFAST_SLASHING_PROTECTION_URL in the environment: not in this version of Holdfast; "
-         "remove the key"},
+         "HOLDFAST_SLASHING_PROTECTION_URL in the environment: a URL with a password belongs into "
+         "a "
+         "file of mode 0600 (slashing_protection.url_file)"},
         {"HOLDFAST_KEYSTORE_DIR", "keys",
          "HOLDFAST_KEYSTORE_DIR in the environment: needs --password-file as well"},
     };

@@ -1,0 +1,214 @@
+/* One lane: questions in, answers out, one at a time. The keeper's frames are checked like
+ * anyone's. */
+#include "store/store.h"
+
+#include <stdlib.h>
+
+typedef struct server {
+    int fd;
+    hf_store *store;
+    uint8_t frame[HF_IPC_MAX_BYTES];
+    size_t len;
+    /* the batch that is coming in */
+    uint64_t batch_id;
+    uint32_t batch_got;
+    hf_message batch[HF_STORE_BATCH_MAX];
+    hf_verdict verdicts[HF_STORE_BATCH_MAX];
+} server;
+
+static bool is_over(uint64_t deadline_ns)
+{
+    return hf_time_mono_ns() >= deadline_ns;
+}
+
+static void send_result(const server *s, uint64_t id, uint32_t call, hf_status st,
+                        const hf_error *err, hf_msg_store_result *frame)
+{
+    hf_frame_init(frame, HF_MSG_STORE_RESULT, id);
+    frame->code = st.code;
+    frame->call = call;
+    hf_str_cut(frame->detail, sizeof frame->detail, hf_failed(st) ? err->msg : "");
+    /* When it cannot be sent, the next receive tells why. */
+    (void)hf_failed(hf_frame_send(s->fd, frame));
+}
+
+/* ---- messages ----------------------------------------------------------------------------- */
+
+static bool message_is_sane(const hf_message *m)
+{
+    return m->kind <= HF_MESSAGE_ATTESTATION && m->has_root <= 1 &&
+           m->slot <= HF_PROTECT_MAX_NUMBER && m->source <= HF_PROTECT_MAX_NUMBER &&
+           m->target <= HF_PROTECT_MAX_NUMBER;
+}
+
+static bool page_is_sane(const hf_msg_store_messages *page)
+{
+    if (page->call > HF_CALL_IMPORT_ADD || page->total == 0 || page->total > HF_STORE_BATCH_MAX ||
+        page->count == 0 || page->count > HF_STORE_PAGE || page->first > page->total ||
+        page->count > page->total - page->first) {
+        return false;
+    }
+    for (uint32_t i = 0; i < page->count; i++) {
+        if (!message_is_sane(&page->messages[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void decide(server *s, uint64_t id, uint32_t total)
+{
+    hf_msg_store_verdicts frame = {.count = total};
+    hf_error err = {.code = HF_OK};
+    hf_status st = s->store->ops->decide(s->store, s->batch, total, s->verdicts, &err);
+    frame.code = st.code;
+    for (uint32_t i = 0; i < total && !hf_failed(st); i++) {
+        frame.verdicts[i] = (uint8_t)s->verdicts[i];
+    }
+    hf_str_cut(frame.detail, sizeof frame.detail, hf_failed(st) ? err.msg : "");
+    hf_frame_init(&frame, HF_MSG_STORE_VERDICTS, id);
+    (void)hf_failed(hf_frame_send(s->fd, &frame));
+}
+
+static void import_add(server *s, uint64_t id, uint32_t total)
+{
+    hf_msg_store_result frame = {0};
+    hf_error err = {.code = HF_OK};
+    hf_status st = s->store->ops->import_add(s->store, s->batch, total, &err);
+    send_result(s, id, HF_CALL_IMPORT_ADD, st, &err, &frame);
+}
+
+/* False: the page was no page, or out of its order. */
+static bool take_page(server *s, const hf_msg_store_messages *page)
+{
+    uint64_t id = page->header.request_id;
+    if (!page_is_sane(page)) {
+        return false;
+    }
+    if (page->first == 0) {
+        s->batch_id = id;
+        s->batch_got = 0;
+    }
+    if (s->batch_id != id || s->batch_got != page->first) {
+        return false;
+    }
+    memcpy(s->batch + s->batch_got, page->messages, page->count * sizeof *page->messages);
+    s->batch_got += page->count;
+    if (s->batch_got < page->total || is_over(page->deadline_ns)) {
+        return true;
+    }
+    if (page->call == HF_CALL_DECIDE) {
+        decide(s, id, page->total);
+    } else {
+        import_add(s, id, page->total);
+    }
+    return true;
+}
+
+/* ---- calls -------------------------------------------------------------------------------- */
+
+static hf_status run_call(server *s, const hf_msg_store_call *ask, hf_msg_store_result *answer,
+                          hf_error *err)
+{
+    const hf_store_ops *ops = s->store->ops;
+    hf_prune_report pruned = {0};
+    hf_status st = hf_ok();
+    switch ((hf_store_call)ask->call) {
+    case HF_CALL_HEALTH:
+        return ops->health(s->store, err);
+    case HF_CALL_IMPORT_BEGIN:
+        return ops->import_begin(s->store, err);
+    case HF_CALL_IMPORT_COMMIT:
+        return ops->import_commit(s->store, &answer->report, err);
+    case HF_CALL_IMPORT_ABORT:
+        ops->import_abort(s->store);
+        return hf_ok();
+    case HF_CALL_PRUNE:
+        st = ops->prune(s->store, ask->keep_epochs, ask->slots_per_epoch, &pruned, err);
+        answer->rows_deleted = pruned.rows_deleted;
+        answer->more = pruned.more;
+        return st;
+    case HF_CALL_RAISE_FLOORS:
+        return ops->raise_floors(s->store, &ask->watermark, err);
+    case HF_CALL_SET_HIGH:
+        return ops->set_high(s->store, ask->has_watermark != 0 ? &ask->watermark : NULL, err);
+    case HF_CALL_STATUS:
+        return ops->status(s->store, &answer->status, err);
+    case HF_CALL_DECIDE:
+    case HF_CALL_IMPORT_ADD:
+    case HF_CALL_COUNT:
+        break;
+    }
+    return hf_fail(err, HF_INTERNAL, "no such call");
+}
+
+static bool call_is_sane(const hf_msg_store_call *ask)
+{
+    const hf_watermark *mark = &ask->watermark;
+    return ask->call > HF_CALL_IMPORT_ADD && ask->call < HF_CALL_COUNT && ask->has_watermark <= 1 &&
+           mark->has_slot <= 1 && mark->has_epochs <= 1 && mark->slot <= HF_PROTECT_MAX_NUMBER &&
+           mark->source <= HF_PROTECT_MAX_NUMBER && mark->target <= HF_PROTECT_MAX_NUMBER &&
+           (ask->call != HF_CALL_PRUNE || ask->slots_per_epoch > 0);
+}
+
+static bool take_call(server *s, const hf_msg_store_call *ask)
+{
+    hf_msg_store_result answer = {0};
+    hf_error err = {.code = HF_OK};
+    if (!call_is_sane(ask)) {
+        return false;
+    }
+    if (!is_over(ask->deadline_ns)) {
+        hf_status st = run_call(s, ask, &answer, &err);
+        send_result(s, ask->header.request_id, ask->call, st, &err, &answer);
+    }
+    return true;
+}
+
+/* ---- the loop ----------------------------------------------------------------------------- */
+
+static bool take_frame(server *s)
+{
+    hf_frame_header header;
+    if (!hf_frame_is_acceptable(s->frame, s->len, HF_CHANNEL_STORE, false)) {
+        return false;
+    }
+    memcpy(&header, s->frame, sizeof header);
+    if (header.type == HF_MSG_STORE_MESSAGES) {
+        hf_msg_store_messages page;
+        memcpy(&page, s->frame, sizeof page);
+        return take_page(s, &page);
+    }
+    if (header.type == HF_MSG_STORE_CALL) {
+        hf_msg_store_call ask;
+        memcpy(&ask, s->frame, sizeof ask);
+        return take_call(s, &ask);
+    }
+    return false;
+}
+
+void hf_store_serve(int fd, hf_store *store)
+{
+    server *s = calloc(1, sizeof *s);
+    if (s == NULL) {
+        hf_log(HF_LOG_BROKEN, "no_memory", "a lane could not be opened");
+        return;
+    }
+    s->fd = fd;
+    s->store = store;
+    for (;;) {
+        hf_status st = hf_frame_recv(fd, s->frame, &s->len, NULL);
+        if (st.code == HF_UNAVAILABLE) {
+            continue;
+        }
+        if (hf_failed(st)) {
+            break;
+        }
+        if (!take_frame(s)) {
+            hf_log(HF_LOG_BROKEN, "frame_refused", "%zu bytes from the keeper that are no question",
+                   s->len);
+        }
+    }
+    store->ops->import_abort(store);
+    free(s);
+}
