@@ -275,6 +275,7 @@ static int db_migrate(int argc, char **argv)
 
 static const hf_cli_verb verbs[] = {
     {"migrate", "make, remove or show the tables of a shared database", db_migrate},
+    {"copy", "copy all that was signed into another store, and compare", hf_cli_db_copy},
 };
 
 int hf_cli_db(int argc, char **argv)

@@ -18,4 +18,7 @@ typedef struct hf_db_set {
     hf_status (*down)(const char *url, bool discard_protection, hf_error *err);
 } hf_db_set;
 
+/* db_copy.c */
+int hf_cli_db_copy(int argc, char **argv);
+
 #endif
