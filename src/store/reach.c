@@ -28,8 +28,11 @@ static const char *const file_options[] = {"sslrootcert", "sslcert",  "sslkey", 
                                            "sslcrldir",   "passfile", "servicefile"};
 
 static const char *const file_variables[] = {"AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE",
-                                             "AWS_WEB_IDENTITY_TOKEN_FILE",
-                                             "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"};
+                                             "AWS_CA_BUNDLE"};
+
+/* Tokens that the platform renews by putting another file in their place: the folder counts. */
+static const char *const token_variables[] = {"AWS_WEB_IDENTITY_TOKEN_FILE",
+                                              "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"};
 
 static void add(hf_store_reach *reach, const char *path)
 {
@@ -77,6 +80,19 @@ static void add_of_home(hf_store_reach *reach, const char *name)
     }
 }
 
+static void add_folder_of(hf_store_reach *reach, const char *path)
+{
+    char folder[HF_PATH_LEN];
+    if (path == NULL || hf_failed(hf_str_copy(folder, sizeof folder, path))) {
+        return;
+    }
+    char *end = strrchr(folder, '/');
+    if (end != NULL && end != folder) {
+        *end = '\0';
+        add(reach, folder);
+    }
+}
+
 void hf_store_reach_find(const hf_msg_store_config *config, hf_store_reach *ret_reach)
 {
     ret_reach->count = 0;
@@ -91,6 +107,9 @@ void hf_store_reach_find(const hf_msg_store_config *config, hf_store_reach *ret_
         add_of_home(ret_reach, ".aws");
         for (size_t i = 0; i < HF_ARRAY_LEN(file_variables); i++) {
             add(ret_reach, getenv(file_variables[i]));
+        }
+        for (size_t i = 0; i < HF_ARRAY_LEN(token_variables); i++) {
+            add_folder_of(ret_reach, getenv(token_variables[i]));
         }
     }
 }
