@@ -207,9 +207,6 @@ static void what_is_no_signature_is_not_recorded(void **state)
                         "signing");
 }
 
-/* ---- several at once --------------------------------------------------------------------------
- */
-
 typedef struct job {
     pthread_t thread;
     hf_duty_signer *signer;
