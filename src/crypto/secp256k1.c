@@ -32,7 +32,7 @@ hf_status hf_secp256k1_new(hf_secp256k1 **ret_secp)
     if (secp == NULL) {
         return (hf_status){HF_NOMEM};
     }
-    secp->context = secp256k1_context_create(SECP256K1_CONTEXT_SIGN | SECP256K1_CONTEXT_VERIFY);
+    secp->context = secp256k1_context_create(SECP256K1_CONTEXT_NONE);
     if (secp->context == NULL || !blind(secp)) {
         hf_secp256k1_free(secp);
         return (hf_status){HF_CRYPTO};

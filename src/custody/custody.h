@@ -90,9 +90,8 @@ typedef enum hf_key_document_type {
 } hf_key_document_type;
 
 #define HF_KEY_SECRET_BYTES 32 /* of either type of key, big endian */
-_Static_assert(HF_KEY_SECRET_BYTES == HF_BLS_SECRET_BYTES &&
-                   HF_KEY_SECRET_BYTES == HF_SECP256K1_SECRET_BYTES,
-               "both types of key have a secret of one size");
+_Static_assert(sizeof(hf_bls_key) == HF_KEY_SECRET_BYTES, "a BLS secret fits");
+_Static_assert(sizeof(hf_secp256k1_key) == HF_KEY_SECRET_BYTES, "a secp256k1 secret fits");
 
 typedef struct hf_key_document {
     hf_key_document_type type;
