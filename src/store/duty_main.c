@@ -6,9 +6,11 @@
  * channel to the keeper.
  */
 #include "store/duty_internal.h"
+#include "store/store_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <unistd.h>
 
 #define FD_DUTY 4
@@ -31,10 +33,40 @@ static hf_status read_config(hf_msg_duty_config *config, hf_error *err)
     return hf_ok();
 }
 
+/* Only the files that reaching this database takes, and no system call beyond. */
+static hf_status enclose(const hf_msg_duty_config *config, hf_error *err)
+{
+    static hf_msg_store_config database; /* large, and this process has one thread yet */
+    static hf_store_reach reach;
+    const hf_hardening_config *hardening = &config->hardening;
+    hf_harden_report report = {.count = 0};
+    hf_status st = hf_harden_process(hardening, FD_DUTY, &report, err);
+    if (hf_failed(st)) {
+        return st;
+    }
+    database.backend = HF_STORE_POSTGRES;
+    st = hf_str_copy(database.url, sizeof database.url, config->duties.database_url);
+    if (!hf_failed(st)) {
+        hf_store_reach_find(&database, &reach);
+    }
+    hf_wipe(database.url, sizeof database.url);
+    if (!hf_failed(st)) {
+        st = hf_harden_landlock_connecting(hardening, reach.paths, reach.count, &report, err);
+    }
+    if (!hf_failed(st)) {
+        st = hf_harden_seccomp(hardening, HF_SANDBOX_STORE, &report, err);
+    }
+    for (uint32_t i = 0; i < report.count && !hf_failed(st); i++) {
+        const hf_protection *got = &report.items[i];
+        hf_log(HF_LOG_DEBUG, "protection", "%s: %s (%s)", got->name,
+               got->state == HF_PROTECTION_ON ? "on" : "off", got->detail);
+    }
+    return st;
+}
+
 static hf_status start(const hf_msg_duty_config *config, hf_duty_engine **ret_engine, hf_error *err)
 {
-    hf_harden_report report = {.count = 0};
-    hf_status st = hf_harden_process(&config->hardening, FD_DUTY, &report, err);
+    hf_status st = enclose(config, err);
     if (!hf_failed(st) && (fcntl(HF_FD_CONTROL, F_SETFL, O_NONBLOCK) != 0 ||
                            fcntl(FD_DUTY, F_SETFL, O_NONBLOCK) != 0)) {
         st = hf_fail(err, HF_IO, "fcntl: %s", strerror(errno));
@@ -48,6 +80,7 @@ int main(void)
     hf_duty_engine *engine = NULL;
     hf_error err = {HF_OK, ""};
     hf_log_init("duty", HF_LOG_TEXT, HF_LOG_INFO);
+    (void)signal(SIGPIPE, SIG_IGN); /* a database that hangs up is an error of the write */
     hf_status st = read_config(&config, &err);
     if (!hf_failed(st)) {
         hf_log_init("duty", (hf_log_format)config.log.format, (hf_log_level)config.log.least);
