@@ -76,6 +76,8 @@ hf_reason hf_reason_from_verdict(hf_verdict verdict)
         return HF_REASON_SOURCE_AFTER_TARGET;
     case HF_VERDICT_DISABLED:
         return HF_REASON_DISABLED;
+    case HF_VERDICT_UNDECIDED:
+        return HF_REASON_STORE_UNAVAILABLE;
     case HF_VERDICT_COUNT:
         break;
     }

@@ -11,103 +11,9 @@
  */
 #include "protect/postgres_internal.h"
 
-/* What the statements say of a message whose validator is not the one of this id (any more). */
-#define VERDICT_UNKNOWN 100
 #define RETRY_PAUSE_NS (20 * HF_NS_PER_MS)
-
-/* No row unless the database is what it was when the connection was made. */
-#define DATABASE_CTE                                                                               \
-    "h AS (SELECT high_watermark_slot AS slot, high_watermark_epoch AS epoch FROM metadata"        \
-    " WHERE id = 1 AND genesis_validators_root = $6::bytea AND EXISTS"                             \
-    " (SELECT FROM database_version WHERE id = 1 AND version = 12))"
-
-/* $1 numbers in the batch, $2 validator ids, $3 public keys, $4 slots, $5 roots, $6 network. */
-static const char decide_blocks[] =
-    "WITH " DATABASE_CTE ", m AS (SELECT * FROM unnest($1::int[], $2::int[], $3::bytea[],"
-    " $4::bigint[], $5::bytea[]) AS t(i, id, pubkey, slot, root)), d AS MATERIALIZED ("
-    "SELECT m.i, m.id, m.slot::numeric AS slot, m.root, w.slot AS floor, CASE"
-    " WHEN v.id IS NULL THEN 100"
-    " WHEN NOT v.enabled THEN 9"
-    " WHEN m.slot >= h.slot THEN 7"
-    " WHEN b.id IS NOT NULL THEN CASE WHEN b.signing_root = m.root THEN 1 ELSE 2 END"
-    " WHEN m.slot <= w.slot THEN 6"
-    " ELSE 0 END AS verdict"
-    " FROM m CROSS JOIN h LEFT JOIN validators v ON v.id = m.id AND v.public_key = m.pubkey"
-    " LEFT JOIN low_watermarks w ON w.validator_id = m.id"
-    " LEFT JOIN signed_blocks b ON b.validator_id = m.id AND b.slot = m.slot::numeric),"
-    " r AS (INSERT INTO signed_blocks(validator_id, slot, signing_root)"
-    " SELECT id, slot, root FROM d WHERE verdict = 0 RETURNING 1),"
-    " f AS (INSERT INTO low_watermarks AS w (validator_id, slot)"
-    " SELECT id, slot FROM d WHERE verdict = 0 AND floor IS NULL ORDER BY id"
-    " ON CONFLICT (validator_id) DO UPDATE SET slot = coalesce(w.slot, excluded.slot))"
-    " SELECT i, verdict::int, floor IS NOT NULL OR verdict = 0, (SELECT count(*) FROM r) FROM d";
-
-/* $7 sources beside $4 targets. A vote whose source is above s has its target above s too, but for
- * those in holdfast_votes: so only the targets between source and target are looked through. */
-static const char decide_votes[] =
-    "WITH " DATABASE_CTE ", m AS (SELECT * FROM unnest($1::int[], $2::int[], $3::bytea[],"
-    " $4::bigint[], $5::bytea[], $7::bigint[]) AS t(i, id, pubkey, target, root, source)),"
-    " d AS MATERIALIZED ("
-    "SELECT m.i, m.id, m.source::numeric AS source, m.target::numeric AS target, m.root,"
-    " w.target_epoch AS floor, CASE"
-    " WHEN v.id IS NULL THEN 100"
-    " WHEN NOT v.enabled THEN 9"
-    " WHEN m.source > m.target THEN 8"
-    " WHEN m.target >= h.epoch THEN 7"
-    " WHEN a.id IS NOT NULL AND NOT coalesce(a.source_epoch = m.source"
-    "  AND a.signing_root = m.root, false) THEN 3"
-    " WHEN EXISTS (SELECT FROM holdfast_votes x WHERE x.validator_id = m.id"
-    "  AND x.target_epoch = m.target::numeric) THEN 3"
-    " WHEN m.source < w.source_epoch THEN 6"
-    " WHEN a.id IS NULL AND m.target <= w.target_epoch THEN 6"
-    " WHEN EXISTS (SELECT FROM signed_attestations x WHERE x.validator_id = m.id"
-    "  AND x.target_epoch > m.source::numeric AND x.target_epoch < m.target::numeric"
-    "  AND x.source_epoch > m.source::numeric) THEN 4"
-    " WHEN EXISTS (SELECT FROM holdfast_votes x WHERE x.validator_id = m.id"
-    "  AND x.target_epoch < m.target::numeric AND x.source_epoch > m.source::numeric) THEN 4"
-    " WHEN EXISTS (SELECT FROM signed_attestations x WHERE x.validator_id = m.id"
-    "  AND x.target_epoch > m.target::numeric AND x.source_epoch < m.source::numeric) THEN 5"
-    " WHEN EXISTS (SELECT FROM holdfast_votes x WHERE x.validator_id = m.id"
-    "  AND x.target_epoch > m.target::numeric AND x.source_epoch < m.source::numeric) THEN 5"
-    " WHEN a.id IS NOT NULL THEN 1"
-    " ELSE 0 END AS verdict"
-    " FROM m CROSS JOIN h LEFT JOIN validators v ON v.id = m.id AND v.public_key = m.pubkey"
-    " LEFT JOIN low_watermarks w ON w.validator_id = m.id"
-    " LEFT JOIN signed_attestations a ON a.validator_id = m.id"
-    "  AND a.target_epoch = m.target::numeric),"
-    " r AS (INSERT INTO signed_attestations(validator_id, source_epoch, target_epoch, signing_root)"
-    " SELECT id, source, target, root FROM d WHERE verdict = 0 RETURNING 1),"
-    " f AS (INSERT INTO low_watermarks AS w (validator_id, source_epoch, target_epoch)"
-    " SELECT id, source, target FROM d WHERE verdict = 0 AND floor IS NULL ORDER BY id"
-    " ON CONFLICT (validator_id) DO UPDATE SET"
-    " source_epoch = CASE WHEN w.target_epoch IS NULL THEN excluded.source_epoch"
-    "  ELSE w.source_epoch END,"
-    " target_epoch = coalesce(w.target_epoch, excluded.target_epoch))"
-    " SELECT i, verdict::int, floor IS NOT NULL OR verdict = 0, (SELECT count(*) FROM r) FROM d";
-
-const hf_pg_statement hf_pg_decide_statements[] = {
-    {"begin", "BEGIN ISOLATION LEVEL READ COMMITTED"},
-    {"commit", "COMMIT"},
-    {"gate", "SELECT pg_advisory_xact_lock_shared($1::bigint)"},
-    {"lock", "SELECT count(pg_advisory_xact_lock(k, v)) FROM unnest($1::int[], $2::int[]) t(k, v)"},
-    {"blocks", decide_blocks},
-    {"votes", decide_votes},
-    {"enter", "INSERT INTO validators(public_key) SELECT k FROM unnest($1::bytea[]) t(k)"
-              " WHERE NOT EXISTS (SELECT FROM validators v WHERE v.public_key = k) ORDER BY k"
-              " ON CONFLICT (public_key) DO NOTHING"},
-    {"find", "SELECT v.id, v.public_key, w.slot IS NOT NULL, w.target_epoch IS NOT "
-             "NULL, " HF_PG_BIGINT("greatest(w.slot, b.newest)") ", " HF_PG_BIGINT(
-                 "greatest(w.target_epoch,"
-                 " a.newest)") " FROM unnest($1::bytea[]) t(k) JOIN validators v ON v.public_key = "
-                               "k"
-                               " LEFT JOIN low_watermarks w ON w.validator_id = v.id"
-                               " CROSS JOIN LATERAL (SELECT max(slot) AS newest FROM signed_blocks"
-                               "  WHERE validator_id = v.id) b"
-                               " CROSS JOIN LATERAL (SELECT max(target_epoch) AS newest FROM "
-                               "signed_attestations"
-                               "  WHERE validator_id = v.id) a"},
-    {NULL, NULL},
-};
+/* How long, after a lock was waited for in vain, locks are tried instead of waited for. */
+#define CAREFUL_NS (2 * HF_NS_PER_SECOND)
 
 /* ---- who they are ------------------------------------------------------------------------- */
 
@@ -307,7 +213,7 @@ static size_t list_locks(const hf_pg_store *store, size_t n, uint64_t *locks)
     return kept;
 }
 
-static hf_status send_locks(hf_pg_store *store, size_t n, hf_error *err)
+static hf_status send_locks(hf_pg_store *store, size_t n, bool careful, hf_error *err)
 {
     hf_pg_params gate = {0};
     hf_pg_params params = {0};
@@ -335,7 +241,48 @@ static hf_status send_locks(hf_pg_store *store, size_t n, hf_error *err)
     hf_pg_param_buf(&params, store->arrays[0]);
     hf_pg_param_buf(&params, store->arrays[1]);
     st = hf_pg_send(&store->link, "gate", &gate, err);
-    return hf_failed(st) ? st : hf_pg_send(&store->link, "lock", &params, err);
+    return hf_failed(st) ? st
+                         : hf_pg_send(&store->link, careful ? "try_lock" : "lock", &params, err);
+}
+
+/* Did the statement of the locks get this one? Its rows are in rising order. */
+static bool has_lock(const PGresult *locks, uint32_t kind, int32_t id)
+{
+    uint64_t wanted = (uint64_t)kind << 32 | (uint32_t)id;
+    int low = 0;
+    int high = hf_pg_rows(locks);
+    while (low < high) {
+        int middle = low + (high - low) / 2;
+        uint64_t found = (uint64_t)(uint32_t)hf_pg_i32(locks, middle, 0, 0) << 32 |
+                         (uint32_t)hf_pg_i32(locks, middle, 1, 0);
+        if (found == wanted) {
+            return hf_pg_bool(locks, middle, 2);
+        }
+        if (found < wanted) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return false;
+}
+
+/* Leaves out the messages whose locks others hold; returns how many remain. */
+static size_t keep_locked(hf_pg_store *store, const PGresult *locks, size_t n,
+                          hf_verdict *ret_verdicts)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++) {
+        const hf_pg_item item = store->items[i];
+        bool alone = store->cache.entries[item.entry].has_floor[item.kind];
+        if (has_lock(locks, item.kind, item.id) &&
+            (alone || has_lock(locks, item.kind ^ 1U, item.id))) {
+            store->items[kept++] = item;
+        } else {
+            ret_verdicts[item.index] = HF_VERDICT_UNDECIDED;
+        }
+    }
+    return kept;
 }
 
 /* ---- statements --------------------------------------------------------------------------- */
@@ -399,12 +346,16 @@ static hf_status send_statement(hf_pg_store *store, const hf_message *messages, 
     return hf_pg_send(&store->link, is_block ? "blocks" : "votes", &params, err);
 }
 
-static hf_status send_batch(hf_pg_store *store, const hf_message *messages, size_t n, hf_error *err)
+static hf_status send_begin(hf_pg_store *store, size_t n, bool careful, hf_error *err)
 {
     hf_status st = hf_pg_send(&store->link, "begin", NULL, err);
-    if (!hf_failed(st)) {
-        st = send_locks(store, n, err);
-    }
+    return hf_failed(st) ? st : send_locks(store, n, careful, err);
+}
+
+static hf_status send_statements(hf_pg_store *store, const hf_message *messages, size_t n,
+                                 hf_error *err)
+{
+    hf_status st = hf_ok();
     for (size_t i = 0; i < n && !hf_failed(st); i = end_of_statement(store, i, n)) {
         st = send_statement(store, messages, i, end_of_statement(store, i, n), err);
     }
@@ -430,8 +381,8 @@ static hf_status take_verdicts(hf_pg_store *store, const PGresult *result, size_
     }
     for (int row = 0; row < hf_pg_rows(result); row++) {
         const hf_pg_item *item = &store->items[first + (size_t)row];
-        int32_t verdict = hf_pg_i32(result, row, 1, VERDICT_UNKNOWN);
-        if (verdict == VERDICT_UNKNOWN) {
+        int32_t verdict = hf_pg_i32(result, row, 1, HF_PG_VERDICT_UNKNOWN);
+        if (verdict == HF_PG_VERDICT_UNKNOWN) {
             return refuse_answer(store, "a validator is not who it was", err);
         }
         if (hf_pg_i32(result, row, 0, -1) != (int32_t)item->index || verdict < 0 ||
@@ -464,23 +415,11 @@ static void settle(hf_pg_store *store, const hf_message *messages, const hf_verd
     store->decided += n;
 }
 
-static hf_status attempt(hf_pg_store *store, const hf_message *messages, size_t n,
-                         hf_verdict *ret_verdicts, hf_error *err)
+/* Decides items[0 .. n - 1] and reads the verdicts; statement is the first that decides. */
+static hf_status run_statements(hf_pg_store *store, const hf_message *messages, size_t n,
+                                size_t statement, hf_verdict *ret_verdicts, hf_error *err)
 {
-    /* BEGIN and the two statements of the locks come first. */
-    size_t statement = 3;
-    hf_status st = hf_pg_ensure(store, err);
-    if (!hf_failed(st)) {
-        st = find_entries(store, messages, n, err);
-    }
-    if (!hf_failed(st)) {
-        st = ensure_known(store, messages, n, err);
-    }
-    if (hf_failed(st)) {
-        return st;
-    }
-    plan(store, n);
-    st = send_batch(store, messages, n, err);
+    hf_status st = send_statements(store, messages, n, err);
     if (!hf_failed(st)) {
         st = hf_pg_trip(&store->link, err);
     }
@@ -492,6 +431,43 @@ static hf_status attempt(hf_pg_store *store, const hf_message *messages, size_t 
         settle(store, messages, ret_verdicts, n);
     }
     return st;
+}
+
+/* One validator's lock that somebody keeps must not hold up the others: two round trips. */
+static hf_status run_carefully(hf_pg_store *store, const hf_message *messages, size_t n,
+                               hf_verdict *ret_verdicts, hf_error *err)
+{
+    hf_status st = send_begin(store, n, true, err);
+    if (!hf_failed(st)) {
+        st = hf_pg_trip(&store->link, err);
+    }
+    if (hf_failed(st)) {
+        return st;
+    }
+    size_t kept = keep_locked(store, hf_pg_result(&store->link, 2), n, ret_verdicts);
+    return run_statements(store, messages, kept, 0, ret_verdicts, err);
+}
+
+static hf_status attempt(hf_pg_store *store, const hf_message *messages, size_t n,
+                         hf_verdict *ret_verdicts, hf_error *err)
+{
+    hf_status st = hf_pg_ensure(store, err);
+    if (!hf_failed(st)) {
+        st = find_entries(store, messages, n, err);
+    }
+    if (!hf_failed(st)) {
+        st = ensure_known(store, messages, n, err);
+    }
+    if (hf_failed(st)) {
+        return st;
+    }
+    plan(store, n);
+    if (hf_time_mono_ns() < store->careful_until_ns) {
+        return run_carefully(store, messages, n, ret_verdicts, err);
+    }
+    st = send_begin(store, n, false, err);
+    /* BEGIN and the two statements of the locks come first. */
+    return hf_failed(st) ? st : run_statements(store, messages, n, 3, ret_verdicts, err);
 }
 
 /*
@@ -506,9 +482,15 @@ static hf_status decide_until(hf_pg_store *store, const hf_message *messages, si
     for (;;) {
         uint64_t trips = store->link.trips;
         hf_status st = attempt(store, messages, n, ret_verdicts, err);
+        uint64_t now = hf_time_mono_ns();
         was_up = was_up || store->link.trips > trips;
-        if (!hf_failed(st) || !was_up || !store->link.may_retry ||
-            hf_time_mono_ns() + RETRY_PAUSE_NS >= store->link.deadline_ns) {
+        bool again = store->link.may_retry;
+        if (hf_failed(st) && store->link.lock_held && now >= store->careful_until_ns) {
+            store->careful_until_ns = now + CAREFUL_NS;
+            again = true;
+        }
+        if (!hf_failed(st) || !was_up || !again ||
+            now + RETRY_PAUSE_NS >= store->link.deadline_ns) {
             return st;
         }
         hf_time_sleep_ns(RETRY_PAUSE_NS);

@@ -31,6 +31,7 @@ typedef struct hf_pg_link {
     uint64_t deadline_ns; /* of the call under way, monotonic */
     size_t host;          /* of several in the URL: the one that answered last */
     uint64_t trips;
+    bool lock_held; /* the last failure: a lock was not free in time */
     bool may_retry; /* the last failure says nothing about the next attempt */
 } hf_pg_link;
 
@@ -184,6 +185,7 @@ typedef struct hf_pg_store {
     hf_buf *arrays[HF_PG_PARAMS_MAX];
     uint64_t batch;
     uint64_t decided;
+    uint64_t careful_until_ns; /* until then a lock that is held is not waited for */
     bool import_open;
     bool prune_blocks;
     int64_t prune_cursor; /* validator id */
@@ -203,6 +205,9 @@ hf_status hf_pg_open_admin(hf_pg_store *store, hf_error *err) HF_MUST_CHECK;
 #define HF_PG_BIGINT(number)                                                                       \
     "(CASE WHEN " number " > 9223372036854775807 THEN 9223372036854775807 ELSE " number            \
     " END)::bigint"
+
+/* What the statements say of a message whose validator is not the one of this id (any more). */
+#define HF_PG_VERDICT_UNKNOWN 100
 
 /* Names and texts of the statements of the signing path, ended by NULLs. */
 typedef struct hf_pg_statement {

@@ -69,6 +69,7 @@ static hf_status fail_result(hf_pg_link *link, const PGresult *result, hf_error 
     const failure *what = find_failure(state == NULL ? "08" : state);
     hf_pg_first_line(said, sizeof said, primary != NULL ? primary : PQresultErrorMessage(result));
     link->may_retry = what->may_retry;
+    link->lock_held = state != NULL && strcmp(state, "55P03") == 0;
     return hf_fail(err, what->code, "PostgreSQL: %s%s", said, what->remedy);
 }
 
@@ -158,7 +159,11 @@ typedef struct raw_params {
 
 static raw_params raw_from(const hf_pg_params *params)
 {
-    raw_params raw = {.count = params == NULL ? 0 : params->count};
+    raw_params raw = {0};
+    if (params == NULL) {
+        return raw;
+    }
+    raw.count = params->count;
     for (int i = 0; i < raw.count; i++) {
         HF_ASSERT(params->items[i].len <= INT_MAX);
         raw.values[i] = (const char *)params->items[i].ptr;
@@ -255,6 +260,7 @@ hf_status hf_pg_trip(hf_pg_link *link, hf_error *err)
     link->sent = 0;
     link->trips++;
     link->may_retry = false;
+    link->lock_held = false;
     if (PQpipelineSync(link->conn) != 1) {
         st = hf_pg_fail_lost(link, err);
     }

@@ -100,8 +100,8 @@ static const char *const drop_own[] = {"DROP TABLE holdfast_votes", "DROP TABLE 
                                        NULL};
 
 static const char *const drop_peer[] = {
-    "DROP TABLE low_watermarks, signed_blocks, signed_attestations, validators, metadata,"
-    " database_version",
+    "DROP TABLE low_watermarks, signed_blocks, signed_attestations",
+    "DROP TABLE validators, metadata, database_version",
     "DROP FUNCTION upsert_validators(bytea[])",
     "DROP FUNCTION check_high_watermarks()",
     "DROP FUNCTION check_low_watermarks()",

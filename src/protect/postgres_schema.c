@@ -43,7 +43,7 @@ hf_status hf_pg_set_session(hf_pg_link *link, uint32_t timeout_ms, bool signing,
                       "SELECT set_config('statement_timeout', '%" PRIu32 "', false),"
                       " set_config('lock_timeout', '%" PRIu32 "', false),"
                       " set_config('idle_in_transaction_session_timeout', '%" PRIu32 "', false)",
-                      timeout_ms, timeout_ms - timeout_ms / 4, timeout_ms);
+                      timeout_ms, signing ? timeout_ms / 4 : timeout_ms, timeout_ms);
     const char *const texts[] = {SESSION_SQL, timeouts, SERVER_SQL, signing ? SIGNING_SQL : NULL,
                                  NULL};
     if (!hf_failed(st)) {

@@ -47,7 +47,8 @@ typedef enum hf_verdict {
     HF_VERDICT_BELOW_WATERMARK,
     HF_VERDICT_ABOVE_HIGH_WATERMARK,
     HF_VERDICT_SOURCE_AFTER_TARGET,
-    HF_VERDICT_DISABLED, /* its key was deleted from a signer on the same database */
+    HF_VERDICT_DISABLED,  /* its key was deleted from a signer on the same database */
+    HF_VERDICT_UNDECIDED, /* somebody holds this validator's lock: not recorded, ask again */
     HF_VERDICT_COUNT
 } hf_verdict;
 

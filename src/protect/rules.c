@@ -20,6 +20,7 @@ static const char *const verdict_names[HF_VERDICT_COUNT] = {
     [HF_VERDICT_ABOVE_HIGH_WATERMARK] = "ABOVE_HIGH_WATERMARK",
     [HF_VERDICT_SOURCE_AFTER_TARGET] = "SOURCE_AFTER_TARGET",
     [HF_VERDICT_DISABLED] = "DISABLED",
+    [HF_VERDICT_UNDECIDED] = "UNDECIDED",
 };
 
 static bool exceeds(const hf_message *message)

@@ -195,19 +195,41 @@ static void test_two_hosts(void **state)
     }
 }
 
-/* Somebody holds the validator's lock, Web3Signer perhaps, and lets go later. */
+/* Somebody holds one validator's lock, Web3Signer perhaps, and lets go later: only that validator
+ * has to wait. */
 static void test_held_lock(void **state)
+{
+    world *w = *state;
+    const hf_message both[] = {test_vote(1, w->epoch, w->epoch + 1, 1), test_vote(2, 0, 1, 1)};
+    hf_verdict verdicts[2];
+    const hf_store_ops *ops = w->test.store->ops;
+    pg_test_exec(&w->test, "SELECT pg_advisory_lock(1, (SELECT min(id) FROM validators))");
+    for (int i = 0; i < 3; i++) {
+        uint64_t start = now_ms();
+        assert_code(ops->decide(w->test.store, both, 2, verdicts, &w->test.err), HF_OK);
+        assert_true(now_ms() - start < LATE_MS);
+        assert_int_equal(verdicts[0], HF_VERDICT_UNDECIDED);
+        assert_int_equal(verdicts[1], i == 0 ? HF_VERDICT_ALLOW : HF_VERDICT_REPEAT);
+    }
+    assert_int_equal(pg_test_count(&w->test, "SELECT count(*) FROM signed_attestations"), 2);
+    pg_test_exec(&w->test, "SELECT pg_advisory_unlock_all()");
+    assert_code(ops->decide(w->test.store, both, 2, verdicts, &w->test.err), HF_OK);
+    assert_int_equal(verdicts[0], HF_VERDICT_ALLOW);
+    assert_int_equal(verdicts[1], HF_VERDICT_REPEAT);
+}
+
+/* An import by another node, which everybody waits for. */
+static void test_held_history(void **state)
 {
     world *w = *state;
     hf_message message = test_vote(1, w->epoch, w->epoch + 1, 1);
     hf_verdict verdict;
-    pg_test_exec(&w->test, "SELECT pg_advisory_lock(1, (SELECT min(id) FROM validators))");
+    /* Deciding shares this one: HF_PG_LOCK_HISTORY. */
+    pg_test_exec(&w->test, "SELECT pg_advisory_lock(x'686f6c6466617375'::bigint)");
     uint64_t start = now_ms();
     assert_code(decide(w, &message, &verdict), HF_UNAVAILABLE);
     assert_true(now_ms() - start < LATE_MS);
     assert_non_null(strstr(w->test.err.msg, "holds the lock"));
-    /* Others' locks are free. */
-    assert_int_equal(pg_test_decide(&w->test, test_vote(2, 0, 1, 1)), HF_VERDICT_ALLOW);
     pg_test_exec(&w->test, "SELECT pg_advisory_unlock_all()");
     assert_code(decide(w, &message, &verdict), HF_OK);
     assert_int_equal(verdict, HF_VERDICT_ALLOW);
@@ -256,6 +278,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_silence, setup, teardown),
         cmocka_unit_test_setup_teardown(test_two_hosts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_held_lock, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_held_history, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lost_history, setup, teardown),
         cmocka_unit_test_setup_teardown(test_changed_database, setup, teardown),
     };
