@@ -61,7 +61,7 @@ class SharedRows:
     # ---- attestations
 
     def attestations(self, wanted):
-        keys = self.bench.make_keys("pg-keys", 1 << 40, self.size["voters"], "pbkdf2", 1)
+        keys = self.bench.make_keys("pg-keys", 0, self.size["voters"], "pbkdf2", 1)
         plain = self.signer("pg-near", keys, self.server.url(self.fresh_database("near")))
         try:
             plain.wait_for_keys(self.size["voters"])

@@ -1,0 +1,40 @@
+"""Two nodes behind HAProxy on one PostgreSQL, with the configurations of packaging/haproxy."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import harness
+import postgres
+import pytest
+
+sys.path.insert(0, os.path.join(harness.ROOT, "tools"))
+import ha_demo  # noqa: E402
+
+HAPROXY = shutil.which("haproxy", path=os.environ.get("PATH", "") + ":/usr/sbin")
+SECONDS = 6
+pytestmark = pytest.mark.skipif(HAPROXY is None, reason="haproxy is not installed (apt-get install haproxy)")
+
+
+@pytest.mark.parametrize("balance", ["leader", "round-robin"])
+def test_haproxy_reads_it(balance):
+    environment = {"HOLDFAST_LISTEN": "127.0.0.1:1", "HOLDFAST_1": "127.0.0.1:2", "HOLDFAST_2": "127.0.0.1:3"}
+    done = subprocess.run([HAPROXY, "-c", "-f", os.path.join(harness.ROOT, "packaging", "haproxy", f"{balance}.cfg")],
+                          env={**os.environ, **environment}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "warning" not in (done.stdout + done.stderr).lower()
+
+
+@pytest.mark.skipif(bool(postgres.missing()), reason=postgres.missing() or "")
+@pytest.mark.parametrize("balance", ["leader", "round-robin"])
+def test_a_signer_is_killed_under_load(tmp_path, balance):
+    demo = ha_demo.Demo(str(tmp_path), balance)
+    try:
+        demo.start()
+        demo.run(SECONDS)
+        outcome = demo.report()
+        assert outcome["missed twice"] == outcome["signed twice"] == 0, (outcome, demo.logs())
+        assert outcome["duties"] > 100 and outcome["refused votes"] > 100, outcome
+    finally:
+        demo.close()
