@@ -43,6 +43,7 @@
 #define REFUSED 3
 #define HELD 4
 #define GONE 5
+#define EXPIRED 6
 
 /* ---- the database: everything here outlives crashes, and each step below is one transaction */
 
@@ -100,11 +101,11 @@ inline no_row()
 }
 
 /* The effects. A statement with a token does nothing when the row has another: that is the lock's ownership.
-   An insert of a package node knows of no mark. */
-inline do_insert(message, token, node, below)
+   An insert knows of no mark. */
+inline do_insert(message, token, node)
 {
     if
-    :: row_status == ABSENT && !(below) -> fresh_row(message, token, node)
+    :: row_status == ABSENT -> fresh_row(message, token, node)
     :: else -> skip
     fi
 }
@@ -200,6 +201,7 @@ inline maybe_later(op, message, token, old, node)
 
 /* Tokens are never used twice: this node's, for this request. */
 #define TOKEN(id) (((id) << 2) + requests + 1)
+#define TAKEN 64
 
 inline choose_message()
 {
@@ -237,10 +239,33 @@ inline look(message, token)
     fi
 }
 
+#ifdef EARLY_WATERMARK
+#define MARK_READ below
+#else
+#define MARK_READ BELOW
+#endif
+
+/* What an acquisition makes of it: a lock at or below the mark is none. */
+inline answer(message, token)
+{
+    look(message, token);
+    if
+    :: result == MINE && MARK_READ -> result = EXPIRED
+    :: else -> skip
+    fi
+}
+
+/* From its first takeover on a request has another token, which tells that it must not be released. */
+inline take()
+{
+    inserted = false;
+    token = token | TAKEN
+}
+
 proctype Holdfast(byte id)
 {
     byte requests = REQUESTS, message = 0, token = 0, old = 0, result = UNKNOWN;
-    bool inserted = false;
+    bool inserted = true; /* no takeover yet */
 #ifdef EARLY_WATERMARK
     bool below = false;
 #endif
@@ -248,7 +273,7 @@ proctype Holdfast(byte id)
     /* The end of a request, good or bad, and of a life: each step below may lead here. */
 restart:
     atomic {
-        message = 0; token = 0; old = 0; result = UNKNOWN; inserted = false;
+        message = 0; token = 0; old = 0; result = UNKNOWN; inserted = true;
         if
         :: requests == 0 -> goto end
         :: requests > 0 -> requests--
@@ -258,24 +283,20 @@ restart:
     }
 
 acquire:
-    /* One transaction: the insert, and behind it the look at the mark that takes the row back. A mark read before
-       the insert is a mark read before the deletion for which the insert may have had to wait. */
+    /* One transaction, repeated until it is answered: the insert, then row and mark in a newer snapshot. A mark that
+       was read before the insert is a mark from before the deletion for which the insert may have had to wait. */
 #ifdef EARLY_WATERMARK
-    below = watermark;
-#else
-#define below BELOW
+    below = BELOW;
 #endif
     atomic {
-        inserted = true;
         if
-        :: true -> do_insert(message, token, id, below); look(message, token)
+        :: true -> do_insert(message, token, id); answer(message, token)
         :: LOST -> maybe_later(INSERT, message, token, 0, id); result = UNKNOWN
-        :: LOST -> losses_left--; do_insert(message, token, id, below); result = UNKNOWN
+        :: LOST -> losses_left--; do_insert(message, token, id); result = UNKNOWN
         fi;
         /* Among Holdfast nodes alone not even the same message is signed afresh once a signature has left. */
         assert(PACKAGES > 0 || result != MINE || !(left_1 || left_2))
     }
-#undef below
 
 known:
     atomic {
@@ -285,8 +306,9 @@ known:
         :: result == STORED -> goto stored
         :: result == HELD -> goto held
         :: result == GONE -> goto acquire
-        :: result == UNKNOWN -> look(message, token); goto known
-        :: result == UNKNOWN && inserted -> goto failed /* the deadline: whatever comes of it is given back */
+        :: result == UNKNOWN -> goto acquire
+        /* The deadline, or too old: whatever row there is, or will be, is given back. */
+        :: result == UNKNOWN || result == EXPIRED -> goto failed
         :: goto restart
         fi
     }
@@ -295,10 +317,10 @@ held:
     /* The holder is done, or counts as dead; or this node's client had its 409. */
     atomic {
         if
-        :: look(message, token); goto known
-        :: inserted = false; do_take_over(message, token, old, id); look(message, token); goto known
-        :: LOST -> inserted = false; maybe_later(TAKE_OVER, message, token, old, id); result = UNKNOWN; goto known
-        :: LOST -> inserted = false; losses_left--; do_take_over(message, token, old, id); result = UNKNOWN; goto known
+        :: goto acquire
+        :: take(); do_take_over(message, token, old, id); answer(message, token); goto known
+        :: LOST -> take(); maybe_later(TAKE_OVER, message, token, old, id); result = UNKNOWN; goto known
+        :: LOST -> take(); losses_left--; do_take_over(message, token, old, id); result = UNKNOWN; goto known
         :: goto restart
         fi
     }
@@ -388,9 +410,9 @@ poll:
         if
         :: row_status == ABSENT && ALLOWED ->
             if
-            :: true -> do_insert(message, token, id, false); flush(); busy[id] = true
+            :: true -> do_insert(message, token, id); flush(); busy[id] = true
             :: LOST -> maybe_later(INSERT, message, token, 0, id); goto restart
-            :: LOST -> losses_left--; do_insert(message, token, id, false); flush(); goto restart
+            :: LOST -> losses_left--; do_insert(message, token, id); flush(); goto restart
             fi
         :: row_status == SIGNING -> goto poll
         :: goto restart
@@ -430,7 +452,7 @@ end:
     :: atomic {
         late_op != 0 ->
         if
-        :: late_op == INSERT -> do_insert(late_message, late_token, late_node, BELOW && late_node <= HOLDFASTS)
+        :: late_op == INSERT -> do_insert(late_message, late_token, late_node)
         :: late_op == TAKE_OVER -> do_take_over(late_message, late_token, late_old, late_node)
         :: late_op == COMPLETE -> do_complete(late_token)
         :: late_op == RELEASE -> do_release(late_token)
@@ -486,7 +508,9 @@ end:
         row_message = disk_message;
         row_token = disk_token;
         row_node = disk_node;
-        watermark = disk_watermark
+        watermark = disk_watermark;
+        /* A statement that had not arrived dies with its connection: none comes from before the crash. */
+        late_op = 0; late_message = 0; late_token = 0; late_old = 0; late_node = 0
        }
     od
 }
