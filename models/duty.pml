@@ -255,6 +255,12 @@ inline answer(message, token)
     fi
 }
 
+#ifdef NO_WATERMARK_AT_TAKE_OVER
+#define answer_taken look
+#else
+#define answer_taken answer
+#endif
+
 /* From its first takeover on a request has another token, which tells that it must not be released. */
 inline take()
 {
@@ -318,7 +324,7 @@ held:
     atomic {
         if
         :: goto acquire
-        :: take(); do_take_over(message, token, old, id); answer(message, token); goto known
+        :: take(); do_take_over(message, token, old, id); answer_taken(message, token); goto known
         :: LOST -> take(); maybe_later(TAKE_OVER, message, token, old, id); result = UNKNOWN; goto known
         :: LOST -> take(); losses_left--; do_take_over(message, token, old, id); result = UNKNOWN; goto known
         :: goto restart
