@@ -146,6 +146,13 @@ void hf_child_stop(hf_child *child, uint64_t grace_ns);
 void hf_child_close_control(hf_child *child);
 const char *hf_child_name(hf_child_kind kind);
 
+/* ---- reload.c ------------------------------------------------------------------------------ */
+
+/* Notes new TLS files: fronts are then replaced. */
+void hf_look_at_tls(hf_supervisor *sup);
+/* As POST /reload, over an admin channel of our own; the answer is logged when it comes. */
+void hf_reload_keys(hf_supervisor *sup);
+
 /* ---- running (loop.c, events.c) ----------------------------------------------------------- */
 
 /* Until the phase is DONE. */
