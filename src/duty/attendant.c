@@ -40,11 +40,14 @@ static hf_duty_result lane_connect(hf_duty_engine *engine, lane_kind kind, PGcon
         return result;
     }
     result = schema_check(conn, &schema, error);
-    if (result == HF_DUTY_SCHEMA && config->auto_migrate &&
-        schema_migrate(conn, 0, MIGRATE_MS, error) == HF_DUTY_OK) {
+    if (result == HF_DUTY_SCHEMA && config->auto_migrate) {
+        result = schema_migrate(conn, 0, MIGRATE_MS, error);
         /* The migration had its own time-outs: start over with the session's. */
         PQfinish(conn);
         conn = NULL;
+        if (result != HF_DUTY_OK) {
+            return result;
+        }
         result = connect_open(config->database_url, connect_ms(config), config->database_timeout_ms,
                               engine->stop.fd, &conn, error);
         if (result == HF_DUTY_OK) {
@@ -109,6 +112,9 @@ static uint64_t serve_lane(hf_duty_engine *engine, lane *ln, uint64_t pause_ms)
         pause_ms = 0;
         engine->ready = is_complete(engine);
         engine->last_error.result = HF_DUTY_OK;
+    } else if (ln->spare) {
+        ln->wanted = false; /* asked for again when it would help */
+        return 0;
     } else {
         error.result = result;
         engine->last_error = error;

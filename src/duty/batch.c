@@ -379,8 +379,11 @@ void lane_down(hf_duty_engine *engine, lane *ln)
     requeue(engine, ln, false);
     COUNT(engine, reconnects);
     pthread_mutex_lock(&engine->mutex);
-    ln->wanted = true;
-    pthread_cond_signal(&engine->attend);
+    if (!ln->spare) {
+        ln->wanted = true;
+        engine->ready = false;
+        pthread_cond_signal(&engine->attend);
+    }
     pthread_mutex_unlock(&engine->mutex);
 }
 

@@ -168,7 +168,7 @@ hf_duty_result clean_run(PGconn *conn, const hf_duty_config *config, uint64_t *r
                          uint64_t *ret_old, hf_duty_error *error);
 
 /* ---- attendant.c ---- */
-void *attendant_main(void *engine);
+void *attendant_main(void *arg);
 
 /* ---- batch.c: engine's thread ---- */
 bool lane_start(hf_duty_engine *engine, lane *ln, item_list *queue);
@@ -176,7 +176,7 @@ void lane_readable(hf_duty_engine *engine, lane *ln);
 void lane_down(hf_duty_engine *engine, lane *ln);
 
 /* ---- engine.c: engine's thread ---- */
-void *engine_main(void *engine);
+void *engine_main(void *arg);
 void engine_wake(const waker *wk);
 void engine_finish(hf_duty_engine *engine, item *it, const hf_duty_answer *answer);
 void engine_fail(hf_duty_engine *engine, item *it, hf_duty_result result, const char *message);

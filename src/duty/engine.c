@@ -509,9 +509,10 @@ static void sleep_until(hf_duty_engine *engine, uint64_t at_ns, size_t need)
     }
 }
 
-/* Answers everything that is left. */
-static void close_all(hf_duty_engine *engine)
+/* Answers everything that is left; false when the answers made new requests. */
+static bool close_all(hf_duty_engine *engine)
 {
+    (void)take_in(engine);
     item_list *lists[] = {&engine->acquires, &engine->completes, &engine->waiting};
     item *it;
     for (size_t i = 0; i <= engine->lanes_len; i++) {
@@ -526,6 +527,10 @@ static void close_all(hf_duty_engine *engine)
             engine_fail(engine, it, HF_DUTY_CLOSED, "the signer is being closed");
         }
     }
+    pthread_mutex_lock(&engine->mutex);
+    bool done = engine->submitted.first == NULL;
+    pthread_mutex_unlock(&engine->mutex);
+    return done;
 }
 
 static bool is_busy(const hf_duty_engine *engine)
@@ -561,6 +566,7 @@ void *engine_main(void *arg)
         }
         sleep_until(engine, at, need);
     }
-    close_all(engine);
+    while (!close_all(engine)) {
+    }
     return NULL;
 }

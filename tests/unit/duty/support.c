@@ -73,6 +73,7 @@ const char *support_url(void)
     return database_url;
 }
 
+static PGresult *sql_result(const char *fmt, va_list args) __attribute__((format(printf, 1, 0)));
 static PGresult *sql_result(const char *fmt, va_list args)
 {
     char sql[4096];
