@@ -185,6 +185,7 @@ static hf_status open_end(copy_end *end, hf_error *err)
         st = hf_store_open_dynamodb(&end->dynamodb, &end->store, err);
         break;
     }
+    HF_ASSERT(hf_failed(st) || end->store != NULL);
     return st;
 }
 
@@ -340,19 +341,20 @@ static hf_status check_empty(const copy_end *to, hf_error *err)
 static hf_status copy_all(copy_end *from, copy_end *to, hf_import_report *ret_report,
                           content *ret_content, hf_error *err)
 {
-    hf_store_status status;
+    hf_store_status status = {0};
     hf_status st = open_end(from, err);
     if (!hf_failed(st)) {
         /* A shared store opens while it is away: nothing is made for what cannot be read. */
         st = from->store->ops->status(from->store, &status, err);
     }
-    st = hf_error_wrap(err, st, "--from");
-    if (!hf_failed(st)) {
-        st = hf_error_wrap(err, open_end(to, err), "--to");
+    if (hf_failed(st)) {
+        return hf_error_wrap(err, st, "--from");
     }
-    if (!hf_failed(st)) {
-        st = check_empty(to, err);
+    st = open_end(to, err);
+    if (hf_failed(st)) {
+        return hf_error_wrap(err, st, "--to");
     }
+    st = check_empty(to, err);
     if (!hf_failed(st)) {
         st = copy_records(from, to->store, ret_report, err);
     }

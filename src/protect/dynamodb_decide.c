@@ -159,20 +159,21 @@ static hf_status load_states(decision *all, hf_error *err)
 
 static hf_status read_histories(decision *all, size_t n, hf_error *err)
 {
-    hf_dynamo_query *queries = calloc(n, sizeof *queries);
-    hf_status st = queries != NULL ? hf_ok() : hf_fail(err, HF_NOMEM, "out of memory");
     size_t count = 0;
-    for (size_t i = 0; i < all->work_count && !hf_failed(st); i++) {
+    hf_dynamo_query *queries = calloc(n, sizeof *queries);
+    if (queries == NULL) {
+        return hf_fail(err, HF_NOMEM, "out of memory");
+    }
+    for (size_t i = 0; i < all->work_count; i++) {
         if (all->works[i].wants_history) {
             forget_history(&all->works[i]);
             queries[count++] = all->works[i].query;
         }
     }
-    if (!hf_failed(st)) {
-        st = hf_dynamo_read_histories(all->store, queries, n, all->deadline_ns, err);
-    }
+    HF_ASSERT(count == n);
+    hf_status st = hf_dynamo_read_histories(all->store, queries, n, all->deadline_ns, err);
     count = 0;
-    for (size_t i = 0; i < all->work_count && queries != NULL; i++) {
+    for (size_t i = 0; i < all->work_count; i++) {
         if (all->works[i].wants_history) {
             all->works[i].query = queries[count++];
             all->works[i].has_history = !hf_failed(st);

@@ -30,8 +30,9 @@ static bool votes_init(votes *all, const hf_records *history)
     while (first < history->count && history->items[first].kind == HF_MESSAGE_BLOCK) {
         first++;
     }
-    all->count = history->count - first;
-    all->items = first < history->count ? history->items + first : NULL;
+    /* No pointer is moved where there are no records at all. */
+    all->count = history->items != NULL ? history->count - first : 0;
+    all->items = history->items != NULL ? history->items + first : NULL;
     all->greatest = calloc(all->count + 1, sizeof *all->greatest);
     all->least = calloc(all->count + 1, sizeof *all->least);
     if (all->greatest == NULL || all->least == NULL) {
