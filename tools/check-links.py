@@ -15,11 +15,13 @@ FORBIDDEN = {
     "holdfast-keeper": NETWORK + TEXT + ["libcrypto", "libssl"],
     "holdfast-front": ["libsqlite3", "libcurl", "libpq", "libyaml"],
     "holdfast-loader": NETWORK + ["libsqlite3"],
+    "holdfast-store": ["libmicrohttpd", "libyaml"],
     "holdfast-duty": ["libmicrohttpd", "libcurl", "libsqlite3", "libsecp256k1", "libjansson", "libyaml"],
 }
 
 # Symbols of our own that must not be linked in: a static library brings no line in ldd.
 FORBIDDEN_SYMBOLS = {
+    "holdfast-store": ["hf_bls_sign_many", "hf_bls_key_from_bytes", "hf_keystore_decrypt", "hf_config_load"],
     "holdfast-front": ["hf_bls_sign_many", "hf_bls_key_from_bytes", "hf_secp256k1_sign", "hf_store_open_sqlite"],
     "holdfast-duty": ["hf_bls_sign_many", "hf_secp256k1_sign"],
     "holdfast-keeper": ["hf_keystore_decrypt", "hf_interchange_parse", "hf_config_load"],

@@ -195,6 +195,11 @@ static void look_at_health(hf_keeper *keeper)
     uint64_t now = hf_time_mono_ns();
     if (now >= protector->next_health_ns) {
         hf_error err = {.code = HF_OK};
+        if (keeper->store_clients[HF_LANE_SIGNING] != NULL && !protector->healthy) {
+            /* Requests that come meanwhile have time left for a try of their own. */
+            hf_store_client_limit(keeper->store_clients[HF_LANE_SIGNING],
+                                  now + shared_budget_ns(keeper) / 2);
+        }
         note_health(keeper, protector->store->ops->health(protector->store, &err), &err);
         protector->next_health_ns = now + HEALTH_INTERVAL_NS;
     }

@@ -182,6 +182,17 @@ static hf_status begin(hf_store_client *client, hf_error *err)
 
 /* ---- questions ---------------------------------------------------------------------------- */
 
+/* When to give up what may take timeout_ns: at the limit that was set, if that comes before. */
+static uint64_t end_of(hf_store_client *client, uint64_t timeout_ns)
+{
+    uint64_t until_ns = hf_time_mono_ns() + timeout_ns + MARGIN_NS;
+    if (client->limit_ns != 0 && client->limit_ns < until_ns) {
+        until_ns = client->limit_ns;
+    }
+    client->limit_ns = 0;
+    return until_ns;
+}
+
 static size_t fill_pages(hf_store_client *client, hf_store_call call, const hf_message *messages,
                          size_t n, uint64_t deadline_ns, const void *frames[])
 {
@@ -241,11 +252,7 @@ static hf_status client_decide(hf_store *self, const hf_message *messages, size_
                                hf_verdict *ret_verdicts, hf_error *err)
 {
     hf_store_client *client = client_of(self);
-    uint64_t until_ns = hf_time_mono_ns() + client->timeout_ns + MARGIN_NS;
-    if (client->limit_ns != 0 && client->limit_ns < until_ns) {
-        until_ns = client->limit_ns;
-    }
-    client->limit_ns = 0;
+    uint64_t until_ns = end_of(client, client->timeout_ns);
     if (n == 0) {
         return hf_ok();
     }
@@ -262,7 +269,7 @@ static hf_status client_decide(hf_store *self, const hf_message *messages, size_
 static hf_status ask(hf_store_client *client, hf_msg_store_call *question, hf_store_call call,
                      uint64_t timeout_ns, hf_msg_store_result *ret_answer, hf_error *err)
 {
-    uint64_t until_ns = hf_time_mono_ns() + timeout_ns + MARGIN_NS;
+    uint64_t until_ns = end_of(client, timeout_ns);
     const void *frames[] = {question};
     hf_status st = begin(client, err);
     if (hf_failed(st)) {

@@ -21,7 +21,7 @@ hf_store_client *hf_store_client_new(hf_store_lane lane, uint32_t timeout_ms);
 hf_store *hf_store_client_store(hf_store_client *client);
 /* A new channel, instead of the one there was; owns take_fd, which must not block. */
 void hf_store_client_attach(hf_store_client *client, int take_fd);
-/* The next decide gives up at this moment (hf_time_mono_ns), if that comes before its timeout. */
+/* The next question gives up at this moment (hf_time_mono_ns), if that comes before its timeout. */
 void hf_store_client_limit(hf_store_client *client, uint64_t limit_ns);
 
 typedef struct hf_store_client_state {

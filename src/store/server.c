@@ -4,6 +4,8 @@
 
 #include <stdlib.h>
 
+#define QUICK_FAILURE_NS (200 * HF_NS_PER_MS)
+
 typedef struct server {
     int fd;
     hf_store *store;
@@ -32,6 +34,18 @@ static void send_result(const server *s, uint64_t id, uint32_t call, hf_status s
     (void)hf_failed(hf_frame_send(s->fd, frame));
 }
 
+/*
+ * A connection may have died since the last question, which the next one finds out: what failed at
+ * once is tried again while there is time. Deciding twice is safe, as it is for who asks again:
+ * what the first attempt recorded is a repeat for the second.
+ */
+static bool is_worth_another_try(hf_status st, uint64_t start_ns, uint64_t deadline_ns)
+{
+    uint64_t now_ns = hf_time_mono_ns();
+    return st.code == HF_UNAVAILABLE && now_ns - start_ns < QUICK_FAILURE_NS &&
+           now_ns + QUICK_FAILURE_NS < deadline_ns;
+}
+
 /* ---- messages ----------------------------------------------------------------------------- */
 
 static bool message_is_sane(const hf_message *m)
@@ -56,11 +70,15 @@ static bool page_is_sane(const hf_msg_store_messages *page)
     return true;
 }
 
-static void decide(server *s, uint64_t id, uint32_t total)
+static void decide(server *s, uint64_t id, uint32_t total, uint64_t deadline_ns)
 {
     hf_msg_store_verdicts frame = {.count = total};
     hf_error err = {.code = HF_OK};
+    uint64_t start_ns = hf_time_mono_ns();
     hf_status st = s->store->ops->decide(s->store, s->batch, total, s->verdicts, &err);
+    if (is_worth_another_try(st, start_ns, deadline_ns)) {
+        st = s->store->ops->decide(s->store, s->batch, total, s->verdicts, &err);
+    }
     frame.code = st.code;
     for (uint32_t i = 0; i < total && !hf_failed(st); i++) {
         frame.verdicts[i] = (uint8_t)s->verdicts[i];
@@ -98,7 +116,7 @@ static bool take_page(server *s, const hf_msg_store_messages *page)
         return true;
     }
     if (page->call == HF_CALL_DECIDE) {
-        decide(s, id, page->total);
+        decide(s, id, page->total, page->deadline_ns);
     } else {
         import_add(s, id, page->total);
     }
@@ -151,6 +169,12 @@ static bool call_is_sane(const hf_msg_store_call *ask)
            (ask->call != HF_CALL_PRUNE || ask->slots_per_epoch > 0);
 }
 
+/* An import lives and dies with its connection. */
+static bool call_is_repeatable(uint32_t call)
+{
+    return call != HF_CALL_IMPORT_COMMIT && call != HF_CALL_IMPORT_ABORT;
+}
+
 static bool take_call(server *s, const hf_msg_store_call *ask)
 {
     hf_msg_store_result answer = {0};
@@ -159,7 +183,11 @@ static bool take_call(server *s, const hf_msg_store_call *ask)
         return false;
     }
     if (!is_over(ask->deadline_ns)) {
+        uint64_t start_ns = hf_time_mono_ns();
         hf_status st = run_call(s, ask, &answer, &err);
+        if (call_is_repeatable(ask->call) && is_worth_another_try(st, start_ns, ask->deadline_ns)) {
+            st = run_call(s, ask, &answer, &err);
+        }
         send_result(s, ask->header.request_id, ask->call, st, &err, &answer);
     }
     return true;

@@ -302,7 +302,7 @@ static void the_database_is_named_in_one_way(void **state)
     assert_string_equal(config.store_url, "postgresql://u:hunter2@h/d");
     assert_int_equal(config.store_backend, HF_STORE_POSTGRES);
     assert_true(config.store_auto_migrate);
-    assert_int_equal(config.store_timeout_ms, 800);
+    assert_int_equal(config.store_timeout_ms, 700);
     scratch_write("two.txt", "postgresql://h/d\npostgresql://h/e\n", 0600);
     assert_refused(POSTGRES "  url_file: two.txt\n",
                    AT4 "slashing_protection.url_file: the file has to hold one line, "
