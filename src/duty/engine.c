@@ -6,7 +6,7 @@
 #include "duty/duty_internal.h"
 
 #define GATHER_LEAST_NS (400 * UINT64_C(1000)) /* a batch waits for company: half a round trip, */
-#define GATHER_MOST_NS (2 * HF_NS_PER_MS)      /* within these bounds */
+#define GATHER_MOST_NS (5 * HF_NS_PER_MS)      /* within these bounds */
 #define GRANT_FRESH_NS (10 * HF_NS_PER_MS)     /* a completion is expected so long after its lock */
 #define OVERLAP_NS (5 * HF_NS_PER_MS)          /* a spare lane helps when round trips last longer */
 #define CLOSE_NS (500 * HF_NS_PER_MS)          /* for what is in flight when the engine closes */
