@@ -8,7 +8,7 @@
 #include "reference.h"
 #include "support_dynamodb.h"
 
-#define DEFAULT_ROUNDS 1500
+#define DEFAULT_ROUNDS 700
 #define BATCH_MAX 24
 #define IMPORT_MAX 12
 #define ROOTS 3
