@@ -15,6 +15,7 @@ import re
 
 import harness
 import interop
+import postgres
 import pytest
 
 FOLDER = os.path.join(harness.ROOT, "tests", "vectors", "interchange-tests")
@@ -90,7 +91,8 @@ def export(signer):
 
 
 def exported_or_none(signer):
-    return export(signer) if os.path.exists(os.path.join(signer.data_dir, "slashing.sqlite")) else None
+    is_there = signer.is_shared or os.path.exists(os.path.join(signer.data_dir, "slashing.sqlite"))
+    return export(signer) if is_there else None
 
 
 def import_step(signer, step, document, path):
@@ -135,14 +137,38 @@ def ask(signer, requests):
     return wrong, signatures
 
 
-@pytest.mark.parametrize("state", ["running", "stopped"])
+@pytest.fixture(name="server", scope="module")
+def running_server():
+    """Loss of power is not what is tested here: fsync is off."""
+    if postgres.missing():
+        pytest.skip(postgres.missing())
+    with postgres.Postgres(fsync=False) as server:
+        yield server
+
+
+@pytest.fixture(name="store_of")
+def stores(request, tmp_path, state):
+    """store_of(name): the configuration of a new record, in a database of its own for the state postgres."""
+    def configuration(name):
+        if state != "postgres":
+            return ""
+        server = request.getfixturevalue("server")
+        path = tmp_path / f"{name}.url"
+        harness.write_private(path, server.create_database(f"{name}_{os.urandom(4).hex()}"))
+        return f"slashing_protection: {{backend: postgres, url_file: {path}}}\n"
+    return configuration
+
+
+@pytest.mark.parametrize("state", ["running", "stopped", "postgres"])
 @pytest.mark.parametrize("path", FILES, ids=lambda path: os.path.basename(path)[:-len(".json")])
-def test_file(signers, tmp_path, path, state):
-    """Imports through a running signer's admin.sock, or into a stopped one's store before each step."""
+def test_file(signers, tmp_path, path, state, store_of):
+    """Imports through a running signer's admin.sock, or into a stopped one's store before each step; or through a running
+    one's admin.sock into PostgreSQL."""
     vector = load(path)
     chain = Chain(vector["genesis_validators_root"])
-    signer = interop.signer_with_keys(signers, tmp_path, chain.network)
-    if state == "running":
+    signer = interop.signer_with_keys(signers, tmp_path, chain.network, store_of("signer"))
+    signer.is_shared = state == "postgres"
+    if state != "stopped":
         signer.start()
     refused = []
     for step in vector["steps"]:
@@ -162,7 +188,7 @@ def test_file(signers, tmp_path, path, state):
     # Nor does a hand-over: who takes on this history signs nothing that was refused here.
     signer.stop()
     (tmp_path / "handover.json").write_text(json.dumps(export(signer)), encoding="utf-8")
-    heir = interop.signer_with_keys(signers, tmp_path / "heir", chain.network)
+    heir = interop.signer_with_keys(signers, tmp_path / "heir", chain.network, store_of("heir"))
     taken = harness.run("slashing", "import", tmp_path / "handover.json", "-c", heir.config_path)
     assert taken.returncode == 0, taken.stderr
     assert ask(heir.start(), refused) == ([], {})
