@@ -106,7 +106,8 @@ static double percentile_ms(uint32_t *samples, uint64_t count, uint64_t percent)
         return 0;
     }
     qsort(samples, n, sizeof(*samples), by_value);
-    return samples[(n - 1) * percent / 100] / 1000.0;
+    size_t rank = (n - 1) * percent / 100;
+    return samples[rank] / 1000.0;
 }
 
 static uint64_t number(const char *text, uint64_t most)

@@ -108,6 +108,7 @@ static void request_parse(const char *line, request *r)
     int index = 0, fail = 0;
     memset(r, 0, sizeof(*r));
     uint32_t number = 0;
+    /* NOLINTNEXTLINE(cert-err34-c): the bench's own other half writes the line */
     if (sscanf(line, "%63s %llu %63s %d %79s %llu %d", r->id, &slot, type, &index, hash, &sign_ms,
                &fail) != 7 ||
         !hf_duty_type_parse(type, strlen(type), &number) ||
@@ -240,11 +241,12 @@ static bool bench(size_t callers, uint64_t seconds, uint64_t first_slot)
         return false;
     }
     qsort(samples_us, (size_t)n, sizeof(samples_us[0]), by_value);
+    size_t middle = (size_t)n / 2;
+    size_t high = (size_t)n * 99 / 100;
     printf("{\"signed\": %llu, \"wall_seconds\": %.3f, \"p50_ms\": %.3f, \"p99_ms\": %.3f, "
            "\"round_trips\": %llu, \"next_slot\": %llu}\n",
-           (unsigned long long)sample_count, wall, samples_us[n / 2] / 1000.0,
-           samples_us[n * 99 / 100] / 1000.0,
-           (unsigned long long)(after.round_trips - before.round_trips),
+           (unsigned long long)sample_count, wall, samples_us[middle] / 1000.0,
+           samples_us[high] / 1000.0, (unsigned long long)(after.round_trips - before.round_trips),
            (unsigned long long)next_slot);
     return true;
 }

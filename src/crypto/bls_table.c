@@ -289,7 +289,7 @@ static void minus_psi(blst_p2 *point)
 
 void hf_bls_table_mult(const hf_bls_table *table, const hf_bls_key *key, blst_p2 *ret_product)
 {
-    scratch s;
+    scratch s = {0};
     uint64_t k[LIMBS];
     for (size_t i = 0; i < LIMBS; i++) {
         k[i] = hf_le64_get(key->scalar + 8 * i);

@@ -19,7 +19,7 @@ typedef struct hf_kdf_params {
 /* INVALID_INPUT, naming the member below path, when a cost is out of range. */
 hf_status hf_kdf_check(const hf_kdf_params *params, const char *path, hf_error *err) HF_MUST_CHECK;
 /* LIMIT when checked parameters want more memory than they may have. */
-hf_status hf_kdf_check_memory(const hf_kdf_params *params, const hf_keystore_limits *limits,
+hf_status hf_kdf_check_memory(const hf_kdf_params *kdf, const hf_keystore_limits *limits,
                               hf_error *err) HF_MUST_CHECK;
 /* Bytes of memory that checked parameters want; 0 for pbkdf2. */
 uint64_t hf_kdf_memory(const hf_kdf_params *params);
