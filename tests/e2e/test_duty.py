@@ -251,13 +251,15 @@ def test_contended_duties_have_one_message_each(nodes):
 @needs_postgres
 def test_state_and_metrics(nodes):
     a, _ = nodes
+    signed(a.duty(duty(108)), eip191(message(duty(108))))
+    assert a.duty(duty(108, 1))[0] == 412
     health = a.get("/healthcheck")[1]
     assert {"id": "duty-protection-check", "status": "UP"} in health["checks"]
     text = a.metrics()
     assert "holdfast_duty_store_healthy 1" in text
     assert 'holdfast_duty_requests_total{type="ATTESTATION",result="signed"}' in text
     assert 'holdfast_refusals_total{reason="DUTY_CONFLICT"}' in text
-    assert "refused: ATTESTATION of slot 101 for " + ADDRESS in a.log()
+    assert "refused: ATTESTATION of slot 108 for " + ADDRESS in a.log()
 
 
 # ---- faults -------------------------------------------------------------------------------------
