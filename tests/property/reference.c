@@ -202,3 +202,27 @@ void ref_raise(ref_store *ref, const hf_watermark *low)
         }
     }
 }
+
+bool ref_sign(ref_store *signed_by_us, const hf_message *message)
+{
+    ref_validator *known = &signed_by_us->validators[message->pubkey[0] - 1];
+    uint8_t root = message->signing_root[0];
+    if (message->kind == HF_MESSAGE_BLOCK) {
+        uint8_t earlier = known->blocks[message->slot];
+        known->blocks[message->slot] = root;
+        return earlier == 0 || earlier == root;
+    }
+    bool good = true;
+    for (uint64_t s = 0; s < REF_NUMBERS; s++) {
+        for (uint64_t t = 0; t < REF_NUMBERS; t++) {
+            if (known->votes[s][t] != 0) {
+                bool same = s == message->source && t == message->target;
+                good = good && !(t == message->target && !(same && known->votes[s][t] == root)) &&
+                       !(s < message->source && t > message->target) &&
+                       !(s > message->source && t < message->target);
+            }
+        }
+    }
+    known->votes[message->source][message->target] = root;
+    return good;
+}

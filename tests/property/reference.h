@@ -33,4 +33,10 @@ void ref_import(ref_store *ref, const hf_message *messages, size_t n);
 void ref_prune(ref_store *ref, int keep_epochs, int slots_per_epoch);
 void ref_raise(ref_store *ref, const hf_watermark *low);
 
+/*
+ * A signature over the message leaves. False when it is slashable together with an earlier one in
+ * signed_by_us, which holds all that left, whatever was pruned since.
+ */
+bool ref_sign(ref_store *signed_by_us, const hf_message *message);
+
 #endif

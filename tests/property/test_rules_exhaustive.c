@@ -181,8 +181,40 @@ static void test_blocks(void **state)
     }
 }
 
+/* The witness that the model tests call for each signature sees every way to be slashed. */
+static void test_the_witness(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t source, target;
+        uint8_t root;
+        bool good;
+    } later[] = {{5, 9, 1, true},  {5, 9, 2, false}, {6, 9, 1, false}, {4, 10, 1, false},
+                 {6, 8, 1, false}, {9, 10, 1, true}, {4, 5, 1, true}};
+    for (size_t i = 0; i < HF_ARRAY_LEN(later); i++) {
+        ref_store witness;
+        ref_init(&witness);
+        hf_message vote = {.kind = HF_MESSAGE_ATTESTATION, .source = 5, .target = 9};
+        vote.pubkey[0] = 1;
+        vote.signing_root[0] = 1;
+        assert_true(ref_sign(&witness, &vote));
+        vote.source = later[i].source;
+        vote.target = later[i].target;
+        vote.signing_root[0] = later[i].root;
+        assert_int_equal(ref_sign(&witness, &vote), later[i].good);
+        hf_message block = {.kind = HF_MESSAGE_BLOCK, .slot = 7};
+        block.pubkey[0] = 2;
+        block.signing_root[0] = 1;
+        assert_true(ref_sign(&witness, &block));
+        assert_true(ref_sign(&witness, &block));
+        block.signing_root[0] = 2;
+        assert_false(ref_sign(&witness, &block));
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_votes), cmocka_unit_test(test_blocks)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_votes), cmocka_unit_test(test_blocks),
+                                       cmocka_unit_test(test_the_witness)};
     return cmocka_run_group_tests_name("rules, exhaustively", tests, NULL, NULL);
 }
