@@ -44,15 +44,6 @@ void test_dynamo_join(test_dynamo *test, const test_dynamo *other)
     test_dynamo_open(test);
 }
 
-void test_dynamo_export(test_dynamo *test, test_records *records)
-{
-    hf_status st = hf_store_export_dynamodb(&test->config, NULL, 0, test_records_add, records,
-                                            &test->test.err);
-    if (hf_failed(st)) {
-        fail_msg("export: %s", test->test.err.msg);
-    }
-}
-
 /* ---- behind a test_store ------------------------------------------------------------------ */
 
 static void backend_init(test_store *test)

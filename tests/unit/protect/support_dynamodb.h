@@ -17,7 +17,6 @@ void test_dynamo_init(test_dynamo *test, bool proxied);
 void test_dynamo_open(test_dynamo *test);
 /* Another store on the same table. */
 void test_dynamo_join(test_dynamo *test, const test_dynamo *other);
-void test_dynamo_export(test_dynamo *test, test_records *records);
 /* For tests that hold for each store: test_other_backend. */
 extern const test_backend test_dynamo_backend;
 /* Tells the proxy, "how=drop&operation=PutItem&count=1"; "how=none" ends it. */

@@ -1,5 +1,4 @@
-/* The DynamoDB store as such: two nodes, lost answers, throttling, errors, import, export, prune.
- */
+/* The DynamoDB store as such: two nodes, lost answers, throttling, errors, an import cut off. */
 #include <pthread.h>
 
 #include "support_dynamodb.h"
@@ -347,42 +346,7 @@ static void test_opened_without_service(void **state)
     assert_int_equal(test_decide_vote(&test->test, 1, 1, 2, 1), HF_VERDICT_ALLOW);
 }
 
-/* ---- import, export, prune ---------------------------------------------------------------- */
-
-static void test_import_report(void **state)
-{
-    test_dynamo *test = *state;
-    const hf_message first[] = {
-        test_block(1, 10, 1),  test_block(1, 10, 1),  test_block(1, 11, NO_ROOT),
-        test_vote(1, 1, 2, 1), test_vote(1, 2, 3, 1), test_vote(2, 5, 6, NO_ROOT),
-    };
-    const hf_message second[] = {
-        test_block(1, 10, 2),  /* another root */
-        test_block(1, 11, 1),  /* known without root: nothing new */
-        test_block(2, 12, 1),  /* new */
-        test_vote(1, 1, 2, 1), /* the same */
-        test_vote(1, 2, 3, 9), /* another root */
-        test_vote(1, 1, 3, 1), /* another source for the target */
-        test_vote(1, 0, 4, 1), /* surrounds */
-        test_vote(2, 6, 6, 1), /* another source */
-        test_vote(2, 6, 7, 1), /* new */
-    };
-    test_dynamo_open(test);
-    hf_import_report report = test_import(&test->test, first, HF_ARRAY_LEN(first));
-    assert_int_equal(report.validators, 2);
-    assert_int_equal(report.blocks, 2);
-    assert_int_equal(report.attestations, 3);
-    assert_int_equal(report.conflicts, 0);
-    report = test_import(&test->test, second, HF_ARRAY_LEN(second));
-    assert_int_equal(report.blocks, 3);
-    assert_int_equal(report.attestations, 6);
-    assert_int_equal(report.conflicts, 5);
-    assert_int_equal(test_decide_block(&test->test, 1, 10, 1), HF_VERDICT_DOUBLE_BLOCK);
-    assert_int_equal(test_decide_block(&test->test, 1, 10, 2), HF_VERDICT_DOUBLE_BLOCK);
-    assert_int_equal(test_decide_vote(&test->test, 1, 2, 3, 1), HF_VERDICT_DOUBLE_VOTE);
-    assert_int_equal(test_decide_vote(&test->test, 1, 1, 2, 1), HF_VERDICT_SURROUNDED_VOTE);
-    assert_int_equal(test_decide_vote(&test->test, 2, 6, 7, 1), HF_VERDICT_REPEAT);
-}
+/* ---- import ---------------------------------------------------------------- */
 
 /* Cut off by the service and begun again: as if nothing had happened in between. */
 static void test_import_again(void **state)
@@ -408,100 +372,6 @@ static void test_import_again(void **state)
     assert_int_equal(status_of(test).attestations, 40);
 }
 
-static int compare_records(const void *a, const void *b)
-{
-    const hf_message *x = a;
-    const hf_message *y = b;
-    if (x->pubkey[0] != y->pubkey[0]) {
-        return x->pubkey[0] < y->pubkey[0] ? -1 : 1;
-    }
-    if (x->kind != y->kind) {
-        return x->kind < y->kind ? -1 : 1;
-    }
-    return x->slot + x->target < y->slot + y->target ? -1 : 1;
-}
-
-/* To SQLite and back to another table: the same records each time. */
-static void test_export_round_trip(void **state)
-{
-    test_dynamo *test = *state;
-    test_dynamo back;
-    test_store other;
-    test_records records[3] = {{0}, {0}, {0}};
-    hf_prune_report report = {.more = true};
-    test_dynamo_open(test);
-    hf_store *store = test->test.store;
-    for (uint8_t v = 1; v <= 3; v++) {
-        for (uint32_t i = 0; i < 60; i++) {
-            assert_int_equal(test_decide_vote(&test->test, v, i + v, i + v + 1, 1 + i),
-                             HF_VERDICT_ALLOW);
-        }
-        assert_int_equal(test_decide_block(&test->test, v, 64, v), HF_VERDICT_ALLOW);
-        assert_int_equal(test_decide_block(&test->test, v, 6400, v), HF_VERDICT_ALLOW);
-    }
-    while (report.more) {
-        assert_code(store->ops->prune(store, 20, 32, &report, &test->test.err), HF_OK);
-    }
-    assert_int_equal(status_of(test).attestations, 3 * 21);
-    assert_int_equal(status_of(test).blocks, 3);
-    test_dynamo_export(test, &records[0]);
-    assert_int_equal(records[0].count, 3 * (1 + 1 + 1 + 21));
-    test_store_init(&other);
-    test_store_open(&other);
-    (void)test_import(&other, records[0].messages, records[0].count);
-    test_records_export(&other, &records[1]);
-    test_dynamo_init(&back, false);
-    test_dynamo_open(&back);
-    (void)test_import(&back.test, records[1].messages, records[1].count);
-    test_dynamo_export(&back, &records[2]);
-    for (int i = 0; i < 3; i++) {
-        assert_int_equal(records[i].count, records[0].count);
-        qsort(records[i].messages, records[i].count, sizeof *records[i].messages, compare_records);
-        assert_memory_equal(records[i].messages, records[0].messages,
-                            records[0].count * sizeof(hf_message));
-    }
-    for (int i = 0; i < 3; i++) {
-        test_records_free(&records[i]);
-    }
-    assert_int_equal(status_of(&back).lowest_floors.target, status_of(test).lowest_floors.target);
-    test_store_done(&other);
-    test_store_close(&back.test);
-}
-
-static void test_prune_in_steps(void **state)
-{
-    test_dynamo *test = *state;
-    enum { EPOCHS = 600 };
-    static hf_message messages[2 * EPOCHS];
-    hf_prune_report report = {.more = true};
-    uint64_t rows = 0;
-    int steps = 0;
-    test_dynamo_open(test);
-    hf_store *store = test->test.store;
-    for (uint32_t i = 0; i < EPOCHS; i++) {
-        messages[2 * i] = test_vote(1, i, i + 1, 1);
-        messages[2 * i + 1] = test_block(2, (uint64_t)i * 32, 1);
-    }
-    (void)test_import(&test->test, messages, HF_ARRAY_LEN(messages));
-    for (; report.more; steps++) {
-        assert_code(store->ops->prune(store, 100, 32, &report, &test->test.err), HF_OK);
-        assert_true(report.rows_deleted <= 256);
-        rows += report.rows_deleted;
-    }
-    assert_int_equal(rows, 499 + 499);
-    assert_true(steps >= 4);
-    hf_store_status status = status_of(test);
-    assert_int_equal(status.attestations, 101);
-    assert_int_equal(status.blocks, 101);
-    assert_int_equal(status.lowest_floors.target, 499);
-    assert_int_equal(status.lowest_floors.source, 498);
-    assert_int_equal(status.lowest_floors.slot, 498 * 32);
-    assert_int_equal(test_decide_vote(&test->test, 1, 498, 499, 1), HF_VERDICT_BELOW_WATERMARK);
-    assert_int_equal(test_decide_vote(&test->test, 1, 499, 500, 1), HF_VERDICT_REPEAT);
-    assert_int_equal(test_decide_block(&test->test, 2, 498 * 32, 1), HF_VERDICT_BELOW_WATERMARK);
-    assert_int_equal(test_decide_block(&test->test, 2, 499 * 32, 1), HF_VERDICT_REPEAT);
-}
-
 #define WITH_TABLE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -512,9 +382,8 @@ int main(void)
         WITH_TABLE(test_lost_answers),           WITH_TABLE(test_lost_requests),
         WITH_TABLE(test_late_answers),           WITH_TABLE(test_throttled),
         WITH_TABLE(test_refused_by_the_service), WITH_TABLE(test_opening),
-        WITH_TABLE(test_opened_without_service), WITH_TABLE(test_import_report),
-        WITH_TABLE(test_import_again),           WITH_TABLE(test_export_round_trip),
-        WITH_TABLE(test_prune_in_steps),
+        WITH_TABLE(test_opened_without_service), WITH_TABLE(test_import_again),
+
     };
     return cmocka_run_group_tests_name("dynamodb", tests, NULL, NULL);
 }

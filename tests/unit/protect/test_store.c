@@ -1,4 +1,5 @@
 /* What holds for every store: import, export, pruning. The argument names one other than SQLite. */
+#include "support_dynamodb.h"
 #include "support_postgres.h"
 
 static int setup(void **state)
@@ -334,6 +335,8 @@ int main(int argc, char **argv)
             return 77;
         }
         test_other_backend = &pg_test_backend;
+    } else if (argc > 1 && strcmp(argv[1], "dynamodb") == 0) {
+        test_other_backend = &test_dynamo_backend;
     }
     return cmocka_run_group_tests_name("store", tests, NULL, NULL);
 }
