@@ -104,7 +104,10 @@ static hf_status run_step(hf_pg_store *store, int64_t keep, hf_error *err)
     hf_pg_param_i64(&gate, storage[0], HF_PG_LOCK_HISTORY);
     hf_pg_param_i64(&params, storage[1], store->prune_cursor);
     hf_pg_param_i64(&params, storage[2], keep);
-    hf_status st = hf_pg_send(&store->link, "begin", NULL, err);
+    hf_status st = hf_pg_ensure(store, err);
+    if (!hf_failed(st)) {
+        st = hf_pg_send(&store->link, "begin", NULL, err);
+    }
     if (!hf_failed(st)) {
         st = hf_pg_send(&store->link, "gate", &gate, err);
     }
@@ -127,13 +130,14 @@ hf_status hf_pg_prune(hf_store *self, uint64_t keep_epochs, uint64_t slots_per_e
         *ret_report = (hf_prune_report){0};
         return hf_ok();
     }
+    int64_t keep =
+        store->prune_blocks ? kept_slots(keep_epochs, slots_per_epoch) : (int64_t)keep_epochs;
     hf_pg_set_deadline(store);
-    hf_status st = hf_pg_ensure(store, err);
-    if (!hf_failed(st)) {
-        st = run_step(store,
-                      store->prune_blocks ? kept_slots(keep_epochs, slots_per_epoch)
-                                          : (int64_t)keep_epochs,
-                      err);
+    bool was_up = store->link.conn != NULL;
+    hf_status st = run_step(store, keep, err);
+    if (hf_failed(st) && was_up && store->link.may_retry) {
+        /* The connection had broken while nothing was asked. A step done twice does no harm. */
+        st = run_step(store, keep, err);
     }
     if (hf_failed(st)) {
         return st;
