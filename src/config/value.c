@@ -163,7 +163,14 @@ bool hf_config_url_has_password(const char *url)
             return true;
         }
     }
-    return strstr(url, "password") != NULL; /* password=, sslpassword= */
+    /* password=, sslpassword=; but a file's name may well have the word in it. */
+    for (const char *word = url; (word = strstr(word, "password")) != NULL;) {
+        word += strlen("password");
+        if (word[strspn(word, " \t")] == '=') {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* The text may hold a password: no error quotes it. */

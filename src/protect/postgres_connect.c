@@ -145,6 +145,19 @@ static void choose_all(choice *made, const PQconninfoOption *options, size_t hos
     }
 }
 
+static const char *remedy_of(const char *said, hf_code code)
+{
+    if (code == HF_NOT_FOUND) {
+        return ": create it, or correct the URL";
+    }
+    if (code != HF_DENIED) {
+        return "";
+    }
+    return strstr(said, "pg_hba") != NULL
+               ? ": correct user, database or sslmode in the URL, or pg_hba.conf"
+               : ": check the user and password in the URL";
+}
+
 static hf_status finish_connecting(hf_pg_link *link, hf_error *err)
 {
     PostgresPollingStatusType state = PGRES_POLLING_WRITING;
@@ -162,14 +175,8 @@ static hf_status finish_connecting(hf_pg_link *link, hf_error *err)
                        strstr(said, "no password") != NULL || strstr(said, "pg_hba") != NULL;
         bool absent = strstr(said, "FATAL:  database") != NULL && strstr(said, "exist") != NULL;
         link->may_retry = !refused && !absent;
-        return hf_fail(err,
-                       refused  ? HF_DENIED
-                       : absent ? HF_NOT_FOUND
-                                : HF_UNAVAILABLE,
-                       "PostgreSQL: %s%s", said,
-                       refused  ? ": check the user and password in the URL"
-                       : absent ? ": create it, or correct the URL"
-                                : "");
+        hf_code code = refused ? HF_DENIED : absent ? HF_NOT_FOUND : HF_UNAVAILABLE;
+        return hf_fail(err, code, "PostgreSQL: %s%s", said, remedy_of(said, code));
     }
     if (PQserverVersion(link->conn) < 120000) {
         return hf_fail(err, HF_CONFLICT, "PostgreSQL %d is too old: 12 or newer is needed",

@@ -297,6 +297,7 @@ static void the_database_is_named_in_one_way(void **state)
         (void)snprintf(text, sizeof text, POSTGRES "  url: '%s'\n", with_password[i]);
         assert_refused(text, AT4 "slashing_protection.url: " PASSWORD_SENTENCE);
     }
+    assert_loads(POSTGRES "  url: 'postgresql://u@h/d?passfile=/the/password/file'\n", &config);
     assert_refused(POSTGRES, AT3 "slashing_protection.backend: " ONE_URL_SENTENCE);
     assert_loads(POSTGRES "  url_file: url.txt\n", &config);
     assert_string_equal(config.store_url, "postgresql://u:hunter2@h/d");
