@@ -197,7 +197,7 @@ static hf_status import_begin(hf_target *target, hf_error *err)
     if (target->store != NULL) {
         return target->store->ops->import_begin(target->store, err);
     }
-    hf_msg_token ask = {0}; /* the socket's owner needs no token */
+    hf_msg_ask ask = {0}; /* the socket's owner needs no token */
     return hf_admin_call(target->admin, &ask, HF_MSG_IMPORT_BEGIN, HF_MSG_RESULT, NULL, err);
 }
 

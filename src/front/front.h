@@ -45,6 +45,13 @@ typedef struct hf_front_context {
     int64_t (*unix_ms)(void);
 } hf_front_context;
 
+/* Who is at the other end of a connection. */
+typedef struct hf_front_client {
+    uint8_t address[HF_CALLER_ADDRESS_LEN];
+    uint16_t port;
+    char certificate[HF_CERTIFICATE_NAME_LEN];
+} hf_front_client;
+
 /* Views into the connection's memory: they live as long as the exchange. NULL where absent. */
 typedef struct hf_front_request {
     hf_method method;
@@ -55,9 +62,10 @@ typedef struct hf_front_request {
     const char *origin;
     const char *query_epoch;
     const char *query_validator_index;
-    hf_bytes body;        /* set before hf_front_begin */
-    uint64_t received_ns; /* monotonic, when the body was complete */
-    bool is_metrics;      /* came in on the metrics listener */
+    hf_bytes body;                 /* set before hf_front_begin */
+    uint64_t received_ns;          /* monotonic, when the body was complete */
+    bool is_metrics;               /* came in on the metrics listener */
+    const hf_front_client *client; /* NULL: not known */
 } hf_front_request;
 
 typedef enum hf_next { HF_NEXT_ANSWER = 0, HF_NEXT_ASK } hf_next;
@@ -103,7 +111,7 @@ struct hf_exchange {
         hf_msg_duty_sign duty;
         hf_msg_plain plain;
         hf_msg_keys keys;
-        hf_msg_token token;
+        hf_msg_ask ask;
         hf_msg_pubkey pubkey;
         hf_msg_export_read export_read;
     } frame;

@@ -34,18 +34,20 @@ bool hf_front_accepts(const hf_exchange *x, const char *media_type);
 
 /* ---- asking ------------------------------------------------------------------------------- */
 
+/* Says who asks, where the frame has a place for it. */
 hf_next hf_front_ask(hf_exchange *x, void *frame, hf_msg_type expected, hf_front_on_reply on_reply);
 /* Once the question is sent, or never will be. Fine when there is none. */
 void hf_front_close_ask_fd(hf_exchange *x);
-/* A question that is a header alone. */
-hf_next hf_front_ask_plain(hf_exchange *x, hf_msg_type type, hf_msg_type expected,
-                           hf_front_on_reply on_reply);
+/* A question that says no more than its type, and who asks. */
+hf_next hf_front_ask_simply(hf_exchange *x, hf_msg_type type, hf_msg_type expected,
+                            hf_front_on_reply on_reply);
 
-/* ---- authorisation (route.c) --------------------------------------------------------------- */
+/* ---- who asks (caller.c) ------------------------------------------------------------------ */
 
-/* Copies the bearer token; false when there is none. Too long a one gives "" (which is no token).
- */
-bool hf_front_bearer(const hf_exchange *x, char ret_token[HF_TOKEN_LEN]);
+/* The credential that came with the request, and where it came from. */
+void hf_front_fill_caller(const hf_exchange *x, hf_caller *ret_caller);
+/* Was a credential shown at all, of whatever worth? */
+bool hf_front_has_credential(const hf_exchange *x);
 
 /* ---- handlers ----------------------------------------------------------------------------- */
 

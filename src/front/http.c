@@ -1,6 +1,7 @@
 /* libmicrohttpd's side: its callbacks turn into calls on places and exchanges. */
 #include "front/server_internal.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <gnutls/gnutls.h>
 #include <unistd.h>
@@ -113,6 +114,38 @@ void hf_place_resume(hf_place *place)
     MHD_resume_connection(place->http);
 }
 
+/* ---- who is at the other end ---------------------------------------------------------------- */
+
+static void note_address(hf_front_client *client, const struct sockaddr *address)
+{
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+    if (address->sa_family == AF_INET6) {
+        const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)(const void *)address;
+        memcpy(client->address, &six->sin6_addr, sizeof client->address);
+        client->port = ntohs(six->sin6_port);
+    } else if (address->sa_family == AF_INET) {
+        const struct sockaddr_in *four = (const struct sockaddr_in *)(const void *)address;
+        memcpy(client->address, mapped, sizeof mapped);
+        memcpy(client->address + sizeof mapped, &four->sin_addr, sizeof four->sin_addr);
+        client->port = ntohs(four->sin_port);
+    }
+}
+
+/* Its certificate is known once the handshake is over: with the first request. */
+static void note_certificate(hf_place *place)
+{
+    const hf_tls *tls = place->server->config.tls;
+    if (tls == NULL || place->listener->is_metrics || place->client.certificate[0] != '\0' ||
+        !hf_tls_wants_clients(tls)) {
+        return;
+    }
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(place->http, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+    if (info != NULL && info->tls_session != NULL) {
+        hf_tls_client_name(info->tls_session, place->client.certificate);
+    }
+}
+
 /* ---- the library's callbacks ---------------------------------------------------------------- */
 
 /* The request line is there; what is returned comes back as *slot in every later call. */
@@ -136,6 +169,8 @@ static enum MHD_Result begin_request(hf_place *place, const char *url, const cha
     x->request.path = url;
     x->request.method = hf_method_parse(method);
     x->request.is_metrics = place->listener->is_metrics;
+    note_certificate(place);
+    x->request.client = &place->client;
     (void)MHD_get_connection_values(place->http, MHD_HEADER_KIND, take_header, &h);
     (void)MHD_get_connection_values(place->http, MHD_GET_ARGUMENT_KIND, take_argument, &x->request);
     place->is_begun = true;
@@ -231,6 +266,13 @@ static void on_connection(void *context, struct MHD_Connection *http, void **soc
         MHD_get_connection_info(http, MHD_CONNECTION_INFO_CONNECTION_FD);
     if (place != NULL && info != NULL) {
         place->fd = info->connect_fd;
+    }
+    info = MHD_get_connection_info(http, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    if (place != NULL) {
+        place->client = (hf_front_client){0};
+        if (info != NULL && info->client_addr != NULL) {
+            note_address(&place->client, info->client_addr);
+        }
     }
     const hf_tls *tls = listener->server->config.tls;
     if (tls != NULL && !listener->is_metrics) {

@@ -18,7 +18,6 @@ typedef struct deletion {
 } deletion;
 
 typedef struct delete_job {
-    char token[HF_TOKEN_LEN];
     deletion *keys;
     size_t count;
     size_t next;
@@ -136,7 +135,6 @@ static void fill_pubkey_frame(hf_exchange *x, hf_msg_type type)
     const delete_job *job = x->job;
     memset(&x->frame.pubkey, 0, sizeof x->frame.pubkey);
     hf_frame_init(&x->frame.pubkey, type, 0);
-    memcpy(x->frame.pubkey.token, job->token, sizeof job->token);
     x->frame.pubkey.has_pubkey = 1;
     memcpy(x->frame.pubkey.pubkey, job->keys[job->next].pubkey, HF_BLS_PUBKEY_BYTES);
 }
@@ -238,7 +236,6 @@ hf_next hf_front_keystores_delete(hf_exchange *x)
     x->job = job;
     x->job_free = free_job;
     x->ask_timeout_ms = HF_FRONT_IMPORT_TIMEOUT_MS; /* exports wait for each other */
-    (void)hf_front_bearer(x, job->token);
     json_t *root = json_loadb((const char *)x->request.body.ptr, x->request.body.len,
                               JSON_REJECT_DUPLICATES, NULL);
     if (root == NULL) {

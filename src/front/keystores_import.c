@@ -18,7 +18,6 @@ typedef struct import_job {
     const json_t *keystores; /* borrowed from root */
     const json_t *passwords;
     size_t next; /* keystore */
-    char token[HF_TOKEN_LEN];
     hf_message *messages;
     size_t message_count;
     size_t message_cap;
@@ -180,11 +179,10 @@ static hf_next next_keystore(hf_exchange *x)
     if (x->ask_fd < 0) {
         return hf_front_refuse(x, HF_REASON_INTERNAL, "no memory for a keystore");
     }
-    hf_frame_init(&x->frame.token, HF_MSG_KEY_IMPORT, 0);
-    memcpy(x->frame.token.token, job->token, sizeof job->token);
+    hf_frame_init(&x->frame.ask, HF_MSG_KEY_IMPORT, 0);
     x->ask_timeout_ms = HF_FRONT_IMPORT_TIMEOUT_MS;
     x->on_silence = key_unanswered;
-    return hf_front_ask(x, &x->frame.token, HF_MSG_RESULT, key_imported);
+    return hf_front_ask(x, &x->frame.ask, HF_MSG_RESULT, key_imported);
 }
 
 /* ---- the history ---------------------------------------------------------------------------- */
@@ -209,7 +207,7 @@ static hf_next abort_import(hf_exchange *x, hf_reason reason, const char detail[
     memcpy(job->failure_detail, detail, HF_DETAIL_LEN);
     job->failure_detail[HF_DETAIL_LEN - 1] = '\0';
     x->on_silence = tell_failure;
-    return hf_front_ask_plain(x, HF_MSG_IMPORT_ABORT, HF_MSG_RESULT, aborted);
+    return hf_front_ask_simply(x, HF_MSG_IMPORT_ABORT, HF_MSG_RESULT, aborted);
 }
 
 static hf_next history_unanswered(hf_exchange *x)
@@ -245,7 +243,8 @@ static hf_next send_messages(hf_exchange *x, const void *frame)
     size_t left = job->message_count - job->sent;
     if (left == 0) {
         x->on_silence = history_unknown;
-        return hf_front_ask_plain(x, HF_MSG_IMPORT_COMMIT, HF_MSG_IMPORT_REPORT, history_committed);
+        return hf_front_ask_simply(x, HF_MSG_IMPORT_COMMIT, HF_MSG_IMPORT_REPORT,
+                                   history_committed);
     }
     job->add.count = (uint32_t)(left < HF_EXPORT_PAGE ? left : HF_EXPORT_PAGE);
     memcpy(job->add.messages, job->messages + job->sent,
@@ -277,10 +276,9 @@ static hf_next import_history(hf_exchange *x, const json_t *history)
         return hf_front_refuse(x, st.code == HF_NOMEM ? HF_REASON_INTERNAL : HF_REASON_MALFORMED,
                                err.msg);
     }
-    hf_frame_init(&x->frame.token, HF_MSG_IMPORT_BEGIN, 0);
-    memcpy(x->frame.token.token, job->token, sizeof job->token);
+    hf_frame_init(&x->frame.ask, HF_MSG_IMPORT_BEGIN, 0);
     x->on_silence = history_unanswered;
-    return hf_front_ask(x, &x->frame.token, HF_MSG_RESULT, begun);
+    return hf_front_ask(x, &x->frame.ask, HF_MSG_RESULT, begun);
 }
 
 hf_next hf_front_keystores_import(hf_exchange *x)
@@ -291,7 +289,6 @@ hf_next hf_front_keystores_import(hf_exchange *x)
     }
     x->job = job;
     x->job_free = free_job;
-    (void)hf_front_bearer(x, job->token);
     job->root = json_loadb((const char *)x->request.body.ptr, x->request.body.len,
                            JSON_REJECT_DUPLICATES, NULL);
     if (job->root == NULL) {

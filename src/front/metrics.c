@@ -301,5 +301,5 @@ static hf_next metrics_known(hf_exchange *x, const void *frame)
 
 hf_next hf_front_metrics(hf_exchange *x)
 {
-    return hf_front_ask_plain(x, HF_MSG_METRICS, HF_MSG_METRICS_REPLY, metrics_known);
+    return hf_front_ask_simply(x, HF_MSG_METRICS, HF_MSG_METRICS_REPLY, metrics_known);
 }

@@ -62,7 +62,7 @@ void hf_front_done(hf_exchange *x)
     hf_front_close_ask_fd(x);
     free_job(x);
     drop_out(x);
-    if (x->route != NULL && (x->route->flags & HF_ROUTE_TOKEN) != 0) {
+    if (x->request.authorization != NULL) {
         hf_wipe(&x->frame, sizeof x->frame);
     }
     x->route = NULL;
@@ -223,15 +223,19 @@ bool hf_front_accepts(const hf_exchange *x, const char *media_type)
 
 hf_next hf_front_ask(hf_exchange *x, void *frame, hf_msg_type expected, hf_front_on_reply on_reply)
 {
+    hf_caller *caller = hf_frame_caller(frame);
+    if (caller != NULL) {
+        hf_front_fill_caller(x, caller);
+    }
     x->ask = frame;
     x->expected = (uint16_t)expected;
     x->on_reply = on_reply;
     return HF_NEXT_ASK;
 }
 
-hf_next hf_front_ask_plain(hf_exchange *x, hf_msg_type type, hf_msg_type expected,
-                           hf_front_on_reply on_reply)
+hf_next hf_front_ask_simply(hf_exchange *x, hf_msg_type type, hf_msg_type expected,
+                            hf_front_on_reply on_reply)
 {
-    hf_frame_init(&x->frame.plain, type, 0);
-    return hf_front_ask(x, &x->frame.plain, expected, on_reply);
+    hf_frame_init(&x->frame, type, 0);
+    return hf_front_ask(x, &x->frame, expected, on_reply);
 }

@@ -1,8 +1,6 @@
 /* The table of routes, and what each request passes before its handler runs. */
 #include "front/front_internal.h"
 
-#define BEARER "Bearer "
-
 static const hf_route routes[] = {
     /* first, because every signature looks it up */
     {HF_METHOD_POST, "/api/v1/eth2/sign/{pubkey}", hf_front_sign, HF_ROUTE_BODY},
@@ -155,25 +153,6 @@ hf_next hf_front_admit(hf_exchange *x, uint64_t body_len)
     return HF_NEXT_ASK;
 }
 
-bool hf_front_bearer(const hf_exchange *x, char ret_token[HF_TOKEN_LEN])
-{
-    const char *value = x->request.authorization;
-    if (value == NULL || strncasecmp(value, BEARER, sizeof BEARER - 1) != 0) {
-        return false;
-    }
-    value += sizeof BEARER - 1;
-    value += strspn(value, " ");
-    size_t len = strcspn(value, " \t");
-    if (len == 0) {
-        return false;
-    }
-    memset(ret_token, 0, HF_TOKEN_LEN);
-    if (len < HF_TOKEN_LEN) {
-        memcpy(ret_token, value, len);
-    }
-    return true;
-}
-
 static hf_next authorised(hf_exchange *x, const void *frame)
 {
     const hf_msg_result *result = frame;
@@ -188,14 +167,10 @@ static hf_next authorised(hf_exchange *x, const void *frame)
 
 static hf_next authorise(hf_exchange *x)
 {
-    hf_frame_init(&x->frame.token, HF_MSG_AUTHORIZE, 0);
-    if (!hf_front_bearer(x, x->frame.token.token)) {
+    if (!hf_front_has_credential(x)) {
         return hf_front_refuse(x, HF_REASON_UNAUTHORIZED, NULL);
     }
-    if (x->frame.token.token[0] == '\0') {
-        return hf_front_refuse(x, HF_REASON_FORBIDDEN, NULL);
-    }
-    return hf_front_ask(x, &x->frame.token, HF_MSG_RESULT, authorised);
+    return hf_front_ask_simply(x, HF_MSG_AUTHORIZE, HF_MSG_RESULT, authorised);
 }
 
 hf_next hf_front_begin(hf_exchange *x)

@@ -44,6 +44,7 @@ typedef struct hf_place {
     uint64_t receiving_since_ns;
     uint64_t ask_id;
     struct hf_place *next; /* free list, or the channel's queue */
+    hf_front_client client;
     hf_exchange exchange;
     size_t body_len; /* received so far, dropped bytes included */
     hf_buf *large_body;

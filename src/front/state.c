@@ -68,7 +68,7 @@ static hf_next health_unknown(hf_exchange *x)
 hf_next hf_front_healthcheck(hf_exchange *x)
 {
     x->on_silence = health_unknown;
-    return hf_front_ask_plain(x, HF_MSG_STATUS, HF_MSG_STATUS_REPLY, health_known);
+    return hf_front_ask_simply(x, HF_MSG_STATUS, HF_MSG_STATUS_REPLY, health_known);
 }
 
 /* ---- reload ------------------------------------------------------------------------------- */
@@ -101,7 +101,7 @@ static hf_next reload_started(hf_exchange *x, const void *frame)
 
 hf_next hf_front_reload(hf_exchange *x)
 {
-    return hf_front_ask_plain(x, HF_MSG_RELOAD, HF_MSG_RESULT, reload_started);
+    return hf_front_ask_simply(x, HF_MSG_RELOAD, HF_MSG_RESULT, reload_started);
 }
 
 /* A text of the keeper that may lack its NUL. */
@@ -137,7 +137,7 @@ static hf_next reload_known(hf_exchange *x, const void *frame)
 
 hf_next hf_front_reload_status(hf_exchange *x)
 {
-    return hf_front_ask_plain(x, HF_MSG_STATUS, HF_MSG_STATUS_REPLY, reload_known);
+    return hf_front_ask_simply(x, HF_MSG_STATUS, HF_MSG_STATUS_REPLY, reload_known);
 }
 
 /* ---- high watermark ----------------------------------------------------------------------- */
@@ -168,7 +168,7 @@ static hf_next watermark_known(hf_exchange *x, const void *frame)
 
 hf_next hf_front_high_watermark(hf_exchange *x)
 {
-    return hf_front_ask_plain(x, HF_MSG_STATUS, HF_MSG_STATUS_REPLY, watermark_known);
+    return hf_front_ask_simply(x, HF_MSG_STATUS, HF_MSG_STATUS_REPLY, watermark_known);
 }
 
 /* ---- Holdfast's own status ---------------------------------------------------------------- */
@@ -272,5 +272,5 @@ static hf_next status_known(hf_exchange *x, const void *frame)
 
 hf_next hf_front_status(hf_exchange *x)
 {
-    return hf_front_ask_plain(x, HF_MSG_STATUS, HF_MSG_STATUS_REPLY, status_known);
+    return hf_front_ask_simply(x, HF_MSG_STATUS, HF_MSG_STATUS_REPLY, status_known);
 }

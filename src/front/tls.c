@@ -258,6 +258,14 @@ static bool read_client(gnutls_session_t session, client *out)
     return is_read;
 }
 
+void hf_tls_client_name(gnutls_session_t session, char ret_name[HF_CERTIFICATE_NAME_LEN])
+{
+    client who = {0};
+    if (read_client(session, &who)) {
+        hf_str_cut(ret_name, HF_CERTIFICATE_NAME_LEN, who.name);
+    }
+}
+
 /* With what an operator needs to let the client in, or to know that it should not be. */
 static void log_stranger(const client *who)
 {

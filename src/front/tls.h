@@ -49,5 +49,7 @@ bool hf_tls_wants_clients(const hf_tls *tls);
 /* Sets a new session to demand and verify its client's certificate, when that is wanted. tls must
  * outlive the session. */
 void hf_tls_attach(const hf_tls *tls, gnutls_session_t session);
+/* The common name of the certificate that a session's client has shown; untouched where none. */
+void hf_tls_client_name(gnutls_session_t session, char ret_name[HF_CERTIFICATE_NAME_LEN]);
 
 #endif

@@ -21,9 +21,15 @@ typedef struct frame_rule {
     size_t size;
     uint8_t to_keeper;   /* channels on which the keeper accepts it */
     uint8_t from_keeper; /* channels on which the keeper's peer (or a child) accepts it */
+    bool has_caller;     /* right behind the header */
 } frame_rule;
 
-#define RULE(type, shape, to, from) [HF_MSG_##type] = {#type, sizeof(shape), (to), (from)}
+#define RULE(type, shape, to, from) [HF_MSG_##type] = {#type, sizeof(shape), (to), (from), false}
+/* A question that needs a right. */
+#define ASK(type, shape, to)                                                                       \
+    [HF_MSG_##type] = {#type, sizeof(shape) + CALLER_CHECKED(shape), (to), 0, true}
+#define CALLER_CHECKED(shape)                                                                      \
+    (0 * sizeof(char[offsetof(shape, caller) == sizeof(hf_frame_header) ? 1 : -1]))
 
 static const frame_rule rules[HF_MSG_COUNT_TYPES] = {
     RULE(KEEPER_CONFIG, hf_msg_keeper_config, ON_CONTROL, 0),
@@ -36,24 +42,24 @@ static const frame_rule rules[HF_MSG_COUNT_TYPES] = {
     RULE(READY, hf_msg_plain, 0, ON_CONTROL),
     RULE(LOAD_WANTED, hf_msg_plain, 0, ON_CONTROL),
     RULE(IMPORT_WANTED, hf_msg_plain, 0, ON_CONTROL),
-    RULE(SIGN, hf_msg_sign, ON_FRONT, 0),
+    ASK(SIGN, hf_msg_sign, ON_FRONT),
     RULE(SIGN_REPLY, hf_msg_sign_reply, 0, ON_FRONT),
     RULE(COUNT, hf_msg_count, ON_FRONT, 0),
     RULE(METRICS, hf_msg_plain, ON_FRONT, 0),
     RULE(METRICS_REPLY, hf_msg_metrics_reply, 0, ON_FRONT),
-    RULE(AUTHORIZE, hf_msg_token, ON_FRONT, 0),
-    RULE(KEY_IMPORT, hf_msg_token, ON_FRONT, 0),
-    RULE(KEY_DELETE, hf_msg_pubkey, ON_FRONT, 0),
+    ASK(AUTHORIZE, hf_msg_ask, ON_FRONT),
+    ASK(KEY_IMPORT, hf_msg_ask, ON_FRONT),
+    ASK(KEY_DELETE, hf_msg_pubkey, ON_FRONT),
     RULE(RESULT, hf_msg_result, 0, ON_FRONT | ON_ADMIN | ON_IMPORT),
-    RULE(KEYS, hf_msg_keys, ON_FRONT | ON_ADMIN, 0),
+    ASK(KEYS, hf_msg_keys, ON_FRONT | ON_ADMIN),
     RULE(KEYS_REPLY, hf_msg_keys_reply, 0, ON_FRONT | ON_ADMIN),
-    RULE(STATUS, hf_msg_plain, ON_FRONT | ON_ADMIN, 0),
+    ASK(STATUS, hf_msg_ask, ON_FRONT | ON_ADMIN),
     RULE(STATUS_REPLY, hf_msg_status_reply, 0, ON_FRONT | ON_ADMIN),
-    RULE(RELOAD, hf_msg_plain, ON_FRONT | ON_ADMIN, 0),
-    RULE(EXPORT_OPEN, hf_msg_pubkey, ON_FRONT | ON_ADMIN, 0),
+    ASK(RELOAD, hf_msg_ask, ON_FRONT | ON_ADMIN),
+    ASK(EXPORT_OPEN, hf_msg_pubkey, ON_FRONT | ON_ADMIN),
     RULE(EXPORT_READ, hf_msg_export_read, ON_FRONT | ON_ADMIN, 0),
     RULE(EXPORT_PAGE, hf_msg_export_page, 0, ON_FRONT | ON_ADMIN),
-    RULE(IMPORT_BEGIN, hf_msg_token, ON_FRONT | ON_ADMIN, 0),
+    ASK(IMPORT_BEGIN, hf_msg_ask, ON_FRONT | ON_ADMIN),
     RULE(IMPORT_ADD, hf_msg_import_add, ON_FRONT | ON_ADMIN, 0),
     RULE(IMPORT_COMMIT, hf_msg_plain, ON_FRONT | ON_ADMIN, 0),
     RULE(IMPORT_ABORT, hf_msg_plain, ON_FRONT | ON_ADMIN, 0),
@@ -70,7 +76,7 @@ static const frame_rule rules[HF_MSG_COUNT_TYPES] = {
     RULE(KEY_FAILED, hf_msg_key_failed, ON_LOADER | ON_IMPORT, 0),
     RULE(KEY_PERSISTED, hf_msg_plain, ON_IMPORT, 0),
     RULE(LOAD_DONE, hf_msg_load_count, ON_LOADER, 0),
-    RULE(DUTY_SIGN, hf_msg_duty_sign, ON_FRONT, 0),
+    ASK(DUTY_SIGN, hf_msg_duty_sign, ON_FRONT),
     RULE(DUTY_REPLY, hf_msg_duty_reply, 0, ON_FRONT),
     RULE(DUTY_ACQUIRE, hf_msg_duty_ask, 0, ON_DUTY),
     RULE(DUTY_COMPLETE, hf_msg_duty_ask, 0, ON_DUTY),
@@ -95,12 +101,13 @@ NO_PADDING(hf_attestation_data, 8 + 8 + 32 + 40 + 40);
 NO_PADDING(hf_block_header, 8 + 8 + 32 + 32 + 32);
 NO_PADDING(hf_eth_request, 8 + 48 + 32 + sizeof(hf_fork_info) + sizeof(hf_eth_fields));
 NO_PADDING(hf_message, 4 + 48 + 4 + 24 + 32);
-NO_PADDING(hf_msg_sign, 16 + 16 + sizeof(hf_eth_request));
+NO_PADDING(hf_caller, 80 + 16 + 64 + 2 + 6);
+NO_PADDING(hf_msg_sign, 16 + sizeof(hf_caller) + 16 + sizeof(hf_eth_request));
 NO_PADDING(hf_msg_sign_reply, 16 + 8 + 96 + 160);
 NO_PADDING(hf_msg_result, 16 + 8 + 8 + 160);
 NO_PADDING(hf_msg_export_page, 16 + 16 + HF_EXPORT_PAGE * sizeof(hf_message));
 NO_PADDING(hf_duty, 20 + 20 + 8 + 4 + 4 + 8 + 8);
-NO_PADDING(hf_msg_duty_sign, 16 + 16 + 72 + 32);
+NO_PADDING(hf_msg_duty_sign, 16 + sizeof(hf_caller) + 16 + 72 + 32);
 NO_PADDING(hf_msg_duty_reply, 16 + 8 + 64 + 256 + 160);
 NO_PADDING(hf_msg_duty_ask, 16 + 8 + 72 + 32 + 64 + 72);
 NO_PADDING(hf_msg_duty_answer, 16 + 8 + 64 + 64 + 256 + 160);
@@ -129,6 +136,13 @@ size_t hf_frame_size(uint16_t type)
 const char *hf_frame_name(uint16_t type)
 {
     return hf_frame_size(type) != 0 ? rules[type].name : "UNKNOWN";
+}
+
+hf_caller *hf_frame_caller(void *frame)
+{
+    hf_frame_header *header = frame;
+    bool has_caller = header->type < HF_MSG_COUNT_TYPES && rules[header->type].has_caller;
+    return has_caller ? (hf_caller *)(header + 1) : NULL;
 }
 
 bool hf_frame_is_acceptable(const void *frame, size_t len, hf_channel channel, bool to_keeper)

@@ -19,7 +19,7 @@
 #include "protect/protect.h"
 
 #define HF_IPC_MAGIC 0x48464951U /* "HFIQ" */
-#define HF_IPC_VERSION 2
+#define HF_IPC_VERSION 3
 #define HF_IPC_MAX_BYTES 65536
 
 #define HF_FD_CONTROL 3
@@ -295,15 +295,38 @@ typedef struct hf_msg_new_channel {
     uint32_t reserved;
 } hf_msg_new_channel;
 
-/* LOAD_WANTED, IMPORT_WANTED, READY, SHUTDOWN, METRICS, STATUS, RELOAD, IMPORT_COMMIT, ... */
+/* LOAD_WANTED, IMPORT_WANTED, READY, SHUTDOWN, METRICS, IMPORT_COMMIT, ... */
 typedef struct hf_msg_plain {
     hf_frame_header header;
 } hf_msg_plain;
+
+/*
+ * Who asks, as the front saw it: right behind the header of every question that needs a right
+ * (hf_frame_caller). The keeper decides what it is worth; from an admin channel it counts for
+ * nothing, because the supervisor checked who opened the socket.
+ */
+#define HF_CALLER_ADDRESS_LEN 16
+#define HF_CERTIFICATE_NAME_LEN 64
+typedef struct hf_caller {
+    char token[HF_TOKEN_LEN];                  /* NUL-terminated; "" where none was shown */
+    uint8_t address[HF_CALLER_ADDRESS_LEN];    /* IPv6, or IPv4 mapped into it */
+    char certificate[HF_CERTIFICATE_NAME_LEN]; /* common name of its TLS certificate, or "" */
+    uint16_t port;
+    uint8_t reserved[6];
+} hf_caller;
+
+/* STATUS, RELOAD, AUTHORIZE, IMPORT_BEGIN, KEY_IMPORT. The descriptor of KEY_IMPORT is a memfd: u32
+ * length and keystore JSON, u32 length and password. */
+typedef struct hf_msg_ask {
+    hf_frame_header header;
+    hf_caller caller;
+} hf_msg_ask;
 
 /* -- signing -- */
 
 typedef struct hf_msg_sign {
     hf_frame_header header;
+    hf_caller caller;
     uint64_t received_ns; /* CLOCK_MONOTONIC when the front had the whole request */
     uint64_t decoded_ns;  /* and when it was decoded: for histograms only */
     hf_eth_request request;
@@ -342,18 +365,10 @@ typedef enum hf_key_outcome {
     HF_KEY_ERROR /* detail says why */
 } hf_key_outcome;
 
-/* AUTHORIZE, IMPORT_BEGIN, KEY_IMPORT: fronts must show the key manager token; admins leave it
- * empty. The descriptor of KEY_IMPORT is a memfd: u32 length and keystore JSON, u32 length and
- * password. */
-typedef struct hf_msg_token {
-    hf_frame_header header;
-    char token[HF_TOKEN_LEN];
-} hf_msg_token;
-
 /* KEY_DELETE, EXPORT_OPEN (has_pubkey 0: all validators) */
 typedef struct hf_msg_pubkey {
     hf_frame_header header;
-    char token[HF_TOKEN_LEN];
+    hf_caller caller;
     uint8_t has_pubkey;
     uint8_t reserved[7];
     uint8_t pubkey[HF_BLS_PUBKEY_BYTES];
@@ -365,6 +380,7 @@ typedef struct hf_msg_pubkey {
 
 typedef struct hf_msg_keys {
     hf_frame_header header;
+    hf_caller caller;
     uint32_t offset;
     uint32_t reserved;
 } hf_msg_keys;
@@ -543,6 +559,8 @@ void hf_frame_init(void *frame, hf_msg_type type, uint64_t request_id);
 /* The exact size of a frame of this type; 0 for a type that does not exist. */
 size_t hf_frame_size(uint16_t type);
 const char *hf_frame_name(uint16_t type);
+/* Where a frame of this type holds who asks; NULL for types that need no right. */
+hf_caller *hf_frame_caller(void *frame);
 
 /*
  * May this frame be handled by a process that receives it on such a channel? to_keeper: the

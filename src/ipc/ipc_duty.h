@@ -23,6 +23,7 @@ typedef struct hf_msg_duty_config {
 
 typedef struct hf_msg_duty_sign {
     hf_frame_header header;
+    hf_caller caller;
     uint64_t received_ns; /* CLOCK_MONOTONIC when the front had the whole request */
     uint32_t timeout_ms;  /* after which the front gives up; the keeper bounds it */
     uint32_t hashing;     /* hf_aztec_hashing */

@@ -130,8 +130,8 @@ static void take_channel(hf_keeper *keeper, const hf_msg_new_channel *frame, int
 static void take_managed(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *header,
                          const void *frame, int *fd)
 {
-    const hf_msg_token *token = frame; /* hf_msg_pubkey begins the same way */
-    if (!check_token(keeper, peer, header, token->token)) {
+    const hf_msg_ask *ask = frame; /* every question begins so */
+    if (!check_token(keeper, peer, header, ask->caller.token)) {
         return;
     }
     if (header->type == HF_MSG_AUTHORIZE) {

@@ -126,6 +126,9 @@ static bool run_job(hf_keeper *keeper, hf_job *job)
     case HF_JOB_SET_HIGH:
         set_high(keeper, job);
         return true;
+    case HF_JOB_CALL:
+        job->call(keeper, store, job->peer, job->frame_len != 0 ? job->messages : NULL);
+        return true;
     }
     return true;
 }
@@ -135,6 +138,7 @@ static void free_job(hf_keeper *keeper, hf_job *job)
     if (job->peer != NULL) {
         hf_peer_unref(keeper, job->peer);
     }
+    hf_wipe(job->messages, job->frame_len);
     free(job);
 }
 
@@ -193,6 +197,29 @@ bool hf_jobs_push(hf_keeper *keeper, hf_job *take_job)
         hf_protector_wake(keeper, false);
     }
     return fits;
+}
+
+bool hf_jobs_call(hf_keeper *keeper, hf_job_call call, hf_peer *peer, const void *frame)
+{
+    const hf_frame_header *header = frame;
+    size_t len = frame != NULL ? hf_frame_size(header->type) : 0;
+    hf_job *job = calloc(1, sizeof *job + len);
+    if (job != NULL) {
+        job->kind = HF_JOB_CALL;
+        job->peer = peer;
+        job->call = call;
+        job->frame_len = len;
+        if (len != 0) {
+            memcpy(job->messages, frame, len);
+        }
+        if (hf_jobs_push(keeper, job)) {
+            return true;
+        }
+    }
+    if (peer != NULL && header != NULL) {
+        hf_peer_send_result(keeper, peer, header->request_id, HF_REASON_OVERLOADED, 0, "");
+    }
+    return false;
 }
 
 /* The high watermark may be set by another node, and is not known while the store is away. */

@@ -262,8 +262,15 @@ typedef enum hf_job_kind {
     HF_JOB_PRUNE,
     HF_JOB_STATUS,
     HF_JOB_RAISE_FLOORS,
-    HF_JOB_SET_HIGH
+    HF_JOB_SET_HIGH,
+    HF_JOB_CALL
 } hf_job_kind;
+
+/*
+ * What a room of the keeper has to do with the store's records. Runs on the thread that does the
+ * jobs; answers the peer (NULL: nobody asked) itself. frame is a copy, wiped afterwards.
+ */
+typedef void (*hf_job_call)(hf_keeper *keeper, hf_store *store, hf_peer *peer, const void *frame);
 
 typedef struct hf_job {
     struct hf_job *next;
@@ -273,8 +280,10 @@ typedef struct hf_job {
     uint64_t keep_epochs;
     uint64_t pruned;
     hf_watermark watermark;
-    uint32_t count;
-    hf_message messages[]; /* IMPORT_ADD */
+    uint32_t count; /* messages */
+    hf_job_call call;
+    size_t frame_len;
+    hf_message messages[]; /* IMPORT_ADD; CALL: the frame */
 } hf_job;
 
 #define HF_JOBS_MAX 128
@@ -298,6 +307,11 @@ hf_status hf_jobs_init(hf_keeper *keeper, hf_store *store, bool has_thread);
 void hf_jobs_stop(hf_keeper *keeper);
 /* Owns take_job; false (job freed) when too many wait. */
 bool hf_jobs_push(hf_keeper *keeper, hf_job *take_job);
+/*
+ * Any thread. The call will be made; otherwise false, and the peer was told. frame (NULL: none) is
+ * one that the peer sent.
+ */
+bool hf_jobs_call(hf_keeper *keeper, hf_job_call call, hf_peer *peer, const void *frame);
 bool hf_jobs_are_waiting(hf_keeper *keeper);
 /* One job, and one step of pruning when it is time. */
 void hf_jobs_work_once(hf_keeper *keeper);
@@ -430,7 +444,7 @@ typedef struct hf_loading {
 
 hf_reason hf_loading_start(hf_keeper *keeper);
 void hf_loading_frame(hf_keeper *keeper, hf_peer *peer, const void *frame);
-void hf_loading_import(hf_keeper *keeper, hf_peer *peer, const hf_msg_token *frame, int take_fd);
+void hf_loading_import(hf_keeper *keeper, hf_peer *peer, const hf_msg_ask *frame, int take_fd);
 void hf_loading_import_frame(hf_keeper *keeper, hf_peer *peer, const void *frame);
 void hf_loading_delete(hf_keeper *keeper, hf_peer *peer, const hf_msg_pubkey *frame);
 void hf_loading_peer_gone(hf_keeper *keeper, hf_peer *peer);

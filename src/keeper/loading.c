@@ -157,7 +157,7 @@ static void end_import(hf_keeper *keeper, hf_key_import *import, hf_key_outcome 
     *import = (hf_key_import){0};
 }
 
-void hf_loading_import(hf_keeper *keeper, hf_peer *peer, const hf_msg_token *frame, int take_fd)
+void hf_loading_import(hf_keeper *keeper, hf_peer *peer, const hf_msg_ask *frame, int take_fd)
 {
     hf_loading *loading = &keeper->loading;
     hf_key_import *import = NULL;

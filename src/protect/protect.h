@@ -98,6 +98,8 @@ typedef hf_status (*hf_export_visitor)(void *context, const hf_message *message)
 
 typedef struct hf_store hf_store;
 
+#include "protect/records.h"
+
 typedef struct hf_store_ops {
     /*
      * Decides n messages in order, each seeing the ones before it, and records the allowed ones, in
@@ -129,6 +131,22 @@ typedef struct hf_store_ops {
     /* Sets the high watermark; NULL removes it. */
     hf_status (*set_high)(hf_store *self, const hf_watermark *high, hf_error *err);
     hf_status (*status)(hf_store *self, hf_store_status *ret_status, hf_error *err);
+
+    /*
+     * Reads all records of one kind, ordered by id, as of one moment. *ret_generation counts the
+     * changes of all records so far: who sees the same number again has missed nothing.
+     */
+    hf_status (*records)(hf_store *self, hf_record_kind kind, hf_record_visitor visitor,
+                         void *context, uint64_t *ret_generation, hf_error *err);
+    /*
+     * Makes n changes (1 to HF_RECORD_CHANGES_MAX), durably, all or none. CONFLICT: a record is not
+     * at the version expected, because somebody was faster. INVALID_INPUT: too long, or no such
+     * kind.
+     */
+    hf_status (*change_records)(hf_store *self, const hf_record_change *changes, size_t n,
+                                hf_error *err);
+    /* The generation as of the last decide, health, records or change_records; 0 before. */
+    uint64_t (*generation)(const hf_store *self);
     void (*close)(hf_store *self);
 } hf_store_ops;
 

@@ -61,6 +61,10 @@ hf_status hf_rules_decide(const hf_message *message, const hf_watermark *high,
                           const hf_history *history, hf_verdict *ret_verdict,
                           hf_error *err) HF_MUST_CHECK;
 
+/* INVALID_INPUT unless these changes can be made together (records.h). */
+hf_status hf_record_changes_check(const hf_record_change *changes, size_t n,
+                                  hf_error *err) HF_MUST_CHECK;
+
 /* What the bounds are once the message is on record. */
 void hf_bounds_add(hf_bounds *bounds, const hf_message *message);
 

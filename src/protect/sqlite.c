@@ -172,6 +172,9 @@ static const hf_store_ops sqlite_ops = {
     .raise_floors = sqlite_raise_floors,
     .set_high = sqlite_set_high,
     .status = sqlite_status,
+    .records = hf_sqlite_records,
+    .change_records = hf_sqlite_change_records,
+    .generation = hf_sqlite_generation,
     .close = sqlite_close,
 };
 

@@ -10,7 +10,8 @@ static const char *const statement_text[HF_SQL_COUNT] = {
     [HF_SQL_COMMIT] = "COMMIT",
     [HF_SQL_ROLLBACK] = "ROLLBACK",
     [HF_SQL_DATA_VERSION] = "PRAGMA data_version",
-    [HF_SQL_META] = "SELECT store_id, genesis_validators_root, high_slot, high_target FROM meta",
+    [HF_SQL_META] = "SELECT store_id, genesis_validators_root, high_slot, high_target,"
+                    " generation FROM meta",
     [HF_SQL_VALIDATOR] = "SELECT id, floor_slot, floor_source, floor_target, irregular_source"
                          " FROM validators WHERE pubkey = ?1",
     [HF_SQL_MAX_BLOCK] = "SELECT max(slot) FROM blocks WHERE validator_id = ?1",
@@ -166,6 +167,7 @@ static hf_status read_meta(hf_sqlite *store, hf_error *err)
     high.slot = (uint64_t)sqlite3_column_int64(statement, 2);
     high.target = (uint64_t)sqlite3_column_int64(statement, 3);
     store->high = high;
+    store->generation = (uint64_t)sqlite3_column_int64(statement, 4);
     store->meta_fresh = true;
 out:
     (void)sqlite3_reset(statement);

@@ -6,7 +6,7 @@
 #include <libgen.h>
 #include <unistd.h>
 
-#define SCHEMA_VERSION 1
+#define SCHEMA_VERSION 2
 #define APPLICATION_ID 0x48465350 /* "HFSP" */
 #define STRINGIFY_(x) #x
 #define STRINGIFY(x) STRINGIFY_(x)
@@ -76,6 +76,15 @@ static const char *const migrations[SCHEMA_VERSION] = {
     "  conflict INTEGER NOT NULL DEFAULT 0,"
     "  PRIMARY KEY (target_epoch, validator_id, source_epoch)"
     ") STRICT, WITHOUT ROWID;",
+    /* 2: records (records.h) and the count of their changes. */
+    "CREATE TABLE records("
+    "  kind INTEGER NOT NULL CHECK (kind > 0),"
+    "  id BLOB NOT NULL CHECK (length(id) = 48),"
+    "  version INTEGER NOT NULL CHECK (version > 0),"
+    "  data BLOB NOT NULL,"
+    "  PRIMARY KEY (kind, id)"
+    ") STRICT, WITHOUT ROWID;"
+    "ALTER TABLE meta ADD COLUMN generation INTEGER NOT NULL DEFAULT 0 CHECK (generation >= 0);",
 };
 
 static hf_status read_number(sqlite3 *db, const char *pragma, int64_t *ret_value, hf_error *err)

@@ -102,6 +102,7 @@ typedef struct hf_sqlite {
     bool must_prove; /* opened anew: do the files still hold all that was durable? */
     int64_t data_version;
     hf_watermark high;
+    uint64_t generation; /* of the records */
     hf_validator_cache cache;
     bool import_open;
     hf_prune_cursor prune;
@@ -199,6 +200,11 @@ hf_status hf_sqlite_import_add(hf_store *self, const hf_message *messages, size_
 hf_status hf_sqlite_import_commit(hf_store *self, hf_import_report *ret_report,
                                   hf_error *err) HF_MUST_CHECK;
 void hf_sqlite_import_abort(hf_store *self);
+hf_status hf_sqlite_records(hf_store *self, hf_record_kind kind, hf_record_visitor visitor,
+                            void *context, uint64_t *ret_generation, hf_error *err) HF_MUST_CHECK;
+hf_status hf_sqlite_change_records(hf_store *self, const hf_record_change *changes, size_t n,
+                                   hf_error *err) HF_MUST_CHECK;
+uint64_t hf_sqlite_generation(const hf_store *self);
 
 static inline void hf_sqlite_bind(sqlite3_stmt *statement, int index, int64_t value)
 {

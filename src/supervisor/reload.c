@@ -15,7 +15,7 @@ void hf_look_at_tls(hf_supervisor *sup)
 /* The keys, by the same way as POST /reload: an admin channel, of our own. */
 void hf_reload_keys(hf_supervisor *sup)
 {
-    hf_msg_plain frame = {0};
+    hf_msg_ask frame = {0};
     int pair[2];
     if (sup->reload_fd >= 0) {
         hf_log(HF_LOG_INFO, "reload_busy", "a reload is under way already");

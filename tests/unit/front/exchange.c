@@ -68,7 +68,7 @@ hf_next authorised(hf_method method, const char *path, const char *body)
 {
     assert_int_equal(start(method, path, body), HF_NEXT_ASK);
     assert_int_equal(asked(), HF_MSG_AUTHORIZE);
-    assert_string_equal(((const hf_msg_token *)x.ask)->token, "0123456789abcdef");
+    assert_string_equal(((const hf_msg_ask *)x.ask)->caller.token, "0123456789abcdef");
     return reply_result(HF_REASON_OK, 0, "");
 }
 

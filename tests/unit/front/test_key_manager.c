@@ -157,7 +157,7 @@ static void imports_history_before_keys(void **state)
                                 "{" TWO_KEYS ",\"slashing_protection\":\"" HISTORY "\"}"),
                      HF_NEXT_ASK);
     assert_int_equal(asked(), HF_MSG_IMPORT_BEGIN);
-    assert_string_equal(((const hf_msg_token *)x.ask)->token, "0123456789abcdef");
+    assert_string_equal(((const hf_msg_ask *)x.ask)->caller.token, "0123456789abcdef");
     assert_int_equal(reply_result(HF_REASON_OK, 0, ""), HF_NEXT_ASK);
     assert_int_equal(asked(), HF_MSG_IMPORT_ADD);
     const hf_msg_import_add *add = x.ask;
