@@ -27,8 +27,8 @@ EPOCH = 100
 class Gate:
     """A way to the database that can be closed: bytes are kept and nobody is told (a partition)."""
 
-    def __init__(self, port):
-        self.target = port
+    def __init__(self, port, host="127.0.0.1"):
+        self.target = (host, port)
         self.is_open = threading.Event()
         self.is_open.set()
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -45,7 +45,7 @@ class Gate:
     def _connect(self, near):
         self.is_open.wait()
         with contextlib.suppress(OSError):
-            far = socket.create_connection(("127.0.0.1", self.target))
+            far = socket.create_connection(self.target)
             self.sockets += [near, far]
             threading.Thread(target=self._pump, args=(near, far), daemon=True).start()
             self._pump(far, near)
