@@ -136,7 +136,7 @@ typedef struct hf_duty_config {
     uint32_t polling_interval_ms;  /* [VALIDATOR_HA_POLLING_INTERVAL_MS, 100] at the most */
     uint32_t signing_timeout_ms;   /* [VALIDATOR_HA_SIGNING_TIMEOUT_MS, 3000] wait for another */
     uint32_t takeover_after_ms;    /* [HOLDFAST_DUTY_TAKEOVER_AFTER_MS, 1000] silent holder */
-    uint32_t database_timeout_ms;  /* [HOLDFAST_DUTY_DATABASE_TIMEOUT_MS, 1000] one answer */
+    uint32_t database_timeout_ms;  /* [HOLDFAST_DUTY_DATABASE_TIMEOUT_MS, 700]  one answer */
     uint32_t max_stuck_age_ms;     /* [VALIDATOR_HA_MAX_STUCK_DUTIES_AGE_MS, 144000] */
     uint32_t old_age_hours;        /* [VALIDATOR_HA_OLD_DUTIES_MAX_AGE_H, 0] 0: keep for ever */
     uint32_t cleanup_interval_ms;  /* [HOLDFAST_DUTY_CLEANUP_INTERVAL_MS, 60000] */

@@ -340,7 +340,7 @@ const hf_config_key hf_config_keys[] = {
      .fallback = "true",
      .offset = AT(config.duties.auto_migrate),
      .help = "Whether the start brings the schema up."},
-    DUTY_NUMBER("database_timeout_ms", database_timeout_ms, "1000", DUTY_MS_MIN, DUTY_MS_MAX,
+    DUTY_NUMBER("database_timeout_ms", database_timeout_ms, "700", DUTY_MS_MIN, DUTY_MS_MAX,
                 "No duty waits longer for one answer of the database."),
     DUTY_NUMBER("signing_timeout_ms", signing_timeout_ms, "3000", DUTY_MS_MIN, DUTY_MS_MAX,
                 "How long a duty waits for another node that is signing the same message."),

@@ -133,7 +133,8 @@ static PostgresPollingStatusType connect_wait(PGconn *conn, uint64_t end_ns, int
 }
 
 /*
- * Zone, isolation, time-outs and plans are ours whatever the server's defaults are. Nested loops
+ * Zone, isolation, time-outs and plans are ours whatever the server's defaults are. The server
+ * probes a silent client, which may have vanished amid a batch, with rows locked. Nested loops
  * over the arrays, by the primary key, are always right here; so the plans are made once.
  */
 static bool session_setup(PGconn *conn, uint32_t timeout_ms, hf_duty_error *error)
@@ -143,6 +144,8 @@ static bool session_setup(PGconn *conn, uint32_t timeout_ms, hf_duty_error *erro
                      "SET client_encoding = 'UTF8';"
                      "SET TimeZone = 'UTC';"
                      "SET default_transaction_isolation = 'read committed';"
+                     "SET tcp_keepalives_idle = 2; SET tcp_keepalives_interval = 1;"
+                     "SET tcp_keepalives_count = 3;"
                      "SET statement_timeout = %u;"
                      "SET lock_timeout = %u;"
                      "SET idle_in_transaction_session_timeout = %u;"

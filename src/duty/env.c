@@ -44,7 +44,7 @@ void hf_duty_config_init(hf_duty_config *config)
         .polling_interval_ms = 100,
         .signing_timeout_ms = 3000,
         .takeover_after_ms = 1000,
-        .database_timeout_ms = 1000,
+        .database_timeout_ms = 700,
         .max_stuck_age_ms = 144000,
         .cleanup_interval_ms = 60000,
         .pool_max = 10,

@@ -12,13 +12,17 @@
 /* ---- the session -------------------------------------------------------------------------- */
 
 /* Whatever the role, the database or the server have as defaults. An address in the URL may name
- * another search_path; else it is the one that Web3Signer uses. */
+ * another search_path; else it is the one that Web3Signer uses. The server probes a silent client:
+ * a session whose batch arrived in half, before a link broke, holds its locks until it is ended. */
 #define SESSION_SQL                                                                                \
     "SELECT set_config('TimeZone', 'UTC', false), set_config('DateStyle', 'ISO', false),"          \
     " set_config('bytea_output', 'hex', false), set_config('row_security', 'off', false),"         \
     " set_config('standard_conforming_strings', 'on', false),"                                     \
     " set_config('transform_null_equals', 'off', false), set_config('jit', 'off', false),"         \
     " set_config('default_transaction_isolation', 'read committed', false),"                       \
+    " set_config('tcp_keepalives_idle', '2', false),"                                              \
+    " set_config('tcp_keepalives_interval', '1', false),"                                          \
+    " set_config('tcp_keepalives_count', '3', false),"                                             \
     " set_config('synchronous_commit', CASE WHEN current_setting('synchronous_commit')"            \
     "  IN ('on', 'remote_apply') THEN current_setting('synchronous_commit') ELSE 'on' END, "       \
     "false),"                                                                                      \
