@@ -4,7 +4,7 @@
  * written here is the hash Keccak-256, which no packaged library offers.
  *
  * The functions fall in groups that land in different object files, so that a process links only
- * what it calls: crypto_core (bls.c, keccak.c, secret.c, sha256.c: blst, libsodium) and crypto_secp
+ * what it calls: crypto_core (bls.c, hmac.c, keccak.c, secret.c, sha256.c: blst, libsodium) and crypto_secp
  * (secp256k1.c: libsecp256k1) for the keeper; crypto_keys (derivation, mnemonics, keystores:
  * OpenSSL, libunistring, jansson as well) for the loader and the command line.
  */
@@ -27,10 +27,19 @@ void hf_sha256_pair(const uint8_t a[32], const uint8_t b[32], uint8_t ret_digest
 /* Keccak-256 of a message of any length, as Ethereum uses it (not the SHA3-256 of FIPS 202). */
 void hf_keccak256(const void *in, size_t len, uint8_t ret_digest[HF_KECCAK_BYTES]);
 
+#define HF_HMAC_BYTES 32
+#define HF_HMAC_KEY_BYTES 32
+/* HMAC-SHA256 of the n parts one after the other. Time depends on their lengths alone. */
+void hf_hmac_sha256(const uint8_t key[HF_HMAC_KEY_BYTES], const hf_bytes parts[], size_t n,
+                    uint8_t ret_mac[HF_HMAC_BYTES]);
+
 /* Constant time in the content. */
 bool hf_secret_equal(const void *a, const void *b, size_t len);
 /* Uniform random bytes from the kernel (getrandom by libsodium). Aborts when there are none. */
 void hf_random(void *ret_bytes, size_t len);
+/* 256 uniform random bits as text: base64url (RFC 4648) without padding, NUL-terminated. */
+#define HF_RANDOM_TEXT_LEN 44
+void hf_random_text(char ret_text[HF_RANDOM_TEXT_LEN]);
 
 /* ---- locked memory ------------------------------------------------------------------------ */
 

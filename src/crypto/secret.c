@@ -37,6 +37,15 @@ void hf_random(void *ret_bytes, size_t len)
     randombytes_buf(ret_bytes, len);
 }
 
+void hf_random_text(char ret_text[HF_RANDOM_TEXT_LEN])
+{
+    uint8_t bytes[32];
+    hf_random(bytes, sizeof bytes);
+    (void)sodium_bin2base64(ret_text, HF_RANDOM_TEXT_LEN, bytes, sizeof bytes,
+                            sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+    hf_wipe(bytes, sizeof bytes);
+}
+
 static hf_status slab_fail_lock(size_t len, int error, hf_error *err)
 {
     struct rlimit limit = {0};
