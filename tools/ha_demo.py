@@ -48,6 +48,7 @@ class Demo:
         self.haproxy = None
         self.lock = threading.Lock()
         self.answers = collections.defaultdict(list)  # (key, epoch): [(block, status)], of all tries
+        self.failures = []  # what tries without signature and refusal got
         self.roots = collections.defaultdict(set)  # (key, epoch): signed votes
         self.stopping = threading.Event()
 
@@ -68,15 +69,18 @@ class Demo:
 
     def ask(self, method, path, body=None, connection=None):
         """The status; None when there was no answer."""
+        return self.answer(method, path, body, connection)[0]
+
+    def answer(self, method, path, body=None, connection=None):
+        """(status, text), or (None, what went wrong)."""
         own = connection or http.client.HTTPConnection("127.0.0.1", self.port, timeout=15)
         try:
             own.request(method, path, None if body is None else json.dumps(body), {"Content-Type": "application/json"})
             answer = own.getresponse()
-            answer.read()
-            return answer.status
-        except (OSError, http.client.HTTPException):
+            return answer.status, answer.read().decode()
+        except (OSError, http.client.HTTPException) as failure:
             own.close()
-            return None
+            return None, repr(failure)
         finally:
             if connection is None:
                 own.close()
@@ -87,9 +91,13 @@ class Demo:
         """One vote, asked for again once when there was no signature and no refusal."""
         body = harness.attestation(epoch - 1, epoch, mark=client)
         for _ in range(2):
-            status = self.ask("POST", f"/api/v1/eth2/sign/{key}", body, connection)
+            begun = time.monotonic()
+            status, text = self.answer("POST", f"/api/v1/eth2/sign/{key}", body, connection)
             with self.lock:
                 self.answers[key, epoch].append((client, status))
+                if status not in (SIGNED, REFUSED):
+                    self.failures.append(f"{begun:.3f} + {time.monotonic() - begun:.3f} s: client {client}, {key[:10]} "
+                                         f"epoch {epoch}: {status} {text}")
                 if status == SIGNED:
                     self.roots[key, epoch].add(client)
             if status in (SIGNED, REFUSED):
@@ -121,14 +129,20 @@ class Demo:
             for lane in lanes:
                 lane.result()
 
-    def kill(self, node):
-        """All of its processes at once, as when its machine dies."""
+    @staticmethod
+    def signal_all(node, number):
+        """To all processes of a node; returns how many they are."""
         family = [node.process.pid] + [pid for pids in node.children().values() for pid in pids]
         for pid in family:
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, number)
+        return len(family)
+
+    def kill(self, node):
+        """All of its processes at once, as when its machine dies."""
+        count = self.signal_all(node, signal.SIGKILL)
         node.process.wait()
         node.process = None
-        self.tell(f"{os.path.basename(node.folder)}: SIGKILL to all {len(family)} processes of the signer, after "
+        self.tell(f"{os.path.basename(node.folder)}: SIGKILL to all {count} processes of the signer, after "
                   f"{len(self.roots)} signed duties")
 
     # ---- outcome
@@ -152,7 +166,9 @@ class Demo:
         self.database.close()
 
     def logs(self):
-        return "\n".join(node.log() for node in self.nodes)
+        """What explains an outcome: the tries that failed, HAProxy's view, the nodes' last lines."""
+        with open(os.path.join(self.folder, "haproxy.log"), encoding="utf-8", errors="replace") as text:
+            return "\n".join([*self.failures, text.read()[-4000:], *(node.log()[-4000:] for node in self.nodes)])
 
 
 def main():

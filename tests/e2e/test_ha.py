@@ -1,7 +1,9 @@
 """Two nodes behind HAProxy on one PostgreSQL, with the configurations of packaging/haproxy."""
 
+import concurrent.futures
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -36,5 +38,25 @@ def test_a_signer_is_killed_under_load(tmp_path, balance):
         outcome = demo.report()
         assert outcome["missed twice"] == outcome["signed twice"] == 0, (outcome, demo.logs())
         assert outcome["duties"] > 100 and outcome["refused votes"] > 100, outcome
+    finally:
+        demo.close()
+
+
+@pytest.mark.skipif(bool(postgres.missing()), reason=postgres.missing() or "")
+def test_a_signer_hangs(tmp_path):
+    """A machine that answers nothing and closes nothing: what it was asked is asked of the other."""
+    demo = ha_demo.Demo(str(tmp_path), "leader")
+
+    def sign(key):
+        return demo.answer("POST", f"/api/v1/eth2/sign/{key}", harness.attestation(400000, 400001))[0]
+
+    try:
+        demo.start()
+        demo.signal_all(demo.nodes[0], signal.SIGSTOP)
+        try:
+            with concurrent.futures.ThreadPoolExecutor(8) as pool:
+                assert set(pool.map(sign, demo.keys[:16])) == {ha_demo.SIGNED}, demo.logs()
+        finally:
+            demo.signal_all(demo.nodes[0], signal.SIGCONT)
     finally:
         demo.close()
