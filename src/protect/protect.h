@@ -89,6 +89,29 @@ typedef struct hf_store_status {
     uint8_t genesis_validators_root[HF_ROOT_BYTES];
 } hf_store_status;
 
+/* How far a store has come. Each change that makes it stricter counts; no pruning takes it back. */
+#define HF_LINEAGE_BYTES 16
+typedef struct hf_store_mark {
+    /* Which life of which store: SQLite's is new when a start guard raised the floors, so that
+     * copies of one file part there; a shared one's is the database's. */
+    uint8_t lineage[HF_LINEAGE_BYTES];
+    uint64_t vote_id; /* both only rise */
+    uint64_t block_id;
+    uint64_t seen_unix_s; /* the clock when a record was last made; 0: not known */
+    uint8_t is_counted;   /* 0: this back end cannot count, both ids are 0 */
+    uint8_t is_virgin;    /* made by this program, and no signer has taken it over yet */
+    uint8_t reserved[6];
+} hf_store_mark;
+
+/* Where a chained log ended, kept in the store so that a rollback of either is seen. */
+#define HF_ANCHOR_ID_BYTES 16
+#define HF_ANCHOR_MAC_BYTES 32
+typedef struct hf_store_anchor {
+    uint8_t log_id[HF_ANCHOR_ID_BYTES]; /* whose: a shared store has one a node */
+    uint64_t seq;
+    uint8_t mac[HF_ANCHOR_MAC_BYTES];
+} hf_store_anchor;
+
 /*
  * Receives one record of an export, ordered by validator. A validator's floor comes first, as one
  * block record and one attestation record without root (when it has them). A failure ends the
@@ -147,6 +170,20 @@ typedef struct hf_store_ops {
                                 hf_error *err);
     /* The generation as of the last decide, health, records or change_records; 0 before. */
     uint64_t (*generation)(const hf_store *self);
+    /* As of the last decide or health that went well, or of opening; asks nobody, costs nothing.
+     * UNAVAILABLE when there was none yet. */
+    hf_status (*mark)(hf_store *self, hf_store_mark *ret_mark, hf_error *err);
+    /*
+     * A signer begins to work on the store. low, unless NULL: raises (never lowers) the floors of
+     * every validator known, and of each that will ever become known. lineage: the store's from now
+     * on (SQLite; a shared store keeps its own). One durable transaction.
+     */
+    hf_status (*take_over)(hf_store *self, const hf_watermark *low,
+                           const uint8_t lineage[HF_LINEAGE_BYTES], hf_error *err);
+    /* NOT_FOUND when that log has none. */
+    hf_status (*anchor_get)(hf_store *self, const uint8_t log_id[HF_ANCHOR_ID_BYTES],
+                            hf_store_anchor *ret_anchor, hf_error *err);
+    hf_status (*anchor_set)(hf_store *self, const hf_store_anchor *anchor, hf_error *err);
     void (*close)(hf_store *self);
 } hf_store_ops;
 

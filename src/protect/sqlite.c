@@ -86,6 +86,7 @@ static hf_status sqlite_raise_floors(hf_store *self, const hf_watermark *low, hf
                        " floor_source = coalesce(max(floor_source, ?3), floor_source, ?3)",
                        low, err);
     hf_cache_expire(&store->cache);
+    st = hf_failed(st) ? st : hf_sqlite_count_change(store, err);
     return run_and_commit(store, st, err);
 }
 
@@ -100,6 +101,7 @@ static hf_status sqlite_set_high(hf_store *self, const hf_watermark *high, hf_er
     st = run_watermark(store, "UPDATE meta SET high_slot = ?1, high_target = ?2",
                        high != NULL ? high : &none, err);
     store->meta_fresh = false;
+    st = hf_failed(st) ? st : hf_sqlite_count_change(store, err);
     return run_and_commit(store, st, err);
 }
 
@@ -175,6 +177,10 @@ static const hf_store_ops sqlite_ops = {
     .records = hf_sqlite_records,
     .change_records = hf_sqlite_change_records,
     .generation = hf_sqlite_generation,
+    .mark = hf_sqlite_mark,
+    .take_over = hf_sqlite_take_over,
+    .anchor_get = hf_sqlite_anchor_get,
+    .anchor_set = hf_sqlite_anchor_set,
     .close = sqlite_close,
 };
 

@@ -135,6 +135,9 @@ static hf_status load(hf_sqlite *store, hf_validator *validator, hf_error *err)
     if (hf_failed(st)) {
         return st;
     }
+    now->floor_slot = larger(now->floor_slot, store->least.floor_slot);
+    now->floor_source = larger(now->floor_source, store->least.floor_source);
+    now->floor_target = larger(now->floor_target, store->least.floor_target);
     /* What was allowed since the import beyond the last vote has a higher source; nothing else. */
     now->max_source = larger(now->max_source, irregular);
     if (!reaches(now, &validator->durable)) {

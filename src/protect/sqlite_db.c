@@ -10,8 +10,9 @@ static const char *const statement_text[HF_SQL_COUNT] = {
     [HF_SQL_COMMIT] = "COMMIT",
     [HF_SQL_ROLLBACK] = "ROLLBACK",
     [HF_SQL_DATA_VERSION] = "PRAGMA data_version",
-    [HF_SQL_META] = "SELECT store_id, genesis_validators_root, high_slot, high_target,"
-                    " generation FROM meta",
+    [HF_SQL_META] = "SELECT store_id, genesis_validators_root, high_slot, high_target, generation,"
+                    " lineage, vote_id, block_id, seen_unix_s, base_slot, base_source, base_target"
+                    " FROM meta",
     [HF_SQL_VALIDATOR] = "SELECT id, floor_slot, floor_source, floor_target, irregular_source"
                          " FROM validators WHERE pubkey = ?1",
     [HF_SQL_MAX_BLOCK] = "SELECT max(slot) FROM blocks WHERE validator_id = ?1",
@@ -61,6 +62,10 @@ static const char *const statement_text[HF_SQL_COUNT] = {
                             " AND validator_id = ?2 AND source_epoch = ?3"
                             " AND signing_root NOT NULL AND signing_root IS NOT ?4",
     [HF_SQL_SET_IRREGULAR] = "UPDATE validators SET irregular_source = ?2 WHERE pubkey = ?1",
+    [HF_SQL_SET_MARK] = "UPDATE meta SET vote_id = ?1, block_id = ?2, seen_unix_s = ?3",
+    [HF_SQL_SET_ANCHOR] = "INSERT INTO anchors(log_id, seq, mac) VALUES (?1, ?2, ?3)"
+                          " ON CONFLICT DO UPDATE SET seq = excluded.seq, mac = excluded.mac",
+    [HF_SQL_ANCHOR] = "SELECT seq, mac FROM anchors WHERE log_id = ?1",
 };
 
 /* ---- failures ----------------------------------------------------------------------------- */
@@ -166,9 +171,12 @@ static hf_status read_meta(hf_sqlite *store, hf_error *err)
     high.has_epochs = sqlite3_column_type(statement, 3) != SQLITE_NULL;
     high.slot = (uint64_t)sqlite3_column_int64(statement, 2);
     high.target = (uint64_t)sqlite3_column_int64(statement, 3);
-    store->high = high;
-    store->generation = (uint64_t)sqlite3_column_int64(statement, 4);
-    store->meta_fresh = true;
+    st = hf_sqlite_take_mark(store, statement, 5, err);
+    if (!hf_failed(st)) {
+        store->high = high;
+        store->generation = (uint64_t)sqlite3_column_int64(statement, 4);
+        store->meta_fresh = true;
+    }
 out:
     (void)sqlite3_reset(statement);
     return st;
@@ -342,6 +350,7 @@ hf_status hf_sqlite_begin(hf_sqlite *store, hf_error *err)
     if (!hf_failed(st)) {
         store->in_transaction = true;
         st = refresh(store, err);
+        store->next = store->mark;
     }
     if (hf_failed(st)) {
         hf_sqlite_abandon(store, st);
@@ -362,6 +371,7 @@ hf_status hf_sqlite_commit(hf_sqlite *store, hf_error *err)
         return st;
     }
     hf_cache_settle(&store->cache);
+    store->mark = store->next;
     return st;
 }
 

@@ -54,6 +54,7 @@ static hf_status record(hf_sqlite *store, hf_validator *validator, const hf_mess
     if (!hf_failed(st)) {
         hf_cache_touch(&store->cache, validator);
         validator->now = after;
+        hf_sqlite_count(store, message);
     }
     return st;
 }
@@ -94,12 +95,15 @@ hf_status hf_sqlite_decide(hf_store *self, const hf_message *messages, size_t n,
     if (hf_failed(st)) {
         goto out;
     }
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n && !hf_failed(st); i++) {
         st = decide_one(store, &messages[i], &ret_verdicts[i], err);
-        if (hf_failed(st)) {
-            hf_sqlite_abandon(store, st);
-            goto out;
-        }
+    }
+    if (!hf_failed(st)) {
+        st = hf_sqlite_write_mark(store, err);
+    }
+    if (hf_failed(st)) {
+        hf_sqlite_abandon(store, st);
+        goto out;
     }
     st = hf_sqlite_commit(store, err);
 out:

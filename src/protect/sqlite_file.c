@@ -6,7 +6,7 @@
 #include <libgen.h>
 #include <unistd.h>
 
-#define SCHEMA_VERSION 2
+#define SCHEMA_VERSION 3
 #define APPLICATION_ID 0x48465350 /* "HFSP" */
 #define STRINGIFY_(x) #x
 #define STRINGIFY(x) STRINGIFY_(x)
@@ -85,6 +85,21 @@ static const char *const migrations[SCHEMA_VERSION] = {
     "  PRIMARY KEY (kind, id)"
     ") STRICT, WITHOUT ROWID;"
     "ALTER TABLE meta ADD COLUMN generation INTEGER NOT NULL DEFAULT 0 CHECK (generation >= 0);",
+    /* 3: how far the store has come, floors for everyone, and where audit logs ended. A store that
+     * was in use before has some lineage that nobody remembers; a new one has none. */
+    "ALTER TABLE meta ADD COLUMN lineage BLOB CHECK (length(lineage) = 16);"
+    "ALTER TABLE meta ADD COLUMN vote_id INTEGER NOT NULL DEFAULT 0 CHECK (vote_id >= 0);"
+    "ALTER TABLE meta ADD COLUMN block_id INTEGER NOT NULL DEFAULT 0 CHECK (block_id >= 0);"
+    "ALTER TABLE meta ADD COLUMN seen_unix_s INTEGER NOT NULL DEFAULT 0 CHECK (seen_unix_s >= 0);"
+    "ALTER TABLE meta ADD COLUMN base_slot INTEGER CHECK (base_slot >= 0);"
+    "ALTER TABLE meta ADD COLUMN base_source INTEGER CHECK (base_source >= 0);"
+    "ALTER TABLE meta ADD COLUMN base_target INTEGER CHECK (base_target >= 0);"
+    "UPDATE meta SET lineage = randomblob(16);"
+    "CREATE TABLE anchors("
+    "  log_id BLOB NOT NULL PRIMARY KEY CHECK (length(log_id) = 16),"
+    "  seq INTEGER NOT NULL CHECK (seq >= 0),"
+    "  mac BLOB NOT NULL CHECK (length(mac) = 32)"
+    ") STRICT, WITHOUT ROWID;",
 };
 
 static hf_status read_number(sqlite3 *db, const char *pragma, int64_t *ret_value, hf_error *err)

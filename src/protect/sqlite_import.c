@@ -165,6 +165,9 @@ hf_status hf_sqlite_import_commit(hf_store *self, hf_import_report *ret_report, 
     if (!hf_failed(st)) {
         st = clear_staged(store, err);
     }
+    if (!hf_failed(st)) {
+        st = hf_sqlite_count_change(store, err);
+    }
     hf_cache_expire(&store->cache);
     if (hf_failed(st)) {
         hf_sqlite_abandon(store, st);

@@ -48,6 +48,9 @@ typedef enum hf_sql {
     HF_SQL_MARK_CONFLICT,
     HF_SQL_DISPUTE_ROOT,
     HF_SQL_SET_IRREGULAR,
+    HF_SQL_SET_MARK,
+    HF_SQL_SET_ANCHOR,
+    HF_SQL_ANCHOR,
     HF_SQL_COUNT
 } hf_sql;
 
@@ -103,6 +106,10 @@ typedef struct hf_sqlite {
     int64_t data_version;
     hf_watermark high;
     uint64_t generation; /* of the records */
+    hf_bounds least;     /* floors that count for every validator, known or not */
+    hf_store_mark mark;  /* as of the last commit */
+    hf_store_mark next;  /* of the transaction under way */
+    bool has_mark;
     hf_validator_cache cache;
     bool import_open;
     hf_prune_cursor prune;
@@ -165,6 +172,33 @@ hf_status hf_cache_prove(hf_sqlite *store, hf_error *err) HF_MUST_CHECK;
 void hf_cache_touch(hf_validator_cache *cache, hf_validator *validator);
 void hf_cache_settle(hf_validator_cache *cache); /* after a commit */
 void hf_cache_expire(hf_validator_cache *cache); /* every copy is stale; what was durable is kept */
+
+/* ---- sqlite_mark.c: how far the store has come -------------------------------------------- */
+
+/* No floor of a validator's own lies below those for everyone; max of two is NULL when one is. */
+#define HF_SQLITE_RAISE_TO_BASE                                                                    \
+    "UPDATE validators SET"                                                                        \
+    " floor_slot = coalesce(max(floor_slot, base_slot), floor_slot, base_slot),"                   \
+    " floor_source = coalesce(max(floor_source, base_source), floor_source, base_source),"         \
+    " floor_target = coalesce(max(floor_target, base_target), floor_target, base_target)"          \
+    " FROM meta"
+
+/* Takes the mark and the base floors from a row of meta, whose columns begin there; CORRUPT when
+ * the store has gone back. */
+hf_status hf_sqlite_take_mark(hf_sqlite *store, sqlite3_stmt *row, int column,
+                              hf_error *err) HF_MUST_CHECK;
+/* Counts records of the transaction under way; write_mark then writes what was counted. */
+void hf_sqlite_count(hf_sqlite *store, const hf_message *message);
+hf_status hf_sqlite_write_mark(hf_sqlite *store, hf_error *err) HF_MUST_CHECK;
+/* One for a change that is no record: written at once. */
+hf_status hf_sqlite_count_change(hf_sqlite *store, hf_error *err) HF_MUST_CHECK;
+hf_status hf_sqlite_mark(hf_store *self, hf_store_mark *ret_mark, hf_error *err) HF_MUST_CHECK;
+hf_status hf_sqlite_take_over(hf_store *self, const hf_watermark *low,
+                              const uint8_t lineage[HF_LINEAGE_BYTES], hf_error *err) HF_MUST_CHECK;
+hf_status hf_sqlite_anchor_get(hf_store *self, const uint8_t log_id[HF_ANCHOR_ID_BYTES],
+                               hf_store_anchor *ret_anchor, hf_error *err) HF_MUST_CHECK;
+hf_status hf_sqlite_anchor_set(hf_store *self, const hf_store_anchor *anchor,
+                               hf_error *err) HF_MUST_CHECK;
 
 /* ---- sqlite_history.c: one validator's history on the disk -------------------------------- */
 

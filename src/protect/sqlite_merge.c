@@ -44,6 +44,7 @@ static const char *const merge_steps[] = {
     " FROM staged_validators s JOIN (SELECT validator_id, min(source_epoch) AS source,"
     "  min(target_epoch) AS target FROM staged_attestations GROUP BY validator_id) f"
     " ON f.validator_id = s.id WHERE s.pubkey = validators.pubkey AND floor_target IS NULL",
+    HF_SQLITE_RAISE_TO_BASE,
 };
 
 #define REPORT_SQL                                                                                 \

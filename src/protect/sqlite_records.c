@@ -122,6 +122,9 @@ hf_status hf_sqlite_change_records(hf_store *self, const hf_record_change *chang
     if (!hf_failed(st)) {
         st = hf_sqlite_exec(store->db, "UPDATE meta SET generation = generation + 1", DOING, err);
     }
+    if (!hf_failed(st)) {
+        st = hf_sqlite_count_change(store, err);
+    }
     uint64_t next = store->generation + 1;
     st = end(store, st, err);
     if (!hf_failed(st)) {

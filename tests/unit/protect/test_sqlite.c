@@ -140,6 +140,72 @@ static void test_repeat_after_long_silence(void **state)
     assert_int_equal(test_decide_vote(test, 1, 10, 11, 1), HF_VERDICT_SURROUNDED_VOTE);
 }
 
+/* ---- the mark ----------------------------------------------------------------------------- */
+
+static hf_store_mark mark_of(test_store *test)
+{
+    hf_store_mark mark;
+    assert_code(test->store->ops->mark(test->store, &mark, &test->err), HF_OK);
+    return mark;
+}
+
+/* A new file is nobody's until a signer takes it over; its name from then on is that signer's. */
+static void test_new_until_taken_over(void **state)
+{
+    test_store *test = *state;
+    static const uint8_t lineage[HF_LINEAGE_BYTES] = {4, 2};
+    const hf_message imported[] = {test_block(3, 5, 1)};
+    test_store_open(test);
+    (void)test_import(test, imported, 1);
+    assert_true(mark_of(test).is_virgin);
+    assert_true(mark_of(test).vote_id > 0); /* an import counts */
+    assert_code(test->store->ops->take_over(test->store, NULL, lineage, &test->err), HF_OK);
+    for (int round = 0; round < 2; round++) {
+        assert_false(mark_of(test).is_virgin);
+        assert_memory_equal(mark_of(test).lineage, lineage, sizeof lineage);
+        test_store_close(test);
+        test_store_open(test);
+    }
+    assert_int_equal(test_decide_block(test, 1, 1, 1), HF_VERDICT_ALLOW);
+}
+
+/* Written by a version that counted nothing: in use, by whom nobody knows. */
+static void test_first_schema_is_migrated(void **state)
+{
+    test_store *test = *state;
+    test_store_open(test);
+    assert_int_equal(test_decide_block(test, 1, 10, 1), HF_VERDICT_ALLOW);
+    test_store_close(test);
+    change(test, "DROP TABLE anchors; DROP TABLE records; PRAGMA user_version = 1;"
+                 "ALTER TABLE meta DROP COLUMN generation;"
+                 "ALTER TABLE meta DROP COLUMN lineage; ALTER TABLE meta DROP COLUMN vote_id;"
+                 "ALTER TABLE meta DROP COLUMN block_id; ALTER TABLE meta DROP COLUMN seen_unix_s;"
+                 "ALTER TABLE meta DROP COLUMN base_slot; ALTER TABLE meta DROP COLUMN base_source;"
+                 "ALTER TABLE meta DROP COLUMN base_target");
+    test_store_open(test);
+    assert_false(mark_of(test).is_virgin);
+    assert_int_equal(mark_of(test).block_id, 0);
+    assert_int_equal(test_decide_block(test, 1, 10, 2), HF_VERDICT_DOUBLE_BLOCK);
+    assert_int_equal(test_decide_block(test, 1, 11, 2), HF_VERDICT_ALLOW);
+    assert_int_equal(mark_of(test).block_id, 1);
+}
+
+/* The counters alone betray an older copy, whoever's records it lacks. */
+static void test_going_back_is_seen(void **state)
+{
+    test_store *test = *state;
+    hf_message block = test_block(2, 50, 1);
+    hf_verdict verdict;
+    test_store_open(test);
+    assert_int_equal(test_decide_block(test, 1, 10, 1), HF_VERDICT_ALLOW);
+    change(test, "UPDATE meta SET block_id = block_id - 1");
+    assert_code(test->store->ops->health(test->store, &test->err), HF_CORRUPT);
+    assert_non_null(strstr(test->err.msg, "older copy"));
+    assert_code(test->store->ops->decide(test->store, &block, 1, &verdict, &test->err), HF_CORRUPT);
+    change(test, "UPDATE meta SET block_id = block_id + 1");
+    assert_int_equal(test_decide_block(test, 1, 11, 1), HF_VERDICT_ALLOW);
+}
+
 /* ---- export ------------------------------------------------------------------------------- */
 
 static void test_export_selection(void **state)
@@ -195,6 +261,9 @@ int main(void)
         WITH_FOLDER(test_log_without_database),
         WITH_FOLDER(test_foreign_write_is_seen),
         WITH_FOLDER(test_repeat_after_long_silence),
+        WITH_FOLDER(test_new_until_taken_over),
+        WITH_FOLDER(test_first_schema_is_migrated),
+        WITH_FOLDER(test_going_back_is_seen),
         WITH_FOLDER(test_export_selection),
         WITH_FOLDER(test_export_receiver_gives_up),
     };
