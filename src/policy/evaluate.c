@@ -1,30 +1,17 @@
 /* May this be asked for? Deny beats allow, and silence denies. */
 #include "policy_internal.h"
 
-static bool has_tag(const hf_policy_rule *rule, const hf_policy_question *question)
-{
-    for (size_t i = 0; i < rule->tag_count; i++) {
-        for (size_t j = 0; j < question->tag_count; j++) {
-            if (strcmp(rule->tags[i].name, question->tags[j].name) == 0) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
 static bool matches_key(const hf_policy_rule *rule, const hf_policy_question *question)
 {
     hf_scope_keys keys = hf_policy_scope_keys(question->scope);
-    if (rule->all_keys) {
+    if (rule->keys.all) {
         return true;
     }
     if (keys == HF_SCOPE_KEYLESS) { /* a rule about some keys takes nothing away from others */
         return rule->effect == HF_EFFECT_ALLOW;
     }
     if (question->key != NULL) {
-        return hf_policy_keys_have(rule->keys, rule->key_count, question->key) ||
-               has_tag(rule, question);
+        return hf_keyset_has(&rule->keys, question->key, question->tags, question->tag_count);
     }
     /* A listing is asked for again key by key; anything else without a key means all keys, which
      * somebody who may use some may not, and nobody to whom one is denied. */

@@ -23,7 +23,7 @@ void hf_policy_free(hf_policy *policy)
         return;
     }
     for (size_t i = 0; i < policy->rule_count; i++) {
-        free(policy->rules[i].keys);
+        hf_keyset_done(&policy->rules[i].keys);
     }
     free(policy->rules);
     free(policy);

@@ -62,7 +62,7 @@ hf_scope_keys hf_policy_scope_keys(hf_scope scope);
 #define HF_POLICY_TAG_LEN 32         /* the same */
 #define HF_POLICY_CERTIFICATE_LEN 64 /* NUL-terminated, printable ASCII without " and \ */
 #define HF_POLICY_RULES_MAX 64
-#define HF_POLICY_RULE_TAGS_MAX 16
+#define HF_KEYSET_TAGS_MAX 16
 #define HF_POLICY_RULE_NETWORKS_MAX 8
 #define HF_POLICY_RULE_RANGES_MAX 16
 #define HF_POLICY_RULE_CERTIFICATES_MAX 16
@@ -82,6 +82,23 @@ typedef struct hf_policy_tag {
     char name[HF_POLICY_TAG_LEN];
 } hf_policy_tag;
 
+/* All keys, or those named (sorted, no two equal) and those with one of the tags. */
+typedef struct hf_keyset {
+    bool all;
+    hf_policy_key *keys; /* owned */
+    size_t count;
+    size_t room;
+    hf_policy_tag tags[HF_KEYSET_TAGS_MAX];
+    size_t tag_count;
+} hf_keyset;
+
+hf_policy_key hf_policy_key_from(const uint8_t *bytes, size_t len); /* 48 or 20 */
+/* 0x and 96 or 40 digits. */
+hf_status hf_policy_key_parse(const char *text, hf_policy_key *ret_key,
+                              hf_error *err) HF_MUST_CHECK;
+bool hf_keyset_has(const hf_keyset *set, const hf_policy_key *key, const hf_policy_tag *tags,
+                   size_t tag_count);
+
 /* IPv6, or IPv4 mapped into it (then prefix counts from 96). Bits behind the prefix are zero. */
 typedef struct hf_policy_range {
     uint8_t address[16];
@@ -97,18 +114,13 @@ typedef struct hf_policy_rate {
 /*
  * Each member narrows the rule; what is left out does not. An allow rule has to say its scopes, and
  * its keys or tags when a scope works on keys, and its operations when it may sign: "*" if need be.
- * A key matches when it is in keys or has one of the tags. Operations narrow the scope sign alone.
+ * Operations narrow the scope sign alone.
  */
 typedef struct hf_policy_rule {
     hf_effect effect;
     uint64_t scopes;     /* bits of hf_scope, or HF_POLICY_ALL */
     uint64_t operations; /* bits of hf_operation, or HF_POLICY_ALL */
-    bool all_keys;       /* "*", or a deny rule that names none */
-    hf_policy_key *keys; /* owned; sorted, no two equal */
-    size_t key_count;
-    size_t key_room;
-    hf_policy_tag tags[HF_POLICY_RULE_TAGS_MAX];
-    size_t tag_count;
+    hf_keyset keys;      /* all: "*", or a deny rule that names none */
     char networks[HF_POLICY_RULE_NETWORKS_MAX][HF_NETWORK_NAME_LEN]; /* none: any */
     size_t network_count;
     hf_policy_range ranges[HF_POLICY_RULE_RANGES_MAX]; /* where the client is; none: anywhere */

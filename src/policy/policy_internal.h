@@ -15,12 +15,6 @@ bool hf_policy_certificate_is_valid(const char *text);
 
 /* ---- words.c: values with a grammar of their own --------------------------------------------- */
 
-int hf_policy_key_compare(const void *a, const void *b);
-bool hf_policy_keys_have(const hf_policy_key *keys, size_t count, const hf_policy_key *key);
-/* 0x and 96 or 40 digits. */
-hf_status hf_policy_key_parse(const char *text, hf_policy_key *ret_key,
-                              hf_error *err) HF_MUST_CHECK;
-
 hf_status hf_policy_range_parse(const char *text, hf_policy_range *ret_range,
                                 hf_error *err) HF_MUST_CHECK;
 bool hf_policy_range_is_valid(const hf_policy_range *range);
@@ -40,7 +34,6 @@ hf_status hf_policy_duration_parse(const char *text, uint64_t *ret_seconds,
 
 /* The same demands on a rule from text and on one from bytes. */
 hf_status hf_policy_rule_check(const hf_policy_rule *rule, hf_error *err) HF_MUST_CHECK;
-hf_status hf_policy_rule_add_key(hf_policy_rule *rule, const hf_policy_key *key) HF_MUST_CHECK;
 
 /* ---- reader.c: bounded reading and writing of the encodings ---------------------------------- */
 
@@ -65,5 +58,20 @@ typedef struct hf_policy_writer {
 void hf_policy_put(hf_policy_writer *writer, uint64_t value, unsigned bytes);
 void hf_policy_put_bytes(hf_policy_writer *writer, const void *bytes, size_t len);
 void hf_policy_put_text(hf_policy_writer *writer, const char *text);
+
+/* ---- keyset.c ---------------------------------------------------------------------------------
+ */
+
+int hf_policy_key_compare(const void *a, const void *b);
+void hf_keyset_done(hf_keyset *set);
+bool hf_keyset_is_empty(const hf_keyset *set);
+hf_status hf_keyset_add(hf_keyset *set, const hf_policy_key *key) HF_MUST_CHECK;
+void hf_keyset_sort(hf_keyset *set);
+hf_status hf_keyset_check(const hf_keyset *set, hf_error *err) HF_MUST_CHECK;
+hf_status hf_keyset_put_key(hf_keyset *set, const char *text, hf_error *err) HF_MUST_CHECK;
+hf_status hf_keyset_put_tag(hf_keyset *set, const char *text, hf_error *err) HF_MUST_CHECK;
+void hf_keyset_write(hf_policy_writer *writer, const hf_keyset *set);
+void hf_keyset_read(hf_policy_reader *reader, hf_keyset *set); /* unchecked: hf_keyset_check */
+void hf_policy_key_read(hf_policy_reader *reader, hf_policy_key *ret_key);
 
 #endif

@@ -65,15 +65,15 @@ static const char *operation_name(unsigned i)
 static void print_keys(printer *p, const hf_policy_rule *rule)
 {
     char text[2 + 2 * HF_BLS_PUBKEY_BYTES + 1] = "0x";
-    if (!rule->all_keys && rule->key_count == 0) {
+    if (!rule->keys.all && rule->keys.count == 0) {
         return;
     }
     open_list(p, "keys");
-    if (rule->all_keys) {
+    if (rule->keys.all) {
         item(p, "*");
     }
-    for (size_t i = 0; i < rule->key_count; i++) {
-        hf_hex_encode(rule->keys[i].bytes, rule->keys[i].len, text + 2);
+    for (size_t i = 0; i < rule->keys.count; i++) {
+        hf_hex_encode(rule->keys.keys[i].bytes, rule->keys.keys[i].len, text + 2);
         item(p, text);
     }
     say(p, "]");
@@ -126,7 +126,7 @@ static void print_rule(printer *p, const hf_policy_rule *rule)
     print_bits(p, "scopes", rule->scopes, HF_SCOPE_COUNT, scope_name);
     print_bits(p, "operations", rule->operations, HF_OP_COUNT, operation_name);
     print_keys(p, rule);
-    print_texts(p, "tags", rule->tags[0].name, HF_POLICY_TAG_LEN, rule->tag_count);
+    print_texts(p, "tags", rule->keys.tags[0].name, HF_POLICY_TAG_LEN, rule->keys.tag_count);
     print_texts(p, "networks", rule->networks[0], HF_NETWORK_NAME_LEN, rule->network_count);
     print_ranges(p, rule);
     print_texts(p, "certificates", rule->certificates[0], HF_POLICY_CERTIFICATE_LEN,

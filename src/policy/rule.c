@@ -55,54 +55,14 @@ static hf_status put_operation(hf_policy_rule *rule, const char *text, hf_error 
     return hf_ok();
 }
 
-hf_status hf_policy_rule_add_key(hf_policy_rule *rule, const hf_policy_key *key)
-{
-    if (rule->key_count == HF_POLICY_KEYS_MAX) {
-        return (hf_status){HF_LIMIT};
-    }
-    if (rule->key_count == rule->key_room) {
-        size_t room = rule->key_room == 0 ? 8 : 2 * rule->key_room;
-        hf_policy_key *keys = realloc(rule->keys, room * sizeof *keys);
-        if (keys == NULL) {
-            return (hf_status){HF_NOMEM};
-        }
-        rule->keys = keys;
-        rule->key_room = room;
-    }
-    rule->keys[rule->key_count++] = *key;
-    return hf_ok();
-}
-
 static hf_status put_key(hf_policy_rule *rule, const char *text, hf_error *err)
 {
-    hf_policy_key key;
-    if (is_all(text)) {
-        rule->all_keys = true;
-        return hf_ok();
-    }
-    hf_status st = hf_policy_key_parse(text, &key, err);
-    if (hf_failed(st)) {
-        return st;
-    }
-    st = hf_policy_rule_add_key(rule, &key);
-    if (st.code == HF_LIMIT) {
-        return too_many("keys (give them a tag instead)", HF_POLICY_KEYS_MAX, err);
-    }
-    return hf_failed(st) ? hf_fail(err, st.code, "out of memory") : st;
+    return hf_keyset_put_key(&rule->keys, text, err);
 }
 
 static hf_status put_tag(hf_policy_rule *rule, const char *text, hf_error *err)
 {
-    if (!hf_policy_tag_is_valid(text)) {
-        return hf_fail(err, HF_INVALID_INPUT,
-                       "\"%.64s\" is no tag: 1 to %d letters, digits, _ and -", text,
-                       HF_POLICY_TAG_LEN - 1);
-    }
-    if (rule->tag_count == HF_POLICY_RULE_TAGS_MAX) {
-        return too_many("tags", HF_POLICY_RULE_TAGS_MAX, err);
-    }
-    hf_str_cut(rule->tags[rule->tag_count++].name, HF_POLICY_TAG_LEN, text);
-    return hf_ok();
+    return hf_keyset_put_tag(&rule->keys, text, err);
 }
 
 static hf_status put_network(hf_policy_rule *rule, const char *text, hf_error *err)
@@ -251,16 +211,6 @@ static bool works_on_keys(const hf_policy_rule *rule)
     return false;
 }
 
-static bool has_twins(const hf_policy_rule *rule)
-{
-    for (size_t i = 1; i < rule->key_count; i++) {
-        if (hf_policy_key_compare(&rule->keys[i - 1], &rule->keys[i]) >= 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static bool bits_are_known(uint64_t bits, uint64_t known)
 {
     return bits == HF_POLICY_ALL || (bits & ~known) == 0;
@@ -269,7 +219,7 @@ static bool bits_are_known(uint64_t bits, uint64_t known)
 static hf_status check_allow(const hf_policy_rule *rule, hf_error *err)
 {
     bool signs = (rule->scopes >> HF_SCOPE_SIGN & 1) != 0;
-    if (works_on_keys(rule) && !rule->all_keys && rule->key_count + rule->tag_count == 0) {
+    if (works_on_keys(rule) && hf_keyset_is_empty(&rule->keys)) {
         return hf_fail(err, HF_INVALID_INPUT,
                        "an allow rule with such scopes needs keys or tags: keys \"*\" means all");
     }
@@ -291,11 +241,9 @@ hf_status hf_policy_rule_check(const hf_policy_rule *rule, hf_error *err)
         return hf_fail(err, HF_INVALID_INPUT,
                        "the rule has scopes or operations of a later version");
     }
-    if (rule->all_keys && rule->key_count + rule->tag_count > 0) {
-        return hf_fail(err, HF_INVALID_INPUT, "keys \"*\" and other keys or tags in one rule");
-    }
-    if (has_twins(rule)) {
-        return hf_fail(err, HF_INVALID_INPUT, "a key is given twice");
+    hf_status st = hf_keyset_check(&rule->keys, err);
+    if (hf_failed(st)) {
+        return st;
     }
     if (!is_allow && (rule->rate.count != 0 || rule->token_ttl_seconds != 0)) {
         return hf_fail(err, HF_INVALID_INPUT, "rate and token_ttl belong in allow rules");
@@ -310,13 +258,11 @@ hf_status hf_policy_rule_finish(hf_policy_rule *rule, hf_error *err)
     }
     if (rule->effect == HF_EFFECT_DENY) { /* what it does not narrow, it denies */
         bool names_keys = (rule->said & (1U << MEMBER_KEYS | 1U << MEMBER_TAGS)) != 0;
-        rule->all_keys = rule->all_keys || !names_keys;
+        rule->keys.all = rule->keys.all || !names_keys;
         rule->scopes = (rule->said & 1U << MEMBER_SCOPES) != 0 ? rule->scopes : HF_POLICY_ALL;
         bool names_operations = (rule->said & 1U << MEMBER_OPERATIONS) != 0;
         rule->operations = names_operations ? rule->operations : HF_POLICY_ALL;
     }
-    if (rule->key_count > 1) {
-        qsort(rule->keys, rule->key_count, sizeof *rule->keys, hf_policy_key_compare);
-    }
+    hf_keyset_sort(&rule->keys);
     return hf_policy_rule_check(rule, err);
 }

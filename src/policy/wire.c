@@ -3,9 +3,9 @@
  * to the same bytes. Numbers are little endian.
  *
  *   u8 version, text name, u16 rules, then for each:
- *     u8 effect, u64 scopes, u64 operations, u8 all_keys, u32 rate count, u32 rate period in ms,
- *     u64 token_ttl, u16 keys (u8 length, bytes), u8 tags (text), u8 networks (text),
- *     u8 ranges (16 bytes, u8 prefix), u8 certificates (text)
+ *     u8 effect, u64 scopes, u64 operations, u32 rate count, u32 rate period in ms, u64 token_ttl,
+ *     keyset, u8 networks (text), u8 ranges (16 bytes, u8 prefix), u8 certificates (text)
+ *   keyset: u8 all, u16 keys (u8 length, bytes), u8 tags (text)
  *   text: u8 length, bytes
  */
 #include "policy_internal.h"
@@ -19,19 +19,10 @@ static void write_rule(hf_policy_writer *w, const hf_policy_rule *rule)
     hf_policy_put(w, rule->effect, 1);
     hf_policy_put(w, rule->scopes, 8);
     hf_policy_put(w, rule->operations, 8);
-    hf_policy_put(w, rule->all_keys, 1);
     hf_policy_put(w, rule->rate.count, 4);
     hf_policy_put(w, rule->rate.period_ms, 4);
     hf_policy_put(w, rule->token_ttl_seconds, 8);
-    hf_policy_put(w, rule->key_count, 2);
-    for (size_t i = 0; i < rule->key_count; i++) {
-        hf_policy_put(w, rule->keys[i].len, 1);
-        hf_policy_put_bytes(w, rule->keys[i].bytes, rule->keys[i].len);
-    }
-    hf_policy_put(w, rule->tag_count, 1);
-    for (size_t i = 0; i < rule->tag_count; i++) {
-        hf_policy_put_text(w, rule->tags[i].name);
-    }
+    hf_keyset_write(w, &rule->keys);
     hf_policy_put(w, rule->network_count, 1);
     for (size_t i = 0; i < rule->network_count; i++) {
         hf_policy_put_text(w, rule->networks[i]);
@@ -57,7 +48,7 @@ hf_status hf_policy_encode(const hf_policy *policy, hf_buf *out)
     hf_policy_put(&w, policy->rule_count, 2);
     for (size_t i = 0; i < policy->rule_count; i++) {
         write_rule(&w, &policy->rules[i]);
-        keys += policy->rules[i].key_count;
+        keys += policy->rules[i].keys.count;
     }
     bool is_too_much = keys > HF_POLICY_KEYS_MAX || hf_buf_len(out) - before > HF_POLICY_MAX_BYTES;
     if (!hf_failed(w.status) && is_too_much) {
@@ -68,27 +59,8 @@ hf_status hf_policy_encode(const hf_policy *policy, hf_buf *out)
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-static void read_keys(hf_policy_reader *r, hf_policy_rule *rule)
-{
-    size_t count = hf_policy_get_count(r, 2, HF_POLICY_KEYS_MAX);
-    for (size_t i = 0; i < count && !r->failed; i++) {
-        hf_policy_key key = {.len = (uint8_t)hf_policy_get(r, 1)};
-        if (key.len != HF_BLS_PUBKEY_BYTES && key.len != HF_ADDRESS_BYTES) {
-            r->failed = true;
-            return;
-        }
-        hf_policy_get_bytes(r, key.bytes, key.len);
-        r->failed = r->failed || hf_failed(hf_policy_rule_add_key(rule, &key));
-    }
-}
-
 static void read_words(hf_policy_reader *r, hf_policy_rule *rule)
 {
-    rule->tag_count = hf_policy_get_count(r, 1, HF_POLICY_RULE_TAGS_MAX);
-    for (size_t i = 0; i < rule->tag_count && !r->failed; i++) {
-        hf_policy_get_text(r, rule->tags[i].name, HF_POLICY_TAG_LEN);
-        r->failed = r->failed || !hf_policy_tag_is_valid(rule->tags[i].name);
-    }
     rule->network_count = hf_policy_get_count(r, 1, HF_POLICY_RULE_NETWORKS_MAX);
     for (size_t i = 0; i < rule->network_count && !r->failed; i++) {
         hf_policy_get_text(r, rule->networks[i], HF_NETWORK_NAME_LEN);
@@ -112,11 +84,10 @@ static hf_status read_rule(hf_policy_reader *r, hf_policy_rule *rule, hf_error *
     rule->effect = (hf_effect)hf_policy_get_count(r, 1, HF_EFFECT_DENY);
     rule->scopes = hf_policy_get(r, 8);
     rule->operations = hf_policy_get(r, 8);
-    rule->all_keys = hf_policy_get_count(r, 1, 1) != 0;
     rule->rate.count = (uint32_t)hf_policy_get(r, 4);
     rule->rate.period_ms = (uint32_t)hf_policy_get(r, 4);
     rule->token_ttl_seconds = hf_policy_get(r, 8);
-    read_keys(r, rule);
+    hf_keyset_read(r, &rule->keys);
     read_words(r, rule);
     if (r->failed || !hf_policy_rate_is_valid(&rule->rate) ||
         rule->token_ttl_seconds > HF_POLICY_DURATION_MAX_SECONDS) {
@@ -138,7 +109,7 @@ static hf_status read_rules(hf_policy_reader *r, hf_policy *policy, hf_error *er
         if (hf_failed(st)) {
             return st;
         }
-        keys += rule->key_count;
+        keys += rule->keys.count;
     }
     if (r->failed || r->left != 0 || keys > HF_POLICY_KEYS_MAX) {
         return hf_fail(err, HF_INVALID_INPUT, "the bytes are no policy");

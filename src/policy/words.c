@@ -1,4 +1,4 @@
-/* Values with a grammar of their own: address ranges, rates, durations, keys. */
+/* Values with a grammar of their own: address ranges, rates, durations. */
 #include "policy_internal.h"
 
 #include <arpa/inet.h>
@@ -148,46 +148,4 @@ hf_status hf_policy_rate_parse(const char *text, hf_policy_rate *ret_rate, hf_er
     }
     *ret_rate = (hf_policy_rate){(uint32_t)count, (uint32_t)(seconds * SECOND_MS)};
     return hf_ok();
-}
-
-/* ---- keys ------------------------------------------------------------------------------------ */
-
-hf_status hf_policy_key_parse(const char *text, hf_policy_key *ret_key, hf_error *err)
-{
-    hf_policy_key key = {0};
-    size_t len = strlen(text);
-    size_t digits = len > 2 && text[0] == '0' && (text[1] == 'x' || text[1] == 'X') ? len - 2 : len;
-    if (digits == 2 * HF_BLS_PUBKEY_BYTES) {
-        key.len = HF_BLS_PUBKEY_BYTES;
-    } else if (digits == 2 * HF_ADDRESS_BYTES) {
-        key.len = HF_ADDRESS_BYTES;
-    }
-    if (key.len == 0 || hf_failed(hf_hex_decode(text, len, key.bytes, key.len))) {
-        return hf_fail(err, HF_INVALID_INPUT,
-                       "\"%.110s\" is no key: write a public key (0x and 96 digits) or an address "
-                       "(0x and 40 digits)",
-                       text);
-    }
-    *ret_key = key;
-    return hf_ok();
-}
-
-int hf_policy_key_compare(const void *a, const void *b)
-{
-    const hf_policy_key *left = a;
-    const hf_policy_key *right = b;
-    if (left->len != right->len) {
-        return left->len < right->len ? -1 : 1;
-    }
-    for (size_t i = 0; i < sizeof left->bytes; i++) {
-        if (left->bytes[i] != right->bytes[i]) {
-            return left->bytes[i] < right->bytes[i] ? -1 : 1;
-        }
-    }
-    return 0;
-}
-
-bool hf_policy_keys_have(const hf_policy_key *keys, size_t count, const hf_policy_key *key)
-{
-    return count > 0 && bsearch(key, keys, count, sizeof *keys, hf_policy_key_compare) != NULL;
 }
