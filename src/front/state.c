@@ -68,7 +68,7 @@ static hf_next health_unknown(hf_exchange *x)
 hf_next hf_front_healthcheck(hf_exchange *x)
 {
     x->on_silence = health_unknown;
-    return hf_front_ask_simply(x, HF_MSG_STATUS, HF_MSG_STATUS_REPLY, health_known);
+    return hf_front_ask_simply(x, HF_MSG_HEALTH, HF_MSG_STATUS_REPLY, health_known);
 }
 
 /* ---- reload ------------------------------------------------------------------------------- */

@@ -54,6 +54,7 @@ static const frame_rule rules[HF_MSG_COUNT_TYPES] = {
     ASK(KEYS, hf_msg_keys, ON_FRONT | ON_ADMIN),
     RULE(KEYS_REPLY, hf_msg_keys_reply, 0, ON_FRONT | ON_ADMIN),
     ASK(STATUS, hf_msg_ask, ON_FRONT | ON_ADMIN),
+    RULE(HEALTH, hf_msg_plain, ON_FRONT, 0),
     RULE(STATUS_REPLY, hf_msg_status_reply, 0, ON_FRONT | ON_ADMIN),
     ASK(RELOAD, hf_msg_ask, ON_FRONT | ON_ADMIN),
     ASK(EXPORT_OPEN, hf_msg_pubkey, ON_FRONT | ON_ADMIN),

@@ -123,6 +123,7 @@ typedef enum hf_msg_type {
     HF_MSG_KEYS,
     HF_MSG_KEYS_REPLY,
     HF_MSG_STATUS,
+    HF_MSG_HEALTH, /* answered by STATUS_REPLY, without what only some may know */
     HF_MSG_STATUS_REPLY,
     HF_MSG_RELOAD,
     HF_MSG_EXPORT_OPEN,

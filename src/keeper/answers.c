@@ -1,4 +1,4 @@
-/* Frames that are answered from what the keeper knows: keys, status, metrics, tokens. */
+/* Frames that are answered from what the keeper knows: keys, status, metrics. */
 #include "keeper/keeper_internal.h"
 
 void hf_answer_keys(hf_keeper *keeper, hf_peer *peer, const hf_msg_keys *frame)
@@ -51,7 +51,7 @@ static uint32_t copy_protections(const hf_keeper *keeper, hf_protection *out)
     return keeper->report.count;
 }
 
-void hf_answer_status(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *header)
+void hf_answer_status(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *header, bool in_full)
 {
     const hf_loading *loading = &keeper->loading;
     hf_protector *protector = &keeper->protector;
@@ -73,7 +73,6 @@ void hf_answer_status(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *h
     for (size_t i = 0; i < HF_BACKEND_COUNT; i++) {
         reply.keys_by_backend[i] = (uint32_t)keeper->ring.by_backend[i];
     }
-    memcpy(reply.reload_error, loading->error, sizeof reply.reload_error);
     memcpy(reply.network, keeper->config.network.name, sizeof reply.network);
     reply.store_healthy = hf_protector_is_healthy(keeper, reply.store_detail);
     (void)pthread_mutex_lock(&protector->lock);
@@ -81,9 +80,12 @@ void hf_answer_status(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *h
     (void)pthread_mutex_unlock(&protector->lock);
     reply.duty_configured = keeper->config.duty_node_id[0] != '\0';
     reply.duty_healthy = hf_duties_is_healthy(keeper, reply.duty_detail);
-    reply.protection_count = copy_protections(keeper, reply.protections);
     reply.store_backend = keeper->config.store_backend;
-    reply.store_protection_count = copy_store_protections(keeper, reply.store_protections);
+    if (in_full) {
+        memcpy(reply.reload_error, loading->error, sizeof reply.reload_error);
+        reply.protection_count = copy_protections(keeper, reply.protections);
+        reply.store_protection_count = copy_store_protections(keeper, reply.store_protections);
+    }
     hf_peer_send(keeper, peer, &reply);
 }
 
@@ -102,15 +104,4 @@ void hf_answer_metrics(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *
     reply.store_backend = keeper->config.store_backend;
     reply.store_protection_count = copy_store_protections(keeper, reply.store_protections);
     hf_peer_send(keeper, peer, &reply);
-}
-
-bool hf_answer_token_is_valid(const hf_keeper *keeper, const hf_peer *peer,
-                              const char token[HF_TOKEN_LEN])
-{
-    if (peer->channel == HF_CHANNEL_ADMIN) {
-        return true; /* the supervisor checked who opened the socket */
-    }
-    char shown[HF_TOKEN_LEN] = {0};
-    memcpy(shown, token, strnlen(token, HF_TOKEN_LEN - 1));
-    return keeper->token[0] != '\0' && hf_secret_equal(shown, keeper->token, HF_TOKEN_LEN);
 }

@@ -58,18 +58,6 @@ static void take_import(hf_keeper *keeper, hf_peer *peer, const hf_frame_header 
     push_job(keeper, peer, header, kind, frame);
 }
 
-static bool check_token(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *header,
-                        const char token[HF_TOKEN_LEN])
-{
-    if (hf_answer_token_is_valid(keeper, peer, token)) {
-        return true;
-    }
-    hf_meter_add(&keeper->meter.now.auth_rejections, 1);
-    hf_peer_send_result(keeper, peer, header->request_id, HF_REASON_FORBIDDEN, 0,
-                        "the token is not valid");
-    return false;
-}
-
 static void take_count(hf_keeper *keeper, const hf_msg_count *frame)
 {
     if (frame->reason < HF_REASON_COUNT) {
@@ -130,10 +118,6 @@ static void take_channel(hf_keeper *keeper, const hf_msg_new_channel *frame, int
 static void take_managed(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *header,
                          const void *frame, int *fd)
 {
-    const hf_msg_ask *ask = frame; /* every question begins so */
-    if (!check_token(keeper, peer, header, ask->caller.token)) {
-        return;
-    }
     if (header->type == HF_MSG_AUTHORIZE) {
         hf_peer_send_result(keeper, peer, header->request_id, HF_REASON_OK, 0, "");
     } else if (header->type == HF_MSG_KEY_DELETE) {
@@ -189,7 +173,13 @@ static void on_keys(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd
 static void on_status(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
 {
     (void)fd;
-    hf_answer_status(keeper, peer, frame);
+    hf_answer_status(keeper, peer, frame, true);
+}
+
+static void on_health(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
+{
+    (void)fd;
+    hf_answer_status(keeper, peer, frame, false);
 }
 
 static void on_reload(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
@@ -282,6 +272,7 @@ static const frame_handler handlers[HF_MSG_COUNT_TYPES] = {
     [HF_MSG_IMPORT_BEGIN] = on_managed,
     [HF_MSG_KEYS] = on_keys,
     [HF_MSG_STATUS] = on_status,
+    [HF_MSG_HEALTH] = on_health,
     [HF_MSG_RELOAD] = on_reload,
     [HF_MSG_EXPORT_READ] = on_export_read,
     [HF_MSG_IMPORT_ADD] = on_import_add,
@@ -300,6 +291,27 @@ static const frame_handler handlers[HF_MSG_COUNT_TYPES] = {
     [HF_MSG_DUTY_SIGN] = on_duty_sign,
 };
 
+/* DUTY_SIGN is asked about with its key, in duties.c. */
+static bool may_ask(hf_keeper *keeper, hf_peer *peer, const void *frame)
+{
+    const hf_msg_ask *ask = frame; /* every question begins so */
+    hf_gate_question question = {.operation = HF_OP_COUNT};
+    hf_pass pass;
+    if (ask->header.type == HF_MSG_DUTY_SIGN ||
+        !hf_gate_scope_of(ask->header.type, &question.scope)) {
+        return true;
+    }
+    if (ask->header.type == HF_MSG_KEY_DELETE || ask->header.type == HF_MSG_EXPORT_OPEN) {
+        const hf_msg_pubkey *about = frame;
+        question.key = about->has_pubkey ? hf_keyring_find(&keeper->ring, about->pubkey) : NULL;
+    }
+    hf_reason reason = hf_gate_check(keeper, peer, &ask->caller, &question, &pass);
+    if (reason != HF_REASON_OK) {
+        hf_peer_send_result(keeper, peer, ask->header.request_id, reason, 0, pass.detail);
+    }
+    return reason == HF_REASON_OK;
+}
+
 void hf_dispatch(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
 {
     const hf_frame_header *header = frame;
@@ -308,5 +320,7 @@ void hf_dispatch(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
         hf_meter_add(&keeper->meter.now.bad_frames, 1);
         return;
     }
-    handler(keeper, peer, frame, fd);
+    if (may_ask(keeper, peer, frame)) {
+        handler(keeper, peer, frame, fd);
+    }
 }

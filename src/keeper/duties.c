@@ -66,6 +66,13 @@ static uint64_t deadline_of(const hf_msg_duty_sign *frame, uint64_t now_ns)
 static hf_reason admit(hf_keeper *keeper, const hf_msg_duty_sign *frame, hf_duty_work *work,
                        hf_error *err)
 {
+    hf_key *key = hf_keyring_find_address(&keeper->ring, frame->duty.validator);
+    hf_gate_question question = {HF_SCOPE_DUTY, HF_OP_COUNT, key};
+    hf_reason reason = hf_gate_check(keeper, work->peer, &frame->caller, &question, &work->pass);
+    if (reason != HF_REASON_OK) {
+        (void)hf_error_set(err, HF_DENIED, "%s", work->pass.detail);
+        return reason;
+    }
     work->ask.duty = frame->duty;
     if (keeper->stopping) {
         return HF_REASON_SHUTTING_DOWN;
@@ -77,7 +84,6 @@ static hf_reason admit(hf_keeper *keeper, const hf_msg_duty_sign *frame, hf_duty
     if (hf_failed(hf_aztec_duty_normalize(&work->ask.duty, err))) {
         return HF_REASON_MALFORMED;
     }
-    hf_key *key = hf_keyring_find_address(&keeper->ring, frame->duty.validator);
     bool held_back = keeper->config.require_all_keys && !keeper->loading.first_done;
     if (key == NULL || held_back) {
         hf_meter_add(&keeper->meter.now.missing_keys, 1);

@@ -137,11 +137,17 @@ static void take_sign(hf_keeper *keeper, hf_peer *peer, const hf_msg_sign *frame
     if (request == NULL) {
         return;
     }
+    hf_key *key = hf_keyring_find(&keeper->ring, frame->request.pubkey);
+    hf_gate_question question = {HF_SCOPE_SIGN, request->operation, key};
+    hf_reason reason = hf_gate_check(keeper, peer, &frame->caller, &question, &request->pass);
+    if (reason != HF_REASON_OK) {
+        hf_request_finish(keeper, request, reason, request->pass.detail);
+        return;
+    }
     if (keeper->stopping) {
         hf_request_finish(keeper, request, HF_REASON_SHUTTING_DOWN, "");
         return;
     }
-    hf_key *key = hf_keyring_find(&keeper->ring, frame->request.pubkey);
     bool held_back = keeper->config.require_all_keys && !keeper->loading.first_done;
     if (key == NULL || held_back) {
         hf_meter_add(&keeper->meter.now.missing_keys, 1);

@@ -11,6 +11,7 @@
 #include "harden/harden.h"
 #include "keeper/keeper.h"
 #include "keeper/store_client.h"
+#include "policy/policy.h"
 #include "protect/protect.h"
 
 #include <pthread.h>
@@ -103,6 +104,30 @@ bool hf_keyring_source_known(hf_keyring *ring, const hf_msg_source *frame);
 void hf_keyring_source_loaded(hf_keyring *ring, const hf_msg_key *frame);
 size_t hf_keyring_load_end(hf_keyring *ring); /* keys dropped */
 
+/* ---- gate.c: who may ask for what -------------------------------------------------------------
+ */
+
+/* Who was let in, or not, and as whom: for the request, its log line and the audit. */
+typedef struct hf_pass {
+    char accessor[32]; /* of the token; "admin", "key-manager"; "" where no credential was needed */
+    uint8_t address[HF_CALLER_ADDRESS_LEN];
+    char certificate[HF_CERTIFICATE_NAME_LEN];
+    uint16_t port;
+    char detail[HF_DETAIL_LEN]; /* of a refusal: a sentence, or "" for the reason's own */
+} hf_pass;
+
+typedef struct hf_gate_question {
+    hf_scope scope;
+    uint32_t operation; /* hf_operation, for HF_SCOPE_SIGN */
+    const hf_key *key;  /* NULL: none, or all */
+} hf_gate_question;
+
+/* What a question of this type needs; false: no right at all. */
+bool hf_gate_scope_of(uint16_t type, hf_scope *ret_scope);
+/* Intake thread. OK, UNAUTHORIZED, FORBIDDEN; counts what it refuses. */
+hf_reason hf_gate_check(hf_keeper *keeper, const hf_peer *peer, const hf_caller *caller,
+                        const hf_gate_question *question, hf_pass *ret_pass);
+
 /* ---- requests.c: the signing requests under way ---------------------------------------------- */
 
 typedef struct hf_request {
@@ -112,6 +137,7 @@ typedef struct hf_request {
     hf_root_group *group;
     uint32_t operation;
     hf_message message;
+    hf_pass pass;
     uint64_t received_ns;
     uint64_t admitted_ns;
     uint64_t decided_ns;
@@ -367,6 +393,7 @@ typedef struct hf_duty_work {
     uint32_t generation;
     bool is_used;
     bool is_unsent; /* ask waits for room in the channel */
+    hf_pass pass;
     uint64_t received_ns;
     uint64_t deadline_ns;
     uint64_t asked_ns;
@@ -498,9 +525,9 @@ bool hf_refusal_may_be_logged(hf_keeper *keeper);
 
 /* answers.c: frames that are answered from what is known. */
 void hf_answer_keys(hf_keeper *keeper, hf_peer *peer, const hf_msg_keys *frame);
-void hf_answer_status(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *header);
+/* in_full: with what only some may know. */
+void hf_answer_status(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *header,
+                      bool in_full);
 void hf_answer_metrics(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *header);
-bool hf_answer_token_is_valid(const hf_keeper *keeper, const hf_peer *peer,
-                              const char token[HF_TOKEN_LEN]);
 
 #endif

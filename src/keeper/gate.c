@@ -1,0 +1,90 @@
+/*
+ * One way in: may this caller ask for that? Asked on the intake thread for every frame that carries
+ * a caller, before anything else is done for it, and before any key is touched.
+ *
+ * Who writes to the admin socket was checked by the supervisor and may do everything. The key
+ * manager's token is a credential for everything but signing (exits excepted, which its API asks
+ * for). Without auth.mode tokens, the routes that Web3Signer leaves open are open.
+ */
+#include "keeper/keeper_internal.h"
+
+#define ADMIN "admin"
+#define KEY_MANAGER "key-manager"
+
+/* What each question asks for. SIGN and DUTY_SIGN ask for themselves, with their key. */
+static const struct {
+    bool is_asked;
+    hf_scope scope;
+} scopes[HF_MSG_COUNT_TYPES] = {
+    [HF_MSG_AUTHORIZE] = {true, HF_SCOPE_KEYS_LIST},
+    [HF_MSG_KEYS] = {true, HF_SCOPE_PUBLIC_KEYS},
+    [HF_MSG_STATUS] = {true, HF_SCOPE_STATUS},
+    [HF_MSG_RELOAD] = {true, HF_SCOPE_RELOAD},
+    [HF_MSG_KEY_IMPORT] = {true, HF_SCOPE_KEYS_IMPORT},
+    [HF_MSG_KEY_DELETE] = {true, HF_SCOPE_KEYS_DELETE},
+    [HF_MSG_EXPORT_OPEN] = {true, HF_SCOPE_EXPORT},
+    [HF_MSG_IMPORT_BEGIN] = {true, HF_SCOPE_IMPORT},
+    [HF_MSG_SIGN] = {true, HF_SCOPE_SIGN},
+    [HF_MSG_DUTY_SIGN] = {true, HF_SCOPE_DUTY},
+};
+
+bool hf_gate_scope_of(uint16_t type, hf_scope *ret_scope)
+{
+    if (type >= HF_MSG_COUNT_TYPES || !scopes[type].is_asked) {
+        return false;
+    }
+    *ret_scope = scopes[type].scope;
+    return true;
+}
+
+static bool is_key_manager(const hf_keeper *keeper, const hf_caller *caller)
+{
+    char shown[HF_TOKEN_LEN] = {0};
+    memcpy(shown, caller->token, strnlen(caller->token, HF_TOKEN_LEN - 1));
+    return keeper->token[0] != '\0' && hf_secret_equal(shown, keeper->token, HF_TOKEN_LEN);
+}
+
+static bool key_manager_may(const hf_gate_question *question)
+{
+    if (question->scope == HF_SCOPE_SIGN) {
+        return question->operation == HF_OP_VOLUNTARY_EXIT;
+    }
+    return question->scope != HF_SCOPE_DUTY;
+}
+
+/* What Web3Signer asks no credential for. */
+static bool is_open(hf_scope scope)
+{
+    return scope == HF_SCOPE_SIGN || scope == HF_SCOPE_DUTY || scope == HF_SCOPE_PUBLIC_KEYS ||
+           scope == HF_SCOPE_STATUS || scope == HF_SCOPE_RELOAD;
+}
+
+static void note_caller(const hf_caller *caller, const char *accessor, hf_pass *pass)
+{
+    hf_str_cut(pass->accessor, sizeof pass->accessor, accessor);
+    memcpy(pass->address, caller->address, sizeof pass->address);
+    pass->port = caller->port;
+    memcpy(pass->certificate, caller->certificate, sizeof pass->certificate);
+    pass->certificate[sizeof pass->certificate - 1] = '\0';
+}
+
+hf_reason hf_gate_check(hf_keeper *keeper, const hf_peer *peer, const hf_caller *caller,
+                        const hf_gate_question *question, hf_pass *ret_pass)
+{
+    *ret_pass = (hf_pass){.detail = ""};
+    if (peer->channel == HF_CHANNEL_ADMIN) {
+        hf_str_cut(ret_pass->accessor, sizeof ret_pass->accessor, ADMIN);
+        return HF_REASON_OK;
+    }
+    note_caller(caller, "", ret_pass);
+    if (is_key_manager(keeper, caller) && key_manager_may(question)) {
+        hf_str_cut(ret_pass->accessor, sizeof ret_pass->accessor, KEY_MANAGER);
+        return HF_REASON_OK;
+    }
+    if (is_open(question->scope)) {
+        return HF_REASON_OK;
+    }
+    hf_meter_add(&keeper->meter.now.auth_rejections, 1);
+    hf_str_cut(ret_pass->detail, sizeof ret_pass->detail, "the token is not valid");
+    return caller->token[0] == '\0' ? HF_REASON_UNAUTHORIZED : HF_REASON_FORBIDDEN;
+}
