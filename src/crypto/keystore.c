@@ -17,60 +17,6 @@ typedef struct keystore {
     uint8_t pubkey[HF_BLS_PUBKEY_BYTES];
 } keystore;
 
-static hf_status get_scrypt(json_t *root, hf_kdf_params *kdf, hf_error *err)
-{
-    kdf->kdf = HF_KDF_SCRYPT;
-    hf_status st = hf_member_integer(root, "crypto.kdf.params.n", &kdf->n, err);
-    if (!hf_failed(st)) {
-        st = hf_member_integer(root, "crypto.kdf.params.r", &kdf->r, err);
-    }
-    if (!hf_failed(st)) {
-        st = hf_member_integer(root, "crypto.kdf.params.p", &kdf->p, err);
-    }
-    return st;
-}
-
-static hf_status get_pbkdf2(json_t *root, hf_kdf_params *kdf, hf_error *err)
-{
-    kdf->kdf = HF_KDF_PBKDF2;
-    hf_status st = hf_member_expect(root, "crypto.kdf.params.prf", "hmac-sha256", err);
-    if (!hf_failed(st)) {
-        st = hf_member_integer(root, "crypto.kdf.params.c", &kdf->c, err);
-    }
-    return st;
-}
-
-static hf_status get_kdf(json_t *root, hf_kdf_params *kdf, hf_error *err)
-{
-    const char *name = ""; /* never NULL, whatever an analyzer thinks of hf_member_text */
-    size_t len = 0;
-    uint64_t dklen = 0;
-    hf_status st = hf_member_text(root, "crypto.kdf.function", &name, &len, err);
-    if (hf_failed(st)) {
-        return st;
-    }
-    if (strcmp(name, "scrypt") == 0) {
-        st = get_scrypt(root, kdf, err);
-    } else if (strcmp(name, "pbkdf2") == 0) {
-        st = get_pbkdf2(root, kdf, err);
-    } else {
-        st = hf_fail(err, HF_INVALID_INPUT, "crypto.kdf.function: must be scrypt or pbkdf2");
-    }
-    if (hf_failed(st)) {
-        return st;
-    }
-    st = hf_member_integer(root, "crypto.kdf.params.dklen", &dklen, err);
-    if (hf_failed(st)) {
-        return st;
-    }
-    if (dklen != HF_DECRYPTION_KEY_BYTES) {
-        return hf_fail(err, HF_INVALID_INPUT, "crypto.kdf.params.dklen: must be %d",
-                       HF_DECRYPTION_KEY_BYTES);
-    }
-    st = hf_member_salt(root, "crypto.kdf.params.salt", kdf, err);
-    return hf_failed(st) ? st : hf_kdf_check(kdf, "crypto.kdf.params", err);
-}
-
 static hf_status get_cipher(json_t *root, keystore *store, hf_error *err)
 {
     hf_status st = hf_member_expect(root, "crypto.checksum.function", "sha256", err);
@@ -110,7 +56,7 @@ static hf_status parse_root(json_t *root, keystore *store, hf_error *err)
         st = hf_fail(err, HF_INVALID_INPUT, "version: only %d is supported", KEYSTORE_VERSION);
     }
     if (!hf_failed(st)) {
-        st = get_kdf(root, &store->kdf, err);
+        st = hf_member_kdf(root, "crypto.kdf.function", "crypto.kdf.params", &store->kdf, err);
     }
     if (!hf_failed(st)) {
         st = get_cipher(root, store, err);

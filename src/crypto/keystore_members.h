@@ -18,8 +18,10 @@ hf_status hf_member_hex(json_t *root, const char *path, uint8_t *out, size_t len
 /* Is the function at path the one expected? */
 hf_status hf_member_expect(json_t *root, const char *path, const char *expected,
                            hf_error *err) HF_MUST_CHECK;
-hf_status hf_member_salt(json_t *root, const char *path, hf_kdf_params *kdf,
-                         hf_error *err) HF_MUST_CHECK;
+/* The key derivation function that the text at function names, with its parameters below params;
+ * checked, but not against any limit of memory. */
+hf_status hf_member_kdf(json_t *root, const char *function, const char *params, hf_kdf_params *kdf,
+                        hf_error *err) HF_MUST_CHECK;
 
 /* keystore_v3.c: the memory that a version 3 keystore's kdf wants. */
 hf_status hf_keystore_v3_memory(hf_bytes json, uint64_t *ret_bytes, hf_error *err) HF_MUST_CHECK;

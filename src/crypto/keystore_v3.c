@@ -5,7 +5,6 @@
 #include "keystore_members.h"
 
 #define IV_BYTES 16
-#define PARAMS "crypto.kdfparams"
 #define KEYSTORE_VERSION 3
 
 typedef struct keystore {
@@ -17,54 +16,6 @@ typedef struct keystore {
     bool has_address;
     uint8_t address[HF_ADDRESS_BYTES];
 } keystore;
-
-static hf_status get_scrypt(json_t *root, hf_kdf_params *kdf, hf_error *err)
-{
-    kdf->kdf = HF_KDF_SCRYPT;
-    hf_status st = hf_member_integer(root, PARAMS ".n", &kdf->n, err);
-    if (!hf_failed(st)) {
-        st = hf_member_integer(root, PARAMS ".r", &kdf->r, err);
-    }
-    if (!hf_failed(st)) {
-        st = hf_member_integer(root, PARAMS ".p", &kdf->p, err);
-    }
-    return st;
-}
-
-static hf_status get_pbkdf2(json_t *root, hf_kdf_params *kdf, hf_error *err)
-{
-    kdf->kdf = HF_KDF_PBKDF2;
-    hf_status st = hf_member_expect(root, PARAMS ".prf", "hmac-sha256", err);
-    return hf_failed(st) ? st : hf_member_integer(root, PARAMS ".c", &kdf->c, err);
-}
-
-static hf_status get_kdf(json_t *root, hf_kdf_params *kdf, hf_error *err)
-{
-    const char *name = "";
-    size_t len = 0;
-    uint64_t dklen = 0;
-    hf_status st = hf_member_text(root, "crypto.kdf", &name, &len, err);
-    if (hf_failed(st)) {
-        return st;
-    }
-    if (strcmp(name, "scrypt") == 0) {
-        st = get_scrypt(root, kdf, err);
-    } else if (strcmp(name, "pbkdf2") == 0) {
-        st = get_pbkdf2(root, kdf, err);
-    } else {
-        st = hf_fail(err, HF_INVALID_INPUT, "crypto.kdf: must be scrypt or pbkdf2");
-    }
-    if (!hf_failed(st)) {
-        st = hf_member_integer(root, PARAMS ".dklen", &dklen, err);
-    }
-    if (!hf_failed(st) && dklen != HF_DECRYPTION_KEY_BYTES) {
-        st = hf_fail(err, HF_INVALID_INPUT, PARAMS ".dklen: must be %d", HF_DECRYPTION_KEY_BYTES);
-    }
-    if (!hf_failed(st)) {
-        st = hf_member_salt(root, PARAMS ".salt", kdf, err);
-    }
-    return hf_failed(st) ? st : hf_kdf_check(kdf, PARAMS, err);
-}
 
 static hf_status get_message(json_t *root, keystore *store, hf_error *err)
 {
@@ -136,7 +87,7 @@ static hf_status parse_root(json_t *root, keystore *store, hf_error *err)
                      KEYSTORE_VERSION);
     }
     if (!hf_failed(st)) {
-        st = get_kdf(root, &store->kdf, err);
+        st = hf_member_kdf(root, "crypto.kdf", "crypto.kdfparams", &store->kdf, err);
     }
     if (!hf_failed(st)) {
         st = get_cipher(root, store, err);

@@ -229,8 +229,6 @@ hf_status hf_dynamo_new(const hf_dynamodb_config *config, hf_dynamo **ret_store,
     }
     store->base.ops = &dynamo_ops;
     store->config = *config;
-    /* Spreads the table; nothing depends on it being unpredictable, as all keys are our own. */
-    store->seed = hf_time_mono_ns();
     hf_status st = find_url(store, err);
     if (!hf_failed(st) && ca_file != NULL) {
         st = hf_str_copy(net.ca_file, sizeof net.ca_file, ca_file);

@@ -21,6 +21,7 @@
 
 #include "net/net.h"
 #include "protect/protect_internal.h"
+#include "protect/pubkey_index.h"
 
 #define HF_DYNAMO_SCHEMA 1
 #define HF_DYNAMO_PK_LEN (2 + 2 * HF_BLS_PUBKEY_BYTES + 1)
@@ -85,12 +86,9 @@ typedef struct hf_dynamo {
     bool ready;     /* the description of the table was read and is ours */
     bool meta_seen; /* ... once: a table without it is no new one */
     hf_watermark high;
-    hf_dynamo_validator **validators;
-    uint32_t *slots; /* open addressing; index + 1 */
-    uint32_t count;
+    hf_pubkey_index index;
+    hf_dynamo_validator **validators; /* by number of the index */
     uint32_t capacity;
-    uint32_t slot_count;
-    uint64_t seed;
     hf_records staged;
     bool import_open;
     char prune_after[2 * HF_BLS_PUBKEY_BYTES + 1]; /* the last validator of the step before; "" */

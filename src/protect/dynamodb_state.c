@@ -100,30 +100,9 @@ size_t hf_dynamo_state_pending(const hf_dynamo_state *state)
 
 /* ---- the table of validators in memory ---------------------------------------------------- */
 
-static uint64_t mix(uint64_t seed, const uint8_t *pubkey)
-{
-    uint64_t hash = seed;
-    for (size_t i = 0; i < HF_BLS_PUBKEY_BYTES; i += 8) {
-        hash = (hash ^ hf_le64_get(pubkey + i)) * 0x9E3779B97F4A7C15U;
-        hash ^= hash >> 29;
-    }
-    return hash;
-}
-
-static uint32_t *find_slot(const hf_dynamo *store, const uint8_t *pubkey)
-{
-    uint32_t mask = store->slot_count - 1;
-    uint32_t i = (uint32_t)mix(store->seed, pubkey) & mask;
-    while (store->slots[i] != 0 && !hf_bytes_equal(store->validators[store->slots[i] - 1]->pubkey,
-                                                   pubkey, HF_BLS_PUBKEY_BYTES)) {
-        i = (i + 1) & mask;
-    }
-    return &store->slots[i];
-}
-
 static bool reserve_one(hf_dynamo *store)
 {
-    if (store->count < store->capacity) {
+    if (store->index.count < store->capacity) {
         return true;
     }
     uint32_t capacity = store->capacity == 0 ? FIRST_ENTRIES : store->capacity * 2;
@@ -133,30 +112,19 @@ static bool reserve_one(hf_dynamo *store)
         return false;
     }
     store->validators = validators;
-    uint32_t *slots = calloc((size_t)capacity * 2, sizeof *slots);
-    if (slots == NULL) {
-        return false;
-    }
-    free(store->slots);
-    store->slots = slots;
-    store->slot_count = capacity * 2;
     store->capacity = capacity;
-    for (uint32_t i = 0; i < store->count; i++) {
-        *find_slot(store, store->validators[i]->pubkey) = i + 1;
-    }
     return true;
 }
 
 hf_dynamo_validator *hf_dynamo_validator_get(hf_dynamo *store, const uint8_t *pubkey)
 {
-    if (store->slot_count != 0) {
-        uint32_t found = *find_slot(store, pubkey);
-        if (found != 0) {
-            return store->validators[found - 1];
-        }
+    uint32_t number = hf_pubkey_index_find(&store->index, pubkey);
+    if (number < store->index.count) {
+        return store->validators[number];
     }
     hf_dynamo_validator *validator = calloc(1, sizeof *validator);
-    if (validator == NULL || !reserve_one(store)) {
+    if (validator == NULL || !reserve_one(store) ||
+        hf_failed(hf_pubkey_index_add(&store->index, pubkey))) {
         free(validator);
         return NULL;
     }
@@ -167,22 +135,20 @@ hf_dynamo_validator *hf_dynamo_validator_get(hf_dynamo *store, const uint8_t *pu
     memcpy(validator->pubkey, pubkey, HF_BLS_PUBKEY_BYTES);
     hf_dynamo_state_init(&validator->now);
     validator->durable = hf_bounds_none;
-    store->validators[store->count++] = validator;
-    *find_slot(store, pubkey) = store->count;
+    store->validators[number] = validator;
     return validator;
 }
 
 void hf_dynamo_validators_done(hf_dynamo *store)
 {
-    for (uint32_t i = 0; i < store->count; i++) {
+    for (uint32_t i = 0; i < store->index.count; i++) {
         hf_dynamo_state_done(&store->validators[i]->now);
         free(store->validators[i]);
     }
     free(store->validators);
-    free(store->slots);
     store->validators = NULL;
-    store->slots = NULL;
-    store->count = store->capacity = store->slot_count = 0;
+    store->capacity = 0;
+    hf_pubkey_index_done(&store->index);
 }
 
 /* ---- reading ------------------------------------------------------------------------------ */

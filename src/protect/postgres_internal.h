@@ -13,6 +13,7 @@
 #include <libpq-fe.h>
 
 #include "protect/protect_internal.h"
+#include "protect/pubkey_index.h"
 
 #define HF_PG_DEADLINE_MS 1000
 /* Imports and repairs touch every record: an operator waits for them, no signature does. */
@@ -149,11 +150,9 @@ typedef struct hf_pg_validator {
 } hf_pg_validator;
 
 typedef struct hf_pg_cache {
-    hf_pg_validator *entries;
-    uint32_t *slots; /* open addressing; index + 1, 0 for empty */
-    uint32_t count;
+    hf_pubkey_index index;
+    hf_pg_validator *entries; /* by number of the index */
     uint32_t capacity;
-    uint32_t slot_count; /* a power of two */
 } hf_pg_cache;
 
 void hf_pg_cache_done(hf_pg_cache *cache);

@@ -194,8 +194,6 @@ hf_status hf_store_open_sqlite(const hf_sqlite_config *config, hf_store **ret_st
     }
     store->base.ops = &sqlite_ops;
     store->config = *config;
-    /* Spreads the table; nothing depends on it being unpredictable, as all keys are our own. */
-    store->cache.seed = hf_time_mono_ns();
     if (stat(config->path, &info) != 0) {
         if (errno != ENOENT) {
             st = hf_fail(err, HF_UNAVAILABLE, "%s: %s", config->path, strerror(errno));

@@ -3,32 +3,9 @@
 
 #define FIRST_ENTRIES 64
 
-static uint64_t mix(uint64_t seed, const uint8_t *pubkey)
-{
-    uint64_t hash = seed;
-    for (size_t i = 0; i < HF_BLS_PUBKEY_BYTES; i += 8) {
-        hash = (hash ^ hf_le64_get(pubkey + i)) * 0x9E3779B97F4A7C15U;
-        hash ^= hash >> 29;
-    }
-    return hash;
-}
-
-/* The slot of a pubkey, or the empty one where it belongs. */
-static uint32_t *find_slot(const hf_validator_cache *cache, const uint8_t *pubkey)
-{
-    uint32_t mask = cache->slot_count - 1;
-    uint32_t i = (uint32_t)mix(cache->seed, pubkey) & mask;
-    while (cache->slots[i] != 0 && !hf_bytes_equal(cache->entries[cache->slots[i] - 1].pubkey,
-                                                   pubkey, HF_BLS_PUBKEY_BYTES)) {
-        i = (i + 1) & mask;
-    }
-    return &cache->slots[i];
-}
-
-/* Keeps at least half of the slots empty. */
 static bool reserve_one(hf_validator_cache *cache)
 {
-    if (cache->count < cache->capacity) {
+    if (cache->index.count < cache->capacity) {
         return true;
     }
     uint32_t capacity = cache->capacity == 0 ? FIRST_ENTRIES : cache->capacity * 2;
@@ -37,36 +14,22 @@ static bool reserve_one(hf_validator_cache *cache)
         return false;
     }
     cache->entries = entries;
-    uint32_t *slots = calloc((size_t)capacity * 2, sizeof *slots);
-    if (slots == NULL) {
-        return false;
-    }
-    free(cache->slots);
-    cache->slots = slots;
-    cache->slot_count = capacity * 2;
     cache->capacity = capacity;
-    for (uint32_t i = 0; i < cache->count; i++) {
-        *find_slot(cache, cache->entries[i].pubkey) = i + 1;
-    }
     return true;
 }
 
 static hf_validator *find_or_add(hf_validator_cache *cache, const uint8_t *pubkey)
 {
-    if (cache->slot_count != 0) {
-        uint32_t found = *find_slot(cache, pubkey);
-        if (found != 0) {
-            return &cache->entries[found - 1];
-        }
+    uint32_t number = hf_pubkey_index_find(&cache->index, pubkey);
+    if (number < cache->index.count) {
+        return &cache->entries[number];
     }
-    if (!reserve_one(cache)) {
+    if (!reserve_one(cache) || hf_failed(hf_pubkey_index_add(&cache->index, pubkey))) {
         return NULL;
     }
-    hf_validator *validator = &cache->entries[cache->count];
+    hf_validator *validator = &cache->entries[number];
     *validator = (hf_validator){.now = hf_bounds_none, .durable = hf_bounds_none};
     memcpy(validator->pubkey, pubkey, HF_BLS_PUBKEY_BYTES);
-    cache->count++;
-    *find_slot(cache, pubkey) = cache->count;
     return validator;
 }
 
@@ -157,7 +120,7 @@ static hf_status load(hf_sqlite *store, hf_validator *validator, hf_error *err)
 void hf_cache_done(hf_validator_cache *cache)
 {
     free(cache->entries);
-    free(cache->slots);
+    hf_pubkey_index_done(&cache->index);
     *cache = (hf_validator_cache){0};
 }
 
@@ -180,7 +143,7 @@ hf_status hf_cache_get(hf_sqlite *store, const uint8_t pubkey[HF_BLS_PUBKEY_BYTE
 
 hf_status hf_cache_prove(hf_sqlite *store, hf_error *err)
 {
-    for (uint32_t i = 0; i < store->cache.count; i++) {
+    for (uint32_t i = 0; i < store->cache.index.count; i++) {
         if (!store->cache.entries[i].fresh) {
             hf_status st = load(store, &store->cache.entries[i], err);
             if (hf_failed(st)) {
@@ -214,7 +177,7 @@ void hf_cache_settle(hf_validator_cache *cache)
 
 void hf_cache_expire(hf_validator_cache *cache)
 {
-    for (uint32_t i = 0; i < cache->count; i++) {
+    for (uint32_t i = 0; i < cache->index.count; i++) {
         cache->entries[i].fresh = false;
         cache->entries[i].touched = false;
     }

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 #include "protect/protect_internal.h"
+#include "protect/pubkey_index.h"
 
 #define HF_STORE_ID_BYTES 16
 #define HF_SQLITE_PATH_LEN 1040 /* a configured path and its suffix */
@@ -66,13 +67,10 @@ typedef struct hf_validator {
 } hf_validator;
 
 typedef struct hf_validator_cache {
-    hf_validator *entries;
-    uint32_t *slots; /* open addressing; index + 1, 0 for empty */
-    uint32_t count;
+    hf_pubkey_index index;
+    hf_validator *entries; /* by number of the index */
     uint32_t capacity;
-    uint32_t slot_count; /* a power of two */
-    uint32_t touched;    /* head of the list of touched entries, index + 1 */
-    uint64_t seed;
+    uint32_t touched; /* head of the list of touched entries, number + 1 */
 } hf_validator_cache;
 
 /* Which file, and that it did not shrink. */
