@@ -31,7 +31,7 @@ typedef enum hf_audit_kind {
     HF_AUDIT_STOPPED,
     HF_AUDIT_REQUEST, /* durable before the signature leaves; its RESULT follows */
     HF_AUDIT_RESULT,
-    HF_AUDIT_REFUSED, /* request and result in one: refused before anything was recorded */
+    HF_AUDIT_REFUSED,  /* request and result in one: refused before anything was recorded */
     HF_AUDIT_UNLOGGED, /* so many events have no line: a flood, or the log could not be written */
     HF_AUDIT_MENDED,   /* the log was not as it was left */
     HF_AUDIT_KEYS_LOADED,
@@ -121,7 +121,8 @@ void hf_audit_mac(const uint8_t key[HF_AUDIT_KEY_BYTES], const uint8_t previous[
 #define HF_AUDIT_KEY_ID_LEN 17
 void hf_audit_key_id(const uint8_t key[HF_AUDIT_KEY_BYTES], char ret_id[HF_AUDIT_KEY_ID_LEN]);
 
-/* ---- lines that somebody else may have written, pure ------------------------------------------ */
+/* ---- lines that somebody else may have written, pure ------------------------------------------
+ */
 
 #define HF_AUDIT_FIELDS_MAX 32
 
@@ -150,12 +151,12 @@ const hf_audit_field *hf_audit_line_find(const hf_audit_line *line, const char *
 
 typedef enum hf_audit_fault {
     HF_AUDIT_SOUND = 0,
-    HF_AUDIT_TORN,       /* bytes without a newline behind the last line */
-    HF_AUDIT_MALFORMED,  /* not a line of ours */
-    HF_AUDIT_CHANGED,    /* its MAC is not right */
-    HF_AUDIT_GAP,        /* lines are missing before it */
-    HF_AUDIT_OUT_OF_PLACE, /* its number was there already */
-    HF_AUDIT_NO_FIRST,   /* the file does not begin with a line "opened": its beginning is cut */
+    HF_AUDIT_TORN,          /* bytes without a newline behind the last line */
+    HF_AUDIT_MALFORMED,     /* not a line of ours */
+    HF_AUDIT_CHANGED,       /* its MAC is not right */
+    HF_AUDIT_GAP,           /* lines are missing before it */
+    HF_AUDIT_OUT_OF_PLACE,  /* its number was there already */
+    HF_AUDIT_NO_FIRST,      /* the file does not begin with a line "opened": its beginning is cut */
     HF_AUDIT_NOT_FOLLOWING, /* the file does not follow the one before it */
     HF_AUDIT_OTHER_KEY
 } hf_audit_fault;
@@ -208,13 +209,13 @@ typedef struct hf_audit_config {
 
 /* What was found at open. */
 typedef struct hf_audit_opening {
-    bool is_new;              /* there was no log */
-    bool is_broken;           /* the chain did not hold: the file was moved to aside */
-    hf_audit_fault fault;     /* of a broken one */
-    uint64_t dropped_bytes;   /* a torn end */
-    uint64_t restored_lines;  /* from the journal */
-    bool has_anchor;          /* what follows was looked at */
-    bool has_anchored_line;   /* the anchored line is in the newest file or behind its beginning */
+    bool is_new;             /* there was no log */
+    bool is_broken;          /* the chain did not hold: the file was moved to aside */
+    hf_audit_fault fault;    /* of a broken one */
+    uint64_t dropped_bytes;  /* a torn end */
+    uint64_t restored_lines; /* from the journal */
+    bool has_anchor;         /* what follows was looked at */
+    bool has_anchored_line;  /* the anchored line is in the newest file or behind its beginning */
     char aside[HF_AUDIT_PATH_LEN + 48];
     char sentence[HF_AUDIT_TEXT_LEN]; /* "" when all was as it was left */
 } hf_audit_opening;

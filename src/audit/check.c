@@ -111,7 +111,8 @@ void hf_audit_check_describe(const hf_audit_check *check, char *out, size_t out_
                    sentences[check->fault]);
 }
 
-/* ---- files ------------------------------------------------------------------------------------ */
+/* ---- files ------------------------------------------------------------------------------------
+ */
 
 typedef struct file_walk {
     hf_audit_check *check;

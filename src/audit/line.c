@@ -42,7 +42,8 @@ const char *hf_audit_kind_name(hf_audit_kind kind)
     return (unsigned)kind < HF_AUDIT_KIND_COUNT ? kind_names[kind] : NULL;
 }
 
-/* ---- putting bytes into the line -------------------------------------------------------------- */
+/* ---- putting bytes into the line --------------------------------------------------------------
+ */
 
 typedef struct line_out {
     char *start;
@@ -118,7 +119,8 @@ static void put_quoted_number(line_out *out, const char *name_and_quote, uint64_
     put_text(out, "\"");
 }
 
-/* ---- the members ------------------------------------------------------------------------------ */
+/* ---- the members ------------------------------------------------------------------------------
+ */
 
 static void put_time(line_out *out, hf_audit_chain *chain, int64_t unix_us)
 {
@@ -220,7 +222,8 @@ static size_t put_end(line_out *out, hf_audit_chain *chain)
     return out->used;
 }
 
-/* ---- the chain -------------------------------------------------------------------------------- */
+/* ---- the chain --------------------------------------------------------------------------------
+ */
 
 void hf_audit_mac(const uint8_t key[HF_AUDIT_KEY_BYTES], const uint8_t previous[HF_AUDIT_MAC_BYTES],
                   const char *body, size_t len, uint8_t ret_mac[HF_AUDIT_MAC_BYTES])

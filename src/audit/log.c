@@ -1,7 +1,7 @@
 /*
  * The writer. Lines go to the file by plain appending, which other programs may follow, move and
- * compress. Making an append durable is dear: the file grows, and the file system commits that. So a
- * strict log writes the same lines into a journal of fixed length, filled with zeros beforehand,
+ * compress. Making an append durable is dear: the file grows, and the file system commits that. So
+ * a strict log writes the same lines into a journal of fixed length, filled with zeros beforehand,
  * whose fdatasync costs what the disk costs; the file itself is synced when the journal has gone
  * round, and in quiet moments. After a crash the journal gives back what the file lost (mend.c).
  */
@@ -60,7 +60,8 @@ hf_status hf_audit_sync_folder(const char *path, hf_error *err)
     return st;
 }
 
-/* ---- the journal ------------------------------------------------------------------------------ */
+/* ---- the journal ------------------------------------------------------------------------------
+ */
 
 static hf_status fill_journal(int fd)
 {
@@ -112,7 +113,8 @@ static hf_status sync_group(hf_audit_log *log)
     return hf_ok();
 }
 
-/* ---- files ------------------------------------------------------------------------------------ */
+/* ---- files ------------------------------------------------------------------------------------
+ */
 
 hf_status hf_audit_begin_file(hf_audit_log *log, const char *path, int *ret_fd, hf_error *err)
 {
@@ -219,7 +221,8 @@ hf_status hf_audit_log_tend(hf_audit_log *log, bool sync, hf_error *err)
     if (!is_there && errno != ENOENT) {
         return hf_fail(err, HF_UNAVAILABLE, "%s: %s", log->config.path, strerror(errno));
     }
-    if (!is_there || (named.st_ino != ours.st_ino && named.st_size == 0 && S_ISREG(named.st_mode))) {
+    if (!is_there ||
+        (named.st_ino != ours.st_ino && named.st_size == 0 && S_ISREG(named.st_mode))) {
         return begin_anew(log, err);
     }
     if (named.st_dev != ours.st_dev || named.st_ino != ours.st_ino) {
@@ -255,7 +258,8 @@ void hf_audit_log_notice_done(hf_audit_log *log)
     log->notice[0] = '\0';
 }
 
-/* ---- groups ----------------------------------------------------------------------------------- */
+/* ---- groups -----------------------------------------------------------------------------------
+ */
 
 uint64_t hf_audit_log_add(hf_audit_log *log, const hf_audit_event *event)
 {
@@ -311,7 +315,8 @@ uint64_t hf_audit_log_rotations(const hf_audit_log *log)
     return log->rotations;
 }
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life -------------------------------------------------------------------------------------
+ */
 
 hf_status hf_audit_log_open(const hf_audit_config *config, const hf_audit_head *anchor,
                             hf_audit_log **ret_log, hf_audit_opening *ret_opening, hf_error *err)

@@ -1,8 +1,8 @@
 /*
- * Where does the chain end? After a clean stop with the file's last line. After a crash the file may
- * end in half a line, or lack what the page cache had: that is cut, and the journal gives back what
- * was promised to be durable. A file that does not hold for another reason is evidence: it is moved
- * aside, whole, and a new file begins that says so.
+ * Where does the chain end? After a clean stop with the file's last line. After a crash the file
+ * may end in half a line, or lack what the page cache had: that is cut, and the journal gives back
+ * what was promised to be durable. A file that does not hold for another reason is evidence: it is
+ * moved aside, whole, and a new file begins that says so.
  */
 #include "audit/audit_internal.h"
 
@@ -14,7 +14,8 @@
 #define SIBLINGS_MAX 4096
 #define TAIL_BYTES ((size_t)2 * HF_AUDIT_LINE_MAX)
 
-/* ---- the newest file beside the log ----------------------------------------------------------- */
+/* ---- the newest file beside the log -----------------------------------------------------------
+ */
 
 /* The number of the last whole line of a file; 0 when it holds none of ours. */
 static uint64_t last_number(int fd)
@@ -78,7 +79,8 @@ static int open_newest_sibling(const hf_audit_log *log)
     return newest;
 }
 
-/* ---- the journal ------------------------------------------------------------------------------ */
+/* ---- the journal ------------------------------------------------------------------------------
+ */
 
 typedef struct restoring {
     hf_audit_log *log;
@@ -132,7 +134,8 @@ static hf_status restore_from_journal(hf_audit_log *log, hf_audit_opening *openi
     return hf_ok();
 }
 
-/* ---- the end of the chain --------------------------------------------------------------------- */
+/* ---- the end of the chain ---------------------------------------------------------------------
+ */
 
 /* The first bytes that do not hold: zeros are what a file system leaves of an unfinished write. */
 static bool is_crash_damage(const hf_audit_log *log, const hf_audit_check *check)
@@ -144,10 +147,9 @@ static bool is_crash_damage(const hf_audit_log *log, const hf_audit_check *check
 
 static hf_status set_aside(hf_audit_log *log, hf_audit_opening *opening, hf_error *err)
 {
-    hf_status st =
-        hf_str_format(opening->aside, sizeof opening->aside, "%s.broken-%020llu-%lld",
-                      log->config.path, (unsigned long long)log->committed.head.seq,
-                      (long long)hf_time_unix_ms());
+    hf_status st = hf_str_format(opening->aside, sizeof opening->aside, "%s.broken-%020llu-%lld",
+                                 log->config.path, (unsigned long long)log->committed.head.seq,
+                                 (long long)hf_time_unix_ms());
     if (hf_failed(st)) {
         return hf_fail(err, st.code, "audit.path: path too long");
     }
@@ -156,7 +158,6 @@ static hf_status set_aside(hf_audit_log *log, hf_audit_opening *opening, hf_erro
     }
     (void)close(log->fd);
     log->fd = -1;
-    opening->is_broken = true;
     return hf_audit_sync_folder(log->config.path, err);
 }
 
@@ -166,6 +167,7 @@ static void tell_break(const hf_audit_check *check, hf_audit_opening *opening)
     hf_audit_check_describe(check, what, sizeof what);
     (void)snprintf(opening->sentence, sizeof opening->sentence, "the log does not hold: %s", what);
     opening->fault = check->fault;
+    opening->is_broken = true;
 }
 
 /* The file under the log's name, when it holds something. */
@@ -209,7 +211,6 @@ static hf_status read_sibling(hf_audit_log *log, hf_audit_check *check, hf_audit
     log->committed.head = check->head;
     if (check->fault != HF_AUDIT_SOUND && check->fault != HF_AUDIT_TORN) {
         tell_break(check, opening);
-        opening->is_broken = true;
     }
     return hf_ok();
 }
@@ -230,8 +231,8 @@ static void compare_with_anchor(hf_audit_log *log, const hf_audit_check *check,
 {
     const hf_audit_head *head = &log->committed.head;
     opening->has_anchor = true;
-    bool is_head = head->seq == anchor->seq &&
-                   hf_bytes_equal(head->mac, anchor->mac, HF_AUDIT_MAC_BYTES);
+    bool is_head =
+        head->seq == anchor->seq && hf_bytes_equal(head->mac, anchor->mac, HF_AUDIT_MAC_BYTES);
     /* Behind the beginning of the newest file the chain itself vouches for it. */
     bool is_behind = check->has_begun && anchor->seq < check->first.seq;
     opening->has_anchored_line = is_head || check->found_wanted || is_behind;
@@ -258,15 +259,34 @@ static void tell_mending(hf_audit_opening *opening)
     }
 }
 
+/* What a crash in a rotation left of a file that nothing followed yet. */
+static hf_status forget_next(const hf_audit_log *log, hf_error *err)
+{
+    char path[HF_AUDIT_NAME_LEN];
+    hf_status st = hf_str_format(path, sizeof path, "%s.next", log->config.path);
+    if (hf_failed(st)) {
+        return hf_fail(err, st.code, "audit.path: path too long");
+    }
+    if (unlink(path) != 0 && errno != ENOENT) {
+        return hf_fail(err, HF_IO, "%s: %s", path, strerror(errno));
+    }
+    return hf_ok();
+}
+
 hf_status hf_audit_find_end(hf_audit_log *log, const hf_audit_head *anchor,
                             hf_audit_opening *opening, hf_error *err)
 {
     struct stat info = {0};
     hf_audit_check check;
+    hf_status st;
     hf_audit_check_init(&check, log->config.key);
     if (anchor != NULL) {
         check.has_wanted = true;
         check.wanted = *anchor;
+    }
+    st = forget_next(log, err);
+    if (hf_failed(st)) {
+        return st;
     }
     log->fd = open(log->config.path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK);
     if (log->fd < 0 && errno != ENOENT) {
@@ -276,7 +296,7 @@ hf_status hf_audit_find_end(hf_audit_log *log, const hf_audit_head *anchor,
         return hf_fail(err, HF_USAGE, "%s: not an ordinary file", log->config.path);
     }
     bool has_file = log->fd >= 0 && info.st_size > 0;
-    hf_status st = has_file ? read_file(log, &check, (uint64_t)info.st_size, opening, err)
+    st = has_file ? read_file(log, &check, (uint64_t)info.st_size, opening, err)
                             : read_sibling(log, &check, opening, err);
     if (!hf_failed(st) && has_file && log->fd >= 0) {
         st = restore_from_journal(log, opening, err);

@@ -146,12 +146,16 @@ hf_status hf_audit_line_parse(const char *text, size_t len, hf_audit_line *ret_l
     const hf_audit_field *seq = &line.fields[0];
     const hf_audit_field *mac = &line.fields[line.field_count - 1];
     if (!hf_bytes_equal(text, "{\"seq\":", 7) || seq->is_text ||
-        hf_failed(
-            hf_num_parse_u64((const char *)seq->value.ptr, seq->value.len, &line.seq)) ||
+        hf_failed(hf_num_parse_u64((const char *)seq->value.ptr, seq->value.len, &line.seq)) ||
         line.seq == 0 || !mac->is_text ||
         hf_failed(hf_hex_decode((const char *)mac->value.ptr, mac->value.len, line.mac,
                                 HF_AUDIT_MAC_BYTES))) {
         return bad;
+    }
+    for (size_t i = 0; i < mac->value.len; i++) {
+        if (!is_hex((char)mac->value.ptr[i])) { /* one spelling: no byte may change unnoticed */
+            return bad;
+        }
     }
     line.body_len = len - TRAILER_LEN;
     const hf_audit_field *kind = hf_audit_line_find(&line, "kind");
