@@ -297,7 +297,7 @@ hf_status hf_audit_find_end(hf_audit_log *log, const hf_audit_head *anchor,
     }
     bool has_file = log->fd >= 0 && info.st_size > 0;
     st = has_file ? read_file(log, &check, (uint64_t)info.st_size, opening, err)
-                            : read_sibling(log, &check, opening, err);
+                  : read_sibling(log, &check, opening, err);
     if (!hf_failed(st) && has_file && log->fd >= 0) {
         st = restore_from_journal(log, opening, err);
     }
