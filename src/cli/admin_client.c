@@ -66,6 +66,17 @@ void hf_admin_close(hf_admin *admin)
     }
 }
 
+void hf_admin_peer(const hf_admin *admin, pid_t *ret_pid, uid_t *ret_uid, gid_t *ret_gid)
+{
+    struct ucred peer = {0};
+    socklen_t len = sizeof peer;
+    if (getsockopt(admin->fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0) {
+        *ret_pid = peer.pid;
+        *ret_uid = peer.uid;
+        *ret_gid = peer.gid;
+    }
+}
+
 hf_status hf_admin_reason(uint32_t reason, const char *detail, hf_error *err)
 {
     hf_code code = HF_UNAVAILABLE;

@@ -8,6 +8,8 @@
 #include "base/base.h"
 #include "ipc/ipc.h"
 
+#include <sys/types.h>
+
 /* Merging a large import takes the keeper a while. */
 #define HF_ADMIN_PATIENCE_SECONDS 600
 
@@ -25,6 +27,9 @@ void hf_admin_close(hf_admin *admin); /* NULL is fine */
  */
 hf_status hf_admin_call(hf_admin *admin, void *frame, hf_msg_type type, hf_msg_type expected,
                         void *ret_answer, hf_error *err) HF_MUST_CHECK;
+
+/* The process that listens there and its user, as the kernel tells; outputs untouched when not. */
+void hf_admin_peer(const hf_admin *admin, pid_t *ret_pid, uid_t *ret_uid, gid_t *ret_gid);
 
 /* The status and sentence of a reason; OK for HF_REASON_OK. detail may be "". */
 hf_status hf_admin_reason(uint32_t reason, const char *detail, hf_error *err) HF_MUST_CHECK;

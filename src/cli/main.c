@@ -8,6 +8,8 @@
 static const hf_cli_verb commands[] = {
     {"serve", "run the signer in the foreground", hf_cli_serve},
     {"check", "is this configuration good, and what does it come to", hf_cli_check},
+    {"doctor", "is this machine, and the running signer, as hardened as it should be",
+     hf_cli_doctor},
     {"key", "make, import and list keys; deposit data", hf_cli_key},
     {"slashing", "import, export, prune and inspect the record of what was signed",
      hf_cli_slashing},

@@ -4,9 +4,9 @@
  * written here is the hash Keccak-256, which no packaged library offers.
  *
  * The functions fall in groups that land in different object files, so that a process links only
- * what it calls: crypto_core (bls.c, hmac.c, keccak.c, secret.c, sha256.c: blst, libsodium) and crypto_secp
- * (secp256k1.c: libsecp256k1) for the keeper; crypto_keys (derivation, mnemonics, keystores:
- * OpenSSL, libunistring, jansson as well) for the loader and the command line.
+ * what it calls: crypto_core (bls.c, hmac.c, keccak.c, secret.c, sha256.c: blst, libsodium) and
+ * crypto_secp (secp256k1.c: libsecp256k1) for the keeper; crypto_keys (derivation, mnemonics,
+ * keystores: OpenSSL, libunistring, jansson as well) for the loader and the command line.
  */
 #ifndef HF_CRYPTO_H
 #define HF_CRYPTO_H
@@ -55,6 +55,8 @@ hf_status hf_slab_new(size_t slot_bytes, size_t slots_max, bool require_lock, hf
                       hf_error *err) HF_MUST_CHECK;
 void hf_slab_free(hf_slab *slab);
 bool hf_slab_is_locked(const hf_slab *slab);
+/* What mlock takes for such a slab. */
+size_t hf_slab_locked_bytes(size_t slot_bytes, size_t slots_max);
 void *hf_slab_alloc(hf_slab *slab); /* NULL when full */
 void hf_slab_release(hf_slab *slab, void *slot);
 

@@ -12,6 +12,7 @@
 /* Far beyond any sensible number of keys; keeps the size arithmetic from overflowing. */
 #define SLOTS_MAX (1U << 24)
 #define SLOT_BYTES_MAX (1U << 16)
+#define RESIDENT_PAGES 256 /* looked at in one go */
 
 struct hf_slab {
     uint8_t *map; /* guard page, slots, guard page */
@@ -60,13 +61,69 @@ static hf_status slab_fail_lock(size_t len, int error, hf_error *err)
                    strerror(error));
 }
 
+/*
+ * That mlock said yes is not taken for it: some sandboxes pretend. Each page must be in memory now,
+ * none of it touched yet, and the kernel must count as many locked as we asked for.
+ */
+static bool slab_is_resident(const hf_slab *slab)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    unsigned char resident[RESIDENT_PAGES];
+    for (size_t done = 0; done < slab->slots_len; done += sizeof resident * page) {
+        size_t left = slab->slots_len - done;
+        size_t pages = left / page < sizeof resident ? left / page : sizeof resident;
+        if (mincore(slab->slots + done, pages * page, resident) != 0) {
+            return false;
+        }
+        for (size_t i = 0; i < pages; i++) {
+            if ((resident[i] & 1) == 0) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+/*
+ * The soft limit may be below what is permitted: it is raised to the hard one, and left there for
+ * the next slab.
+ */
+static bool slab_lock(const hf_slab *slab)
+{
+    struct rlimit limit;
+    if (mlock(slab->slots, slab->slots_len) == 0) {
+        return true;
+    }
+    int saved = errno;
+    if (getrlimit(RLIMIT_MEMLOCK, &limit) != 0 || limit.rlim_cur == limit.rlim_max) {
+        errno = saved;
+        return false;
+    }
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_MEMLOCK, &limit) != 0) {
+        errno = saved;
+        return false;
+    }
+    return mlock(slab->slots, slab->slots_len) == 0;
+}
+
 /* Locks the slots and keeps them out of core dumps and forked children. */
 static hf_status slab_protect(hf_slab *slab, bool require_lock, hf_error *err)
 {
-    slab->locked = mlock(slab->slots, slab->slots_len) == 0;
+    slab->locked = slab_lock(slab);
     if (!slab->locked && require_lock) {
         return slab_fail_lock(slab->slots_len, errno, err);
     }
+#ifndef HF_SANITIZED /* sanitizers only pretend to lock */
+    if (slab->locked && !slab_is_resident(slab)) {
+        slab->locked = false;
+        if (require_lock) {
+            return hf_fail(err, HF_UNAVAILABLE,
+                           "mlock says yes and does not lock: this sandbox or emulator cannot keep "
+                           "keys in memory");
+        }
+    }
+#endif
     if (madvise(slab->slots, slab->slots_len, MADV_DONTDUMP) != 0 && require_lock) {
         return hf_fail(err, HF_UNAVAILABLE, "cannot keep keys out of core dumps: madvise: %s",
                        strerror(errno));
@@ -98,6 +155,19 @@ static hf_status slab_map(hf_slab *slab, hf_error *err)
     return hf_ok();
 }
 
+/* Small slots pack tightly: 10,000 keys of 32 bytes take 320 KB of locked memory. */
+static size_t aligned_slot(size_t slot_bytes)
+{
+    size_t align = slot_bytes < SLOT_ALIGN ? SLOT_ALIGN / 4 : SLOT_ALIGN;
+    return (slot_bytes + align - 1) / align * align;
+}
+
+size_t hf_slab_locked_bytes(size_t slot_bytes, size_t slots_max)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    return (aligned_slot(slot_bytes) * slots_max + page - 1) / page * page;
+}
+
 hf_status hf_slab_new(size_t slot_bytes, size_t slots_max, bool require_lock, hf_slab **ret_slab,
                       hf_error *err)
 {
@@ -108,9 +178,7 @@ hf_status hf_slab_new(size_t slot_bytes, size_t slots_max, bool require_lock, hf
     if (slab == NULL) {
         return hf_fail(err, HF_NOMEM, "out of memory");
     }
-    /* Small slots pack tightly: 10,000 keys of 32 bytes take 320 KB of locked memory. */
-    size_t align = slot_bytes < SLOT_ALIGN ? SLOT_ALIGN / 4 : SLOT_ALIGN;
-    slab->slot_bytes = (slot_bytes + align - 1) / align * align;
+    slab->slot_bytes = aligned_slot(slot_bytes);
     slab->slot_count = slots_max;
     slab->taken = calloc(slots_max, sizeof *slab->taken);
     slab->free_slots = calloc(slots_max, sizeof *slab->free_slots);

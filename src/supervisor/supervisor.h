@@ -23,4 +23,10 @@ int hf_serve(const hf_config *config);
  */
 hf_status hf_data_dir_lock(const char *data_dir, int *ret_fd, hf_error *err) HF_MUST_CHECK;
 
+/*
+ * The folder of the private programs: beside our own, in ../libexec/holdfast, else where
+ * they were built to be installed.
+ */
+hf_status hf_programs_find(char *out, size_t out_len, hf_error *err) HF_MUST_CHECK;
+
 #endif

@@ -35,8 +35,6 @@ typedef struct hf_spawn_plan {
     bool knows_aws; /* gets HOME and the variables that AWS's programs read */
 } hf_spawn_plan;
 
-/* The folder of the private programs: beside our own, else where they are installed. */
-hf_status hf_programs_find(char *out, size_t out_len, hf_error *err) HF_MUST_CHECK;
 hf_status hf_spawn(const hf_spawn_plan *plan, pid_t *ret_pid, hf_error *err) HF_MUST_CHECK;
 /* "was killed by signal 9 (Killed)" and so on, from the status of wait. */
 void hf_describe_exit(int status, char *out, size_t out_len);
