@@ -156,8 +156,9 @@ static hf_status go_down(const migration *wanted, const char *url, hf_error *err
         }
         if (!hf_failed(st) && state.records > 0 && !wanted->discard_protection) {
             st = hf_fail(err, HF_CONFLICT,
-                         "%s: that would forget %" PRIu64 " records of what was signed: export "
-                         "them first, and say --discard-protection if that is what you mean",
+                         "%s: that would forget %" PRIu64 " records of what was signed, of keys "
+                         "or tokens: export them first, and say --discard-protection if that is "
+                         "what you mean",
                          sets[i].name, state.records);
         }
     }

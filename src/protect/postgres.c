@@ -27,6 +27,9 @@ static hf_status check_database(hf_pg_store *store, hf_pg_link *link, hf_error *
     if (!hf_failed(st)) {
         st = hf_pg_check_schema(&schema, err);
     }
+    if (!hf_failed(st)) {
+        store->has_records = schema.own_version >= HF_PG_OWN_WITH_RECORDS;
+    }
     return hf_failed(st) ? st : hf_pg_claim_root(link, store->config.genesis_validators_root, err);
 }
 
@@ -59,6 +62,9 @@ hf_status hf_pg_ensure(hf_pg_store *store, hf_error *err)
     if (!hf_failed(st)) {
         st = prepare(link, hf_pg_prune_statements, err);
     }
+    if (!hf_failed(st) && store->has_records) {
+        st = prepare(link, hf_pg_record_statements, err);
+    }
     if (!hf_failed(st)) {
         st = hf_pg_trip(link, err);
     }
@@ -90,24 +96,33 @@ hf_status hf_pg_open_admin(hf_pg_store *store, hf_error *err)
 /* ---- small operations --------------------------------------------------------------------- */
 
 /* Writes without a commit, so that a full disk and a standby show; then takes it back. */
-static hf_status pg_health(hf_store *self, hf_error *err)
+static hf_status look(hf_pg_store *store, hf_error *err)
 {
     static const char *const texts[] = {
         "BEGIN", "UPDATE holdfast_schema SET version = version WHERE name = 'slashing'", "ROLLBACK",
         NULL};
-    hf_pg_store *store = (hf_pg_store *)self;
-    hf_pg_set_deadline(store);
-    bool was_up = store->link.conn != NULL;
     hf_status st = hf_pg_ensure(store, err);
+    if (!hf_failed(st) && store->has_records) {
+        st = hf_pg_send(&store->link, HF_PG_GENERATION, NULL, err);
+    }
     if (!hf_failed(st)) {
         st = hf_pg_script(&store->link, texts, err);
     }
+    if (!hf_failed(st) && store->has_records) {
+        store->generation = hf_pg_generation_in(hf_pg_result(&store->link, 0));
+    }
+    return st;
+}
+
+static hf_status pg_health(hf_store *self, hf_error *err)
+{
+    hf_pg_store *store = (hf_pg_store *)self;
+    hf_pg_set_deadline(store);
+    bool was_up = store->link.conn != NULL;
+    hf_status st = look(store, err);
     if (hf_failed(st) && was_up && store->link.may_retry) {
         /* A connection that broke while nothing was asked says nothing about the database. */
-        st = hf_pg_ensure(store, err);
-        if (!hf_failed(st)) {
-            st = hf_pg_script(&store->link, texts, err);
-        }
+        st = look(store, err);
     }
     return st;
 }
@@ -273,6 +288,9 @@ static const hf_store_ops postgres_ops = {
     .raise_floors = pg_raise_floors,
     .set_high = pg_set_high,
     .status = pg_status,
+    .records = hf_pg_records,
+    .change_records = hf_pg_change_records,
+    .generation = hf_pg_generation,
     .close = pg_close,
 };
 

@@ -359,6 +359,9 @@ static hf_status send_statements(hf_pg_store *store, const hf_message *messages,
     for (size_t i = 0; i < n && !hf_failed(st); i = end_of_statement(store, i, n)) {
         st = send_statement(store, messages, i, end_of_statement(store, i, n), err);
     }
+    if (!hf_failed(st) && store->has_records) {
+        st = hf_pg_send(&store->link, HF_PG_GENERATION, NULL, err);
+    }
     return hf_failed(st) ? st : hf_pg_send(&store->link, "commit", NULL, err);
 }
 
@@ -426,6 +429,9 @@ static hf_status run_statements(hf_pg_store *store, const hf_message *messages, 
     for (size_t i = 0; i < n && !hf_failed(st); i = end_of_statement(store, i, n)) {
         st = take_verdicts(store, hf_pg_result(&store->link, statement++), i,
                            end_of_statement(store, i, n), ret_verdicts, err);
+    }
+    if (!hf_failed(st) && store->has_records) {
+        store->generation = hf_pg_generation_in(hf_pg_result(&store->link, statement));
     }
     if (!hf_failed(st)) {
         settle(store, messages, ret_verdicts, n);

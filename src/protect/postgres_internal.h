@@ -111,7 +111,10 @@ hf_status hf_pg_check_url(const char *url, hf_error *err) HF_MUST_CHECK;
 
 #define HF_PG_PEER_VERSION 12
 /* Of our own tables. A database says itself from which version on programs can use it. */
-#define HF_PG_OWN_VERSION 1
+#define HF_PG_OWN_VERSION 2
+/* What this program can work on when nobody may migrate: 1 has no records (records.h). */
+#define HF_PG_OWN_OLDEST 1
+#define HF_PG_OWN_WITH_RECORDS 2
 
 typedef struct hf_pg_schema {
     bool peer_present; /* Web3Signer's tables, all of them */
@@ -188,6 +191,8 @@ typedef struct hf_pg_store {
     bool import_open;
     bool prune_blocks;
     int64_t prune_cursor; /* validator id */
+    bool has_records;     /* the schema is new enough for them */
+    uint64_t generation;  /* of the records, as of the last look */
 } hf_pg_store;
 
 /* Begins a call: all its waits end there. */
@@ -215,6 +220,16 @@ typedef struct hf_pg_statement {
 } hf_pg_statement;
 extern const hf_pg_statement hf_pg_decide_statements[];
 extern const hf_pg_statement hf_pg_prune_statements[];
+/* For schemas that have records; the first is the generation's. */
+extern const hf_pg_statement hf_pg_record_statements[];
+#define HF_PG_GENERATION "generation"
+uint64_t hf_pg_generation_in(const PGresult *result);
+
+hf_status hf_pg_records(hf_store *self, hf_record_kind kind, hf_record_visitor visitor,
+                        void *context, uint64_t *ret_generation, hf_error *err) HF_MUST_CHECK;
+hf_status hf_pg_change_records(hf_store *self, const hf_record_change *changes, size_t n,
+                               hf_error *err) HF_MUST_CHECK;
+uint64_t hf_pg_generation(const hf_store *self);
 
 hf_status hf_pg_decide(hf_store *self, const hf_message *messages, size_t n,
                        hf_verdict *ret_verdicts, hf_error *err) HF_MUST_CHECK;

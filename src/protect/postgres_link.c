@@ -39,6 +39,7 @@ static const failure failures[] = {
     {"P0001", HF_CONFLICT, false, ""}, /* raised by the rules of the schema */
     {"53", HF_UNAVAILABLE, false, ""}, /* disk full, no more connections */
     {"XX", HF_CORRUPT, false, ""},
+    {"22012", HF_CONFLICT, false, ""}, /* postgres_records.c divides by the rows changed */
     {"22", HF_INVALID_INPUT, false, ""},
     {"", HF_UNAVAILABLE, false, ""},
 };

@@ -2,11 +2,12 @@
  * The schema of the shared store, and how it is made, shown and removed.
  *
  * Web3Signer's tables of version 12 (names, types, constraints, triggers and functions are its
- * interface, since it may run on the same database); and two of our own beside them, which it
+ * interface, since it may run on the same database); and three of our own beside them, which it
  * ignores:
  *   holdfast_schema  which version of ours is there, and since which one programs can use it
  *   holdfast_votes   votes of imports that its table has no room for, because another vote has the
  *                    same target, or that contradict themselves (source after target)
+ *   holdfast_records records (records.h), since version 2; kind 0 counts the changes of all others
  */
 #include "protect/postgres_internal.h"
 
@@ -96,7 +97,17 @@ static const char *const make_own[] = {
     NULL,
 };
 
-static const char *const drop_own[] = {"DROP TABLE holdfast_votes", "DROP TABLE holdfast_schema",
+static const char *const make_records[] = {
+    "CREATE TABLE holdfast_records (kind integer NOT NULL CHECK (kind >= 0),"
+    " id bytea NOT NULL CHECK (length(id) = 48), version bigint NOT NULL CHECK (version > 0),"
+    " data bytea NOT NULL, PRIMARY KEY (kind, id))",
+    "INSERT INTO holdfast_records VALUES (0, decode(repeat('00', 48), 'hex'), 1, '')",
+    "UPDATE holdfast_schema SET version = 2 WHERE name = 'slashing'",
+    NULL,
+};
+
+static const char *const drop_own[] = {"DROP TABLE IF EXISTS holdfast_records",
+                                       "DROP TABLE holdfast_votes", "DROP TABLE holdfast_schema",
                                        NULL};
 
 static const char *const drop_peer[] = {
@@ -145,6 +156,9 @@ static hf_status make_missing(hf_pg_link *link, const hf_pg_schema *schema, hf_e
                                  : "INSERT INTO holdfast_schema VALUES ('slashing', 1, 1, true)",
                              NULL, err);
         }
+    }
+    if (!hf_failed(st) && schema->own_version < HF_PG_OWN_WITH_RECORDS) {
+        st = hf_pg_script(link, make_records, err);
     }
     return st;
 }
@@ -198,8 +212,15 @@ static hf_status count_records(hf_pg_link *link, const hf_pg_schema *schema, uin
         return hf_ok();
     }
     hf_status st = hf_pg_query(link, text, NULL, err);
-    if (!hf_failed(st)) {
-        *ret_count = (uint64_t)hf_pg_i64(hf_pg_result(link, 0), 0, 0, 0);
+    if (hf_failed(st)) {
+        return st;
+    }
+    *ret_count = (uint64_t)hf_pg_i64(hf_pg_result(link, 0), 0, 0, 0);
+    if (schema->own_version >= HF_PG_OWN_WITH_RECORDS) {
+        st = hf_pg_query(link, "SELECT count(*) FROM holdfast_records WHERE kind <> 0", NULL, err);
+        if (!hf_failed(st)) {
+            *ret_count += (uint64_t)hf_pg_i64(hf_pg_result(link, 0), 0, 0, 0);
+        }
     }
     return st;
 }
@@ -272,7 +293,7 @@ static hf_status drop(hf_pg_link *link, const hf_pg_schema *found, bool discard_
     if (!hf_failed(st) && records > 0 && !discard_protection) {
         return hf_fail(err, HF_CONFLICT,
                        "that would forget %" PRIu64
-                       " records of what was signed: export them first, and say"
+                       " records of what was signed, of keys or tokens: export them first, and say"
                        " --discard-protection if that is what you mean",
                        records);
     }

@@ -136,7 +136,9 @@ hf_status hf_pg_set_session(hf_pg_link *link, uint32_t timeout_ms, bool signing,
     " ('signed_attestations', 'SELECT INSERT UPDATE DELETE'),"                                     \
     " ('low_watermarks', 'SELECT INSERT UPDATE'), ('metadata', 'SELECT INSERT UPDATE'),"           \
     " ('database_version', 'SELECT'), ('holdfast_schema', 'SELECT UPDATE'),"                       \
-    " ('holdfast_votes', 'SELECT INSERT DELETE')) e(t, rs), unnest(string_to_array(rs, ' ')) r"    \
+    " ('holdfast_votes', 'SELECT INSERT DELETE'),"                                                 \
+    " ('holdfast_records', 'SELECT INSERT UPDATE DELETE')) e(t, rs), unnest(string_to_array(rs, "  \
+    "' ')) r"                                                                                      \
     " WHERE to_regclass(t) IS NOT NULL AND NOT has_table_privilege(to_regclass(t), r)"             \
     " UNION ALL SELECT 'USAGE ON SEQUENCE ' || s FROM unnest(ARRAY['validators_id_seq',"           \
     " 'signed_blocks_id_seq', 'signed_attestations_id_seq']) s"                                    \
@@ -150,8 +152,8 @@ hf_status hf_pg_set_session(hf_pg_link *link, uint32_t timeout_ms, bool signing,
 
 #define PEER_VERSION_SQL "SELECT version::bigint FROM database_version WHERE id = 1"
 #define OWN_VERSION_SQL                                                                            \
-    "SELECT version::bigint, readable_from::bigint, made_all FROM holdfast_schema"                 \
-    " WHERE name = 'slashing'"
+    "SELECT version::bigint, readable_from::bigint, made_all,"                                     \
+    " to_regclass('holdfast_records') IS NOT NULL FROM holdfast_schema WHERE name = 'slashing'"
 
 static hf_status count_tables(hf_pg_link *link, hf_pg_schema *schema, hf_error *err)
 {
@@ -221,6 +223,11 @@ static hf_status read_versions(hf_pg_link *link, hf_pg_schema *schema, hf_error 
         schema->own_version = hf_pg_i64(result, 0, 0, 0);
         schema->own_readable_from = hf_pg_i64(result, 0, 1, 0);
         schema->peer_is_ours = hf_pg_bool(result, 0, 2);
+        if (schema->own_version >= HF_PG_OWN_WITH_RECORDS && !hf_pg_bool(result, 0, 3)) {
+            st =
+                hf_fail(err, HF_CORRUPT,
+                        "PostgreSQL: holdfast_records is gone: restore the database from a backup");
+        }
     }
     return st;
 }
@@ -273,7 +280,7 @@ hf_status hf_pg_check_schema(const hf_pg_schema *schema, hf_error *err)
                        ", newer than this program can use: upgrade Holdfast",
                        schema->own_version);
     }
-    if (hf_pg_needs_migration(schema)) {
+    if (!schema->peer_present || !schema->own_present || schema->own_version < HF_PG_OWN_OLDEST) {
         return hf_fail(err, HF_CONFLICT,
                        "PostgreSQL: the schema is not there or old: run holdfast db migrate up");
     }

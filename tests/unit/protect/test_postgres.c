@@ -207,7 +207,7 @@ typedef struct alteration {
 static const alteration alterations[] = {
     {"UPDATE database_version SET version = 13", HF_CONFLICT, "newer than 12"},
     {"UPDATE database_version SET version = 11", HF_CONFLICT, "Web3Signer's own migrations"},
-    {"UPDATE holdfast_schema SET version = 3, readable_from = 2", HF_CONFLICT, "upgrade Holdfast"},
+    {"UPDATE holdfast_schema SET version = 4, readable_from = 3", HF_CONFLICT, "upgrade Holdfast"},
     {"ALTER TABLE signed_blocks DROP CONSTRAINT unique_signed_block", HF_CORRUPT,
      "the unique constraint of signed_blocks (validator_id, slot) is missing"},
     {"ALTER TABLE signed_attestations ALTER COLUMN target_epoch TYPE bigint", HF_CORRUPT,
@@ -256,6 +256,7 @@ static void test_missing_rights(void **state)
         "GRANT SELECT ON database_version TO poor",
         "GRANT SELECT, UPDATE ON holdfast_schema TO poor",
         "GRANT SELECT, INSERT, DELETE ON holdfast_votes TO poor",
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON holdfast_records TO poor",
         "GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO poor",
     };
     pg_test_open(test);
@@ -273,6 +274,32 @@ static void test_missing_rights(void **state)
     pg_test_exec(test, "DROP OWNED BY poor; DROP ROLE poor");
 }
 
+/* A schema of the version before, which nobody may migrate yet: it signs, and has no records. */
+static void test_older_schema(void **state)
+{
+    pg_test *test = *state;
+    uint64_t generation = 0;
+    pg_test_open(test);
+    pg_test_close(test);
+    pg_test_exec(test, "DROP TABLE holdfast_records;"
+                       "UPDATE holdfast_schema SET version = 1 WHERE name = 'slashing'");
+    test->config.auto_migrate = false;
+    pg_test_open(test);
+    assert_int_equal(pg_test_decide(test, test_vote(1, 1, 2, 1)), HF_VERDICT_ALLOW);
+    assert_code(test->store->ops->records(test->store, HF_RECORD_TOKEN, NULL, NULL, &generation,
+                                          &test->err),
+                HF_UNAVAILABLE);
+    assert_non_null(strstr(test->err.msg, "db migrate up"));
+    pg_test_close(test);
+    test->config.auto_migrate = true;
+    pg_test_open(test);
+    assert_code(test->store->ops->records(test->store, HF_RECORD_TOKEN, NULL, NULL, &generation,
+                                          &test->err),
+                HF_OK);
+    assert_int_equal(pg_test_decide(test, test_vote(1, 1, 2, 1)), HF_VERDICT_REPEAT);
+    assert_int_equal(test->store->ops->generation(test->store), generation);
+}
+
 /* ---- beside Web3Signer -------------------------------------------------------------------- */
 
 /* A database as Web3Signer leaves it: its tables, and nothing of ours. */
@@ -280,7 +307,7 @@ static void make_peers(pg_test *test)
 {
     pg_test_open(test);
     pg_test_close(test);
-    pg_test_exec(test, "DROP TABLE holdfast_votes; DROP TABLE holdfast_schema;"
+    pg_test_exec(test, "DROP TABLE holdfast_records, holdfast_votes, holdfast_schema;"
                        "INSERT INTO validators(public_key) SELECT"
                        " decode(repeat(lpad(to_hex(v), 2, '0'), 48), 'hex')"
                        " FROM generate_series(1, 3) v");
@@ -434,13 +461,21 @@ static void test_hostile_defaults(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_DATABASE(test_first_decisions),      WITH_DATABASE(test_batch_order),
-        WITH_DATABASE(test_round_trips),          WITH_DATABASE(test_wrong_urls),
-        WITH_DATABASE(test_unreachable_at_start), WITH_DATABASE(test_wrong_network),
-        WITH_DATABASE(test_migration_wanted),     WITH_DATABASE(test_altered_schema),
-        WITH_DATABASE(test_missing_rights),       WITH_DATABASE(test_take_over),
-        WITH_DATABASE(test_disabled_validator),   WITH_DATABASE(test_greatest_numbers),
-        WITH_DATABASE(test_contradiction_kept),   WITH_DATABASE(test_high_watermark_rule),
+        WITH_DATABASE(test_first_decisions),
+        WITH_DATABASE(test_batch_order),
+        WITH_DATABASE(test_round_trips),
+        WITH_DATABASE(test_wrong_urls),
+        WITH_DATABASE(test_unreachable_at_start),
+        WITH_DATABASE(test_wrong_network),
+        WITH_DATABASE(test_migration_wanted),
+        WITH_DATABASE(test_altered_schema),
+        WITH_DATABASE(test_missing_rights),
+        WITH_DATABASE(test_older_schema),
+        WITH_DATABASE(test_take_over),
+        WITH_DATABASE(test_disabled_validator),
+        WITH_DATABASE(test_greatest_numbers),
+        WITH_DATABASE(test_contradiction_kept),
+        WITH_DATABASE(test_high_watermark_rule),
         WITH_DATABASE(test_hostile_defaults),
     };
     return pg_test_is_possible() ? cmocka_run_group_tests_name("postgres", tests, NULL, NULL) : 77;

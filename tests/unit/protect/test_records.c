@@ -1,5 +1,6 @@
-/* Records: versions, all or nothing, the generation, and what a reopened store still has. */
-#include "support.h"
+/* Records: versions, all or nothing, the generation, and what a reopened store still has. The
+ * argument names a store other than SQLite. */
+#include "support_postgres.h"
 
 static int setup(void **state)
 {
@@ -156,7 +157,7 @@ static void test_reopen(void **state)
 
 #define WITH_STORE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         WITH_STORE(test_versions),
@@ -164,5 +165,11 @@ int main(void)
         WITH_STORE(test_refused),
         WITH_STORE(test_reopen),
     };
+    if (argc > 1 && strcmp(argv[1], "postgres") == 0) {
+        if (!pg_test_is_possible()) {
+            return 77;
+        }
+        test_other_backend = &pg_test_backend;
+    }
     return cmocka_run_group_tests_name("records", tests, NULL, NULL);
 }
