@@ -177,6 +177,12 @@ static int tick_ms(const hf_server *server)
     return is_drained(server) ? -1 : TICK_MS;
 }
 
+static int sleep_ms(const hf_server *server)
+{
+    int tick = tick_ms(server);
+    return tick < 0 || tick > HF_ALIVE_EVERY_MS ? HF_ALIVE_EVERY_MS : tick;
+}
+
 /* The library has more to do than it did in its last turn. */
 static bool is_pending(const hf_listener *listener)
 {
@@ -206,7 +212,7 @@ static void note_event(hf_server *server, const struct epoll_event *event)
 static void turn(hf_server *server, bool *pending, uint64_t *last_tick_ns)
 {
     struct epoll_event events[EVENTS_MAX];
-    int wait_ms = *pending ? 0 : tick_ms(server);
+    int wait_ms = *pending ? 0 : sleep_ms(server);
     if (server->asking >= BUSY_ASKING) {
         hf_time_sleep_ns(BUSY_PAUSE_NS);
     }
@@ -238,7 +244,9 @@ hf_status hf_server_run(hf_server *server, hf_error *err)
 {
     bool pending = false;
     uint64_t last_tick_ns = 0;
+    uint64_t alive_ns = 0;
     while (server->broken == NULL) {
+        hf_say_alive(server->config.control_fd, &alive_ns);
         turn(server, &pending, &last_tick_ns);
         if (!server->is_draining) {
             continue;

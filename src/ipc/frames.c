@@ -199,6 +199,19 @@ hf_status hf_frame_send(int fd, const void *frame)
     return send_message(fd, &message);
 }
 
+void hf_say_alive(int control_fd, uint64_t *due_ns)
+{
+    hf_msg_plain alive;
+    uint64_t now_ns = hf_time_mono_ns();
+    if (now_ns < *due_ns) {
+        return;
+    }
+    *due_ns = now_ns + HF_ALIVE_EVERY_MS * HF_NS_PER_MS;
+    hf_frame_init(&alive, HF_MSG_READY, 0);
+    hf_status unheard = hf_frame_send(control_fd, &alive);
+    (void)unheard; /* a supervisor that is stopped counts no silence, and one that died is told */
+}
+
 hf_status hf_frame_send_fd(int fd, const void *frame, int passed_fd)
 {
     hf_frame_header header;

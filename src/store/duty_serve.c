@@ -35,6 +35,7 @@ typedef struct server {
     question *answered_tail;
     question *unsent; /* taken from there: this thread's alone */
     uint64_t state_at_ns;
+    uint64_t alive_ns;
     bool was_healthy;
     bool is_over;
 } server;
@@ -209,6 +210,7 @@ static void turn(server *s)
     }
     send_answers(s);
     send_state(s, hf_time_mono_ns());
+    hf_say_alive(s->control_fd, &s->alive_ns);
 }
 
 static void drop_answers(server *s)

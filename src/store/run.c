@@ -134,22 +134,22 @@ static hf_status start(hf_store_process *process, hf_error *err)
     return st;
 }
 
-static void announce(void)
-{
-    hf_msg_plain ready;
-    hf_frame_init(&ready, HF_MSG_READY, 0);
-    (void)hf_failed(hf_frame_send(HF_FD_CONTROL, &ready));
-}
-
-/* The supervisor says one thing alone, and its end means the same. */
+/* Says that all is ready, and goes on saying so. The supervisor says one thing alone, and its end
+ * means the same. */
 static void wait_for_shutdown(void)
 {
     static uint8_t frame[HF_IPC_MAX_BYTES];
     size_t len = 0;
     struct pollfd control = {.fd = HF_FD_CONTROL, .events = POLLIN};
+    uint64_t alive_ns = 0;
     for (;;) {
-        if (poll(&control, 1, -1) < 0 && errno != EINTR) {
+        hf_say_alive(HF_FD_CONTROL, &alive_ns);
+        int n = poll(&control, 1, HF_ALIVE_EVERY_MS);
+        if (n < 0 && errno != EINTR) {
             return;
+        }
+        if (n <= 0) {
+            continue;
         }
         hf_status st = hf_frame_recv(HF_FD_CONTROL, frame, &len, NULL);
         if (hf_failed(st) && st.code != HF_UNAVAILABLE) {
@@ -179,7 +179,6 @@ int hf_store_run(void)
     if (hf_failed(st)) {
         hf_log(HF_LOG_BROKEN, "start_refused", "%s", err.msg);
     } else {
-        announce();
         wait_for_shutdown();
         hf_log(HF_LOG_INFO, "stopped", "the store process stopped");
     }

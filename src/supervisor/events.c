@@ -348,7 +348,6 @@ static void start_first_store(hf_supervisor *sup)
 static void store_ready(hf_supervisor *sup, hf_child *store)
 {
     store->is_ready = true;
-    store->kill_at_ns = 0;
     if (sup->phase == HF_PHASE_STORE) {
         start_fronts(sup);
     }
@@ -380,7 +379,6 @@ static void drain_predecessors(hf_supervisor *sup, const hf_child *successor)
 static void front_ready(hf_supervisor *sup, hf_child *front)
 {
     front->is_ready = true;
-    front->kill_at_ns = 0;
     drain_predecessors(sup, front);
     if (sup->phase == HF_PHASE_FRONTS && all_fronts_ready(sup)) {
         sup->phase = HF_PHASE_SERVING;
@@ -413,6 +411,23 @@ static void import_wanted(hf_supervisor *sup, int fd, uint64_t request_id)
     }
 }
 
+/* The first sign of life says that it is ready. One that was told to stop has a deadline already.
+ */
+static void heard(hf_supervisor *sup, hf_child *child)
+{
+    bool is_first = !child->is_ready;
+    if (child->is_draining) {
+        return;
+    }
+    hf_child_heard(child);
+    if (is_first && child->kind == HF_CHILD_FRONT) {
+        front_ready(sup, child);
+    } else if (is_first && child->kind == HF_CHILD_STORE) {
+        store_ready(sup, child);
+    }
+    child->is_ready = true;
+}
+
 static void on_frame(hf_supervisor *sup, hf_child *child, const hf_frame_header *header, int fd)
 {
     bool from_keeper = child->kind == HF_CHILD_KEEPER;
@@ -422,12 +437,8 @@ static void on_frame(hf_supervisor *sup, hf_child *child, const hf_frame_header 
         if (sup->phase == HF_PHASE_KEEPER) {
             start_first_store(sup);
         }
-    } else if (header->type == HF_MSG_READY && child->kind == HF_CHILD_STORE &&
-               !child->is_draining) {
-        store_ready(sup, child);
-    } else if (header->type == HF_MSG_READY && child->kind == HF_CHILD_FRONT &&
-               !child->is_draining) {
-        front_ready(sup, child);
+    } else if (header->type == HF_MSG_READY && hf_child_gives_signs(child)) {
+        heard(sup, child);
     } else if (header->type == HF_MSG_LOAD_WANTED && from_keeper) {
         sup->load_wanted = true;
         start_wanted_load(sup);
@@ -481,8 +492,10 @@ static void kill_overdue(hf_supervisor *sup, uint64_t now_ns)
     for (size_t i = 0; i < HF_CHILDREN_MAX; i++) {
         hf_child *child = &sup->children[i];
         if (child->pid != 0 && child->kill_at_ns != 0 && now_ns >= child->kill_at_ns) {
-            hf_log(HF_LOG_UNUSUAL, "child_overdue", "the %s (pid %d) took too long: killed",
-                   hf_child_name(child->kind), (int)child->pid);
+            bool is_silent = hf_child_is_watched(child);
+            hf_log(HF_LOG_UNUSUAL, is_silent ? "child_hung" : "child_overdue",
+                   "the %s (pid %d) %s: killed", hf_child_name(child->kind), (int)child->pid,
+                   is_silent ? "gave no sign of life for 5 s" : "took too long");
             child->kill_at_ns = 0;
             (void)kill(child->pid, SIGKILL);
         }

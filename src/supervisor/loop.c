@@ -6,7 +6,9 @@
 
 /* Signals, admin socket, our own reload, and a control channel a child. */
 #define POLL_MAX (3 + HF_CHILDREN_MAX)
-#define LONGEST_SLEEP_MS 60000
+#define LONGEST_SLEEP_MS 1000
+/* Longer than that sleeps a machine that stood still, or a supervisor that was stopped. */
+#define ASLEEP_NS (2 * HF_SECOND_NS)
 
 typedef struct watch_list {
     struct pollfd fds[POLL_MAX];
@@ -81,8 +83,12 @@ void hf_supervise(hf_supervisor *sup)
     watch_list list;
     while (sup->phase != HF_PHASE_DONE) {
         watch_all(sup, &list);
-        int n = poll(list.fds, list.count, sleep_ms(sup, hf_time_mono_ns()));
+        uint64_t before_ns = hf_time_mono_ns();
+        int n = poll(list.fds, list.count, sleep_ms(sup, before_ns));
         HF_ASSERT(n >= 0 || errno == EINTR);
+        if (hf_time_mono_ns() - before_ns > ASLEEP_NS) {
+            hf_forgive_silence(sup);
+        }
         /* Frames before signals: what a child said last is heard before its end is dealt with. */
         for (nfds_t i = list.count; n > 0 && i > 0; i--) {
             if (list.fds[i - 1].revents != 0) {

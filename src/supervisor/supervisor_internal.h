@@ -79,7 +79,7 @@ typedef struct hf_child {
     uint32_t slot;  /* of a front */
     int control_fd; /* -1 once its other end is gone */
     uint64_t started_ns;
-    uint64_t kill_at_ns; /* 0: no deadline */
+    uint64_t kill_at_ns; /* 0: no deadline; once it is ready, that of its next sign of life */
     bool is_ready;
     bool is_draining; /* told to stop */
 } hf_child;
@@ -143,6 +143,17 @@ size_t hf_children_count(const hf_supervisor *sup, hf_child_kind kind);
 void hf_child_stop(hf_child *child, uint64_t grace_ns);
 void hf_child_close_control(hf_child *child);
 const char *hf_child_name(hf_child_kind kind);
+
+/* ---- alive.c: children that hang ---------------------------------------------------------- */
+
+/* A sign of life: the next one is due within HF_SILENCE_NS. */
+#define HF_SILENCE_NS (5 * HF_SECOND_NS)
+void hf_child_heard(hf_child *child);
+/* Is it of a kind that gives signs of life; and has it to, as it is ready and not told to stop? */
+bool hf_child_gives_signs(const hf_child *child);
+bool hf_child_is_watched(const hf_child *child);
+/* We were asleep ourselves, and maybe all of us: silence meanwhile counts for nothing. */
+void hf_forgive_silence(hf_supervisor *sup);
 
 /* ---- reload.c ------------------------------------------------------------------------------ */
 

@@ -303,6 +303,16 @@ def test_the_process_of_duties_is_replaced(nodes):
     signed(a.duty(duty(201)), eip191(message(duty(201))))
 
 
+@needs_postgres
+def test_a_process_of_duties_that_hangs_is_replaced(nodes):
+    a, _ = nodes
+    (pid,) = a.children()["holdfast-duty"]
+    os.kill(pid, signal.SIGSTOP)
+    a.wait_until(lambda: a.children().get("holdfast-duty", [pid]) != [pid], "another process")
+    a.wait_for_duties()
+    signed(a.duty(duty(210)), eip191(message(duty(210))))
+
+
 @pytest.mark.parametrize("text, words", [
     ("{url: 'postgresql://x/y'}", "duty_protection.url: needs duty_protection.node_id as well"),
     ("{node_id: a}", "duty_protection.node_id: needs duty_protection.url or url_file as well"),

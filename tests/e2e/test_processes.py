@@ -184,6 +184,21 @@ def test_a_dead_front_is_replaced_while_others_answer(signer):
     signer.wait_logged("front_died", "killed by signal 9")
 
 
+def test_a_front_that_hangs_is_replaced_while_the_other_serves(signer):
+    key = signer.pubkeys[0]
+    hung, other = signer.pids("front")
+    os.kill(hung, signal.SIGSTOP)
+    until, target = time.monotonic() + 60, 10
+    while hung in signer.pids("front"):
+        assert time.monotonic() < until, signer.log()
+        target += 1
+        assert signer.attest(key, target - 1, target)[0] == 200
+        time.sleep(0.05)
+    wait_for("another front", lambda: len(signer.pids("front")) == 2)
+    assert target > 20 and other in signer.pids("front")
+    signer.wait_logged("child_hung", f"the front (pid {hung}) gave no sign of life")
+
+
 def test_a_dead_keeper_ends_the_service(signer):
     os.kill(signer.pids("keeper")[0], signal.SIGKILL)
     assert signer.wait_exit(10) == 1

@@ -306,6 +306,15 @@ def test_a_silent_store_process(node):
     assert node.signer.pids("store") == [pid]
 
 
+def test_a_store_process_that_hangs_is_replaced(node):
+    pid = node.signer.pids("store")[0]
+    os.kill(pid, signal.SIGSTOP)
+    wait_for("another", lambda: node.signer.pids("store") not in ([], [pid]), 30)
+    assert node.signer.has_logged("child_hung", f"the store (pid {pid})")
+    wait_for("an answer", lambda: node.sign_next()[0] == 200, 10)
+    node.recovers()
+
+
 # ---- under load
 
 

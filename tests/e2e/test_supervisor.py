@@ -15,7 +15,7 @@ import pytest
 from conftest import wait_for
 
 STAND_IN = r"""#!@PYTHON@
-import os, signal, socket, struct, sys, time
+import os, select, signal, socket, struct, sys, time
 HEAD = "<IHHQ"
 NEW_CHANNEL, SHUTDOWN, READY, LOAD_WANTED, IMPORT_WANTED, RESULT = 4, 5, 6, 7, 8, @RESULT@
 control = socket.socket(fileno=3)
@@ -69,9 +69,12 @@ FRONT = STAND_IN + r"""
 say("front")
 if asked_for("front-fails"):
     sys.exit(3)
-send(READY)
 while True:
-    frame = control.recv(65536)
+    if not asked_for("front-is-silent"):
+        send(READY)
+    if not select.select([control], [], [], 0.5)[0]:
+        continue
+    control.recv(65536)
     if asked_for("front-is-deaf"):
         time.sleep(60)
     say("front ends")
@@ -155,6 +158,30 @@ def test_a_front_that_dies_again_and_again_is_started_more_and_more_slowly(progr
     assert 4 <= starts - 2 <= 8, said(signer, "front")
     os.unlink(signer.programs / "front-fails")
     wait_for("it lives", lambda: len(said(signer, "front")) > starts, 15)
+
+
+def test_a_silent_front_is_replaced(programs):
+    signer = start(programs())
+    (signer.programs / "front-is-silent").touch()
+    signer.wait_logged("child_hung", "no sign of life", 12)
+    os.unlink(signer.programs / "front-is-silent")
+    signer.wait_logged("front_died", "killed by signal 9")
+    wait_for("others", lambda: len(signer.pids("front")) == 2)
+
+
+def test_silence_while_the_supervisor_slept_is_forgiven(programs):
+    """As when a whole machine stands still, and all of it goes on at once."""
+    signer = start(programs())
+    everybody = list(signer.descendants())
+    for pid in everybody:
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(6)
+    os.kill(signer.process.pid, signal.SIGCONT)
+    time.sleep(0.5)
+    for pid in everybody:
+        os.kill(pid, signal.SIGCONT)
+    time.sleep(1.5)
+    assert not signer.has_logged("child_hung") and not signer.has_logged("front_died")
 
 
 def test_deaf_children_are_killed_in_time(programs):
