@@ -248,7 +248,7 @@ static hf_status start(hf_keeper *keeper, hf_error *err)
     bool locked = hf_slab_is_locked(keeper->ring.slab);
     hf_harden_note(&keeper->report, "mlock", locked ? HF_PROTECTION_ON : HF_PROTECTION_UNAVAILABLE,
                    locked ? "key memory is locked, guarded and not dumped"
-                          : "RLIMIT_MEMLOCK is too small");
+                          : "not locked: RLIMIT_MEMLOCK too small, or an mlock that pretends");
     if (hf_failed(st = start_threads(keeper, store, err))) {
         return st;
     }
