@@ -92,6 +92,8 @@ static const frame_rule rules[HF_MSG_COUNT_TYPES] = {
     RULE(STORE_NEXT, hf_msg_plain, 0, ON_STORE),
     RULE(STORE_PAGE, hf_msg_store_page, ON_STORE, 0),
     RULE(STORE_HELLO, hf_msg_store_hello, ON_STORE, 0),
+    RULE(STORE_CHANGE, hf_msg_store_records, 0, ON_STORE),
+    RULE(STORE_RECORDS, hf_msg_store_records, ON_STORE, 0),
 };
 
 #define NO_PADDING(shape, bytes) _Static_assert(sizeof(shape) == (bytes), #shape " has padding")
@@ -114,11 +116,13 @@ NO_PADDING(hf_msg_duty_ask, 16 + 8 + 72 + 32 + 64 + 72);
 NO_PADDING(hf_msg_duty_answer, 16 + 8 + 64 + 64 + 256 + 160);
 NO_PADDING(hf_msg_store_config, 16 + 16 + 32 + 16 + 2048 + 256 + 64 + 512);
 NO_PADDING(hf_msg_store_messages, 16 + 24 + HF_STORE_PAGE * sizeof(hf_message));
-NO_PADDING(hf_msg_store_verdicts, 16 + 8 + HF_STORE_BATCH_MAX + 160);
+NO_PADDING(hf_msg_store_verdicts, 16 + 16 + HF_STORE_BATCH_MAX + 160);
 NO_PADDING(hf_msg_store_call, 16 + 8 + 8 + 16 + sizeof(hf_watermark));
-NO_PADDING(hf_msg_store_result, 16 + 8 + 160 + 16 + 32 + sizeof(hf_store_status));
+NO_PADDING(hf_msg_store_result, 16 + 8 + 160 + 24 + 32 + sizeof(hf_store_status));
 NO_PADDING(hf_msg_store_export, 16 + 8 + 48);
 NO_PADDING(hf_msg_store_page, 16 + 16 + 160 + HF_STORE_PAGE * sizeof(hf_message));
+NO_PADDING(hf_record_head, 4 + 4 + 8 + 48 + 8);
+NO_PADDING(hf_msg_store_records, 16 + 32 + 160 + HF_RECORDS_PAGE_BYTES);
 NO_PADDING(hf_msg_store_hello, 16 + 8 + HF_PROTECTIONS_MAX * sizeof(hf_protection));
 NO_PADDING(hf_msg_duty_state, 16 + 8 + sizeof(hf_duty_counters) + 160);
 _Static_assert(sizeof(hf_msg_loader_config) <= HF_IPC_MAX_BYTES, "a frame fits the buffer");

@@ -173,6 +173,8 @@ typedef enum hf_msg_type {
     HF_MSG_STORE_NEXT,
     HF_MSG_STORE_PAGE,
     HF_MSG_STORE_HELLO,
+    HF_MSG_STORE_CHANGE,
+    HF_MSG_STORE_RECORDS,
     HF_MSG_COUNT_TYPES
 } hf_msg_type;
 

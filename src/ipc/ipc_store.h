@@ -5,8 +5,11 @@
  * The keeper asks, one question at a time on each lane, with a request_id that it never uses again:
  * STORE_MESSAGES (as many frames as a batch needs, in order) is answered by STORE_VERDICTS or
  * STORE_RESULT, STORE_CALL by STORE_RESULT, STORE_EXPORT and each STORE_NEXT by STORE_PAGE. An
- * answer with another request_id than that of the open question is late, and dropped. A question
- * whose deadline is over when it is read is neither worked on nor answered.
+ * Records travel in pages: the keeper sends STORE_CHANGE, each page answered by STORE_RESULT and
+ * the last one with what became of the changes; HF_CALL_RECORDS and each STORE_NEXT are answered by
+ * a page of STORE_RECORDS. An answer with another request_id than that of the open question is
+ * late, and dropped. A question whose deadline is over when it is read is neither worked on nor
+ * answered.
  */
 #ifndef HF_IPC_STORE_H
 #define HF_IPC_STORE_H
@@ -64,6 +67,8 @@ typedef enum hf_store_call {
     HF_CALL_RAISE_FLOORS,
     HF_CALL_SET_HIGH,
     HF_CALL_STATUS,
+    HF_CALL_RECORDS,        /* answered by STORE_RECORDS */
+    HF_CALL_CHANGE_RECORDS, /* STORE_CHANGE */
     HF_CALL_COUNT
 } hf_store_call;
 
@@ -85,6 +90,7 @@ typedef struct hf_msg_store_verdicts {
     hf_frame_header header;
     uint32_t code; /* hf_code; when not OK, no verdict counts */
     uint32_t count;
+    uint64_t generation;                  /* of the records */
     uint8_t verdicts[HF_STORE_BATCH_MAX]; /* hf_verdict each */
     char detail[HF_DETAIL_LEN];
 } hf_msg_store_verdicts;
@@ -94,7 +100,8 @@ typedef struct hf_msg_store_call {
     uint64_t deadline_ns;
     uint32_t call;
     uint8_t has_watermark; /* SET_HIGH: 0 removes it */
-    uint8_t reserved[3];
+    uint8_t record_kind;   /* RECORDS: hf_record_kind */
+    uint8_t reserved[2];
     uint64_t keep_epochs; /* PRUNE */
     uint64_t slots_per_epoch;
     hf_watermark watermark; /* RAISE_FLOORS, SET_HIGH */
@@ -105,6 +112,7 @@ typedef struct hf_msg_store_result {
     uint32_t code; /* hf_code */
     uint32_t call;
     char detail[HF_DETAIL_LEN];
+    uint64_t generation;   /* of the records */
     uint64_t rows_deleted; /* PRUNE */
     uint8_t more;
     uint8_t reserved[7];
@@ -128,6 +136,39 @@ typedef struct hf_msg_store_page {
     char detail[HF_DETAIL_LEN];
     hf_message messages[HF_STORE_PAGE];
 } hf_msg_store_page;
+
+#define HF_RECORDS_PAGE_BYTES 61440
+
+typedef struct hf_record_head {
+    uint32_t kind;
+    uint32_t len;     /* of the data behind it */
+    uint64_t version; /* of a change: the one expected */
+    uint8_t id[HF_RECORD_ID_BYTES];
+    uint8_t is_removal;
+    uint8_t reserved[7];
+} hf_record_head;
+
+/* STORE_CHANGE: a part of a question. STORE_RECORDS: a part of an answer. */
+typedef struct hf_msg_store_records {
+    hf_frame_header header;
+    uint64_t deadline_ns; /* of a question */
+    uint64_t generation;  /* of an answer */
+    uint32_t code;        /* hf_code of an answer */
+    uint32_t count;       /* records in this page */
+    uint32_t used;        /* bytes of them */
+    uint8_t first;        /* 1: the first page of a question */
+    uint8_t done;         /* 1: the last page */
+    uint8_t reserved[2];
+    char detail[HF_DETAIL_LEN];
+    uint8_t bytes[HF_RECORDS_PAGE_BYTES];
+} hf_msg_store_records;
+
+/* False, and nothing done, when the page has no room for it. */
+bool hf_records_pack(hf_msg_store_records *page, const hf_record_change *change);
+/* The next one from *offset on, borrowed from the page; false when there is none, or no sane one:
+ * *offset is then page->used only if all was well. */
+bool hf_records_unpack(const hf_msg_store_records *page, size_t *offset,
+                       hf_record_change *ret_change);
 
 /* The first frame of the signing lane: who is there, and under which protections. */
 typedef struct hf_msg_store_hello {

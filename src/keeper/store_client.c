@@ -1,38 +1,14 @@
 /* Questions to the store process, one at a time, with an end to every wait. */
-#include "keeper/store_client.h"
+#include "keeper/store_client_internal.h"
 
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-/* What the store process takes beyond the database's time, and the way there and back. */
-#define MARGIN_NS (UINT64_C(100) * 1000000)
-/* Operators wait for these; the store itself bounds them. */
-#define STEP_TIMEOUT_NS (UINT64_C(15) * 1000000000) /* a page, a step of pruning, a status */
-#define ADMIN_TIMEOUT_NS                                                                           \
-    (UINT64_C(310) * 1000000000) /* an import, watermarks of all validators                        \
-                                  */
-
-struct hf_store_client {
-    hf_store base;
-    uint64_t timeout_ns;
-    uint64_t limit_ns; /* 0: none */
-    int fd;            /* of the one thread; -1: none */
-    uint64_t last_id;
-    pthread_mutex_t lock; /* for what follows */
-    int new_fd;           /* attached and not yet taken; -1: none */
-    hf_store_client_state state;
-    /* room for one question and one answer */
-    hf_msg_store_messages pages[HF_STORE_BATCH_FRAMES];
-    uint8_t answer[HF_IPC_MAX_BYTES];
-};
-
-static hf_store_client *client_of(hf_store *store)
-{
-    return (hf_store_client *)(void *)store;
-}
+/* An import, watermarks of all validators: operators wait for these; the store itself bounds them.
+ */
+#define ADMIN_TIMEOUT_NS (UINT64_C(310) * 1000000000)
 
 /* ---- the channel -------------------------------------------------------------------------- */
 
@@ -121,8 +97,8 @@ static hf_status wait_readable(int fd, uint64_t until_ns)
 }
 
 /* The answer's bytes stay in client->answer. */
-static hf_status wait_answer(hf_store_client *client, uint64_t id, hf_msg_type type,
-                             uint64_t until_ns, hf_error *err)
+hf_status hf_client_wait_answer(hf_store_client *client, uint64_t id, hf_msg_type type,
+                                uint64_t until_ns, hf_error *err)
 {
     bool malformed = false;
     for (;;) {
@@ -148,8 +124,8 @@ static hf_status wait_answer(hf_store_client *client, uint64_t id, hf_msg_type t
     }
 }
 
-static hf_status send_frames(hf_store_client *client, const void *const frames[], size_t n,
-                             hf_error *err)
+hf_status hf_client_send_frames(hf_store_client *client, const void *const frames[], size_t n,
+                                hf_error *err)
 {
     size_t sent = 0;
     hf_status st = hf_frames_send(client->fd, frames, n, &sent);
@@ -160,7 +136,7 @@ static hf_status send_frames(hf_store_client *client, const void *const frames[]
 }
 
 /* A code from the other side becomes ours; a sentence of theirs is made harmless. */
-static hf_status status_of(uint32_t code, const char *detail, hf_error *err)
+hf_status hf_client_status_of(uint32_t code, const char *detail, hf_error *err)
 {
     char text[HF_DETAIL_LEN];
     char shown[HF_DETAIL_LEN];
@@ -173,7 +149,7 @@ static hf_status status_of(uint32_t code, const char *detail, hf_error *err)
     return hf_fail(err, code <= HF_INTERNAL ? (hf_code)code : HF_INTERNAL, "%s", shown);
 }
 
-static hf_status begin(hf_store_client *client, hf_error *err)
+hf_status hf_client_begin(hf_store_client *client, hf_error *err)
 {
     take_new_channel(client);
     client->last_id++;
@@ -185,7 +161,7 @@ static hf_status begin(hf_store_client *client, hf_error *err)
 /* When to give up what may take timeout_ns: at the limit that was set, if that comes before. */
 static uint64_t end_of(hf_store_client *client, uint64_t timeout_ns)
 {
-    uint64_t until_ns = hf_time_mono_ns() + timeout_ns + MARGIN_NS;
+    uint64_t until_ns = hf_time_mono_ns() + timeout_ns + HF_CLIENT_MARGIN_NS;
     if (client->limit_ns != 0 && client->limit_ns < until_ns) {
         until_ns = client->limit_ns;
     }
@@ -219,18 +195,21 @@ static hf_status ask_messages(hf_store_client *client, hf_store_call call,
     const void *frames[HF_STORE_BATCH_FRAMES];
     _Static_assert(HF_STORE_BATCH_FRAMES <= HF_OUTBOX_FRAMES, "a batch leaves in one go");
     HF_ASSERT(n > 0 && n <= HF_STORE_BATCH_MAX);
-    hf_status st = begin(client, err);
+    hf_status st = hf_client_begin(client, err);
     if (!hf_failed(st)) {
-        size_t count = fill_pages(client, call, messages, n, until_ns - MARGIN_NS, frames);
-        st = send_frames(client, frames, count, err);
+        size_t count =
+            fill_pages(client, call, messages, n, until_ns - HF_CLIENT_MARGIN_NS, frames);
+        st = hf_client_send_frames(client, frames, count, err);
     }
-    return hf_failed(st) ? st : wait_answer(client, client->last_id, answer_type, until_ns, err);
+    return hf_failed(st)
+               ? st
+               : hf_client_wait_answer(client, client->last_id, answer_type, until_ns, err);
 }
 
 static hf_status take_verdicts(const hf_msg_store_verdicts *answer, size_t n,
                                hf_verdict *ret_verdicts, hf_error *err)
 {
-    hf_status st = status_of(answer->code, answer->detail, err);
+    hf_status st = hf_client_status_of(answer->code, answer->detail, err);
     if (hf_failed(st)) {
         return st;
     }
@@ -251,7 +230,7 @@ static hf_status take_verdicts(const hf_msg_store_verdicts *answer, size_t n,
 static hf_status client_decide(hf_store *self, const hf_message *messages, size_t n,
                                hf_verdict *ret_verdicts, hf_error *err)
 {
-    hf_store_client *client = client_of(self);
+    hf_store_client *client = hf_client_of(self);
     uint64_t until_ns = end_of(client, client->timeout_ns);
     if (n == 0) {
         return hf_ok();
@@ -262,6 +241,7 @@ static hf_status client_decide(hf_store *self, const hf_message *messages, size_
         hf_msg_store_verdicts answer;
         memcpy(&answer, client->answer, sizeof answer);
         st = take_verdicts(&answer, n, ret_verdicts, err);
+        client->generation = hf_failed(st) ? client->generation : answer.generation;
     }
     return st;
 }
@@ -271,22 +251,24 @@ static hf_status ask(hf_store_client *client, hf_msg_store_call *question, hf_st
 {
     uint64_t until_ns = end_of(client, timeout_ns);
     const void *frames[] = {question};
-    hf_status st = begin(client, err);
+    hf_status st = hf_client_begin(client, err);
     if (hf_failed(st)) {
         return st;
     }
     hf_frame_init(question, HF_MSG_STORE_CALL, client->last_id);
     question->call = call;
-    question->deadline_ns = until_ns - MARGIN_NS;
-    st = send_frames(client, frames, 1, err);
+    question->deadline_ns = until_ns - HF_CLIENT_MARGIN_NS;
+    st = hf_client_send_frames(client, frames, 1, err);
     if (!hf_failed(st)) {
-        st = wait_answer(client, client->last_id, HF_MSG_STORE_RESULT, until_ns, err);
+        st = hf_client_wait_answer(client, client->last_id, HF_MSG_STORE_RESULT, until_ns, err);
     }
     if (hf_failed(st)) {
         return st;
     }
     memcpy(ret_answer, client->answer, sizeof *ret_answer);
-    return status_of(ret_answer->code, ret_answer->detail, err);
+    st = hf_client_status_of(ret_answer->code, ret_answer->detail, err);
+    client->generation = hf_failed(st) ? client->generation : ret_answer->generation;
+    return st;
 }
 
 /* ---- the other operations ----------------------------------------------------------------- */
@@ -295,21 +277,22 @@ static hf_status client_health(hf_store *self, hf_error *err)
 {
     hf_msg_store_call question = {0};
     hf_msg_store_result answer;
-    return ask(client_of(self), &question, HF_CALL_HEALTH, client_of(self)->timeout_ns, &answer,
-               err);
+    return ask(hf_client_of(self), &question, HF_CALL_HEALTH, hf_client_of(self)->timeout_ns,
+               &answer, err);
 }
 
 static hf_status client_import_begin(hf_store *self, hf_error *err)
 {
     hf_msg_store_call question = {0};
     hf_msg_store_result answer;
-    return ask(client_of(self), &question, HF_CALL_IMPORT_BEGIN, STEP_TIMEOUT_NS, &answer, err);
+    return ask(hf_client_of(self), &question, HF_CALL_IMPORT_BEGIN, HF_CLIENT_STEP_NS, &answer,
+               err);
 }
 
 static hf_status client_import_add(hf_store *self, const hf_message *messages, size_t n,
                                    hf_error *err)
 {
-    hf_store_client *client = client_of(self);
+    hf_store_client *client = hf_client_of(self);
     for (size_t done = 0; done < n;) {
         hf_msg_store_result answer;
         size_t here = n - done < HF_STORE_BATCH_MAX ? n - done : HF_STORE_BATCH_MAX;
@@ -318,7 +301,7 @@ static hf_status client_import_add(hf_store *self, const hf_message *messages, s
                                     HF_MSG_STORE_RESULT, until_ns, err);
         if (!hf_failed(st)) {
             memcpy(&answer, client->answer, sizeof answer);
-            st = status_of(answer.code, answer.detail, err);
+            st = hf_client_status_of(answer.code, answer.detail, err);
         }
         if (hf_failed(st)) {
             return st;
@@ -333,7 +316,7 @@ static hf_status client_import_commit(hf_store *self, hf_import_report *ret_repo
     hf_msg_store_call question = {0};
     hf_msg_store_result answer;
     hf_status st =
-        ask(client_of(self), &question, HF_CALL_IMPORT_COMMIT, ADMIN_TIMEOUT_NS, &answer, err);
+        ask(hf_client_of(self), &question, HF_CALL_IMPORT_COMMIT, ADMIN_TIMEOUT_NS, &answer, err);
     if (!hf_failed(st)) {
         *ret_report = answer.report;
     }
@@ -346,7 +329,7 @@ static void client_import_abort(hf_store *self)
     hf_msg_store_result answer;
     /* A store process that is gone has dropped the import with itself. */
     (void)hf_failed(
-        ask(client_of(self), &question, HF_CALL_IMPORT_ABORT, STEP_TIMEOUT_NS, &answer, NULL));
+        ask(hf_client_of(self), &question, HF_CALL_IMPORT_ABORT, HF_CLIENT_STEP_NS, &answer, NULL));
 }
 
 static hf_status client_prune(hf_store *self, uint64_t keep_epochs, uint64_t slots_per_epoch,
@@ -354,7 +337,8 @@ static hf_status client_prune(hf_store *self, uint64_t keep_epochs, uint64_t slo
 {
     hf_msg_store_call question = {.keep_epochs = keep_epochs, .slots_per_epoch = slots_per_epoch};
     hf_msg_store_result answer;
-    hf_status st = ask(client_of(self), &question, HF_CALL_PRUNE, STEP_TIMEOUT_NS, &answer, err);
+    hf_status st =
+        ask(hf_client_of(self), &question, HF_CALL_PRUNE, HF_CLIENT_STEP_NS, &answer, err);
     if (!hf_failed(st)) {
         ret_report->rows_deleted = answer.rows_deleted;
         ret_report->more = answer.more != 0;
@@ -366,7 +350,7 @@ static hf_status client_raise_floors(hf_store *self, const hf_watermark *low, hf
 {
     hf_msg_store_call question = {.has_watermark = 1, .watermark = *low};
     hf_msg_store_result answer;
-    return ask(client_of(self), &question, HF_CALL_RAISE_FLOORS, ADMIN_TIMEOUT_NS, &answer, err);
+    return ask(hf_client_of(self), &question, HF_CALL_RAISE_FLOORS, ADMIN_TIMEOUT_NS, &answer, err);
 }
 
 static hf_status client_set_high(hf_store *self, const hf_watermark *high, hf_error *err)
@@ -376,14 +360,15 @@ static hf_status client_set_high(hf_store *self, const hf_watermark *high, hf_er
     if (high != NULL) {
         question.watermark = *high;
     }
-    return ask(client_of(self), &question, HF_CALL_SET_HIGH, STEP_TIMEOUT_NS, &answer, err);
+    return ask(hf_client_of(self), &question, HF_CALL_SET_HIGH, HF_CLIENT_STEP_NS, &answer, err);
 }
 
 static hf_status client_status(hf_store *self, hf_store_status *ret_status, hf_error *err)
 {
     hf_msg_store_call question = {0};
     hf_msg_store_result answer;
-    hf_status st = ask(client_of(self), &question, HF_CALL_STATUS, STEP_TIMEOUT_NS, &answer, err);
+    hf_status st =
+        ask(hf_client_of(self), &question, HF_CALL_STATUS, HF_CLIENT_STEP_NS, &answer, err);
     if (!hf_failed(st)) {
         *ret_status = answer.status;
     }
@@ -392,7 +377,7 @@ static hf_status client_status(hf_store *self, hf_store_status *ret_status, hf_e
 
 static void client_close(hf_store *self)
 {
-    hf_store_client *client = client_of(self);
+    hf_store_client *client = hf_client_of(self);
     take_new_channel(client);
     drop_channel(client);
     (void)pthread_mutex_destroy(&client->lock);
@@ -410,6 +395,9 @@ static const hf_store_ops client_ops = {
     .raise_floors = client_raise_floors,
     .set_high = client_set_high,
     .status = client_status,
+    .records = hf_client_records,
+    .change_records = hf_client_change_records,
+    .generation = hf_client_generation,
     .close = client_close,
 };
 
@@ -419,10 +407,10 @@ static hf_status ask_page(hf_store_client *client, const void *question, hf_msg_
                           hf_error *err)
 {
     const void *frames[] = {question};
-    uint64_t until_ns = hf_time_mono_ns() + STEP_TIMEOUT_NS;
-    hf_status st = send_frames(client, frames, 1, err);
+    uint64_t until_ns = hf_time_mono_ns() + HF_CLIENT_STEP_NS;
+    hf_status st = hf_client_send_frames(client, frames, 1, err);
     if (!hf_failed(st)) {
-        st = wait_answer(client, client->last_id, HF_MSG_STORE_PAGE, until_ns, err);
+        st = hf_client_wait_answer(client, client->last_id, HF_MSG_STORE_PAGE, until_ns, err);
     }
     if (hf_failed(st)) {
         return st;
@@ -432,7 +420,7 @@ static hf_status ask_page(hf_store_client *client, const void *question, hf_msg_
         return hf_fail(err, HF_UNAVAILABLE, "the store process sent a page of %u records",
                        page->count);
     }
-    return status_of(page->code, page->detail, err);
+    return hf_client_status_of(page->code, page->detail, err);
 }
 
 hf_status hf_store_client_export(hf_store_client *client, const uint8_t *pubkey,
@@ -444,7 +432,7 @@ hf_status hf_store_client_export(hf_store_client *client, const uint8_t *pubkey,
     if (pubkey != NULL) {
         memcpy(question.pubkey, pubkey, sizeof question.pubkey);
     }
-    hf_status st = begin(client, err);
+    hf_status st = hf_client_begin(client, err);
     if (hf_failed(st)) {
         return st;
     }

@@ -191,6 +191,12 @@ struct hf_store {
     const hf_store_ops *ops; /* a back end's own struct begins with an hf_store */
 };
 
+/* 0 for a store that keeps no records. */
+static inline uint64_t hf_store_generation(const hf_store *store)
+{
+    return store->ops->generation != NULL ? store->ops->generation(store) : 0;
+}
+
 typedef struct hf_sqlite_config {
     char path[1024];
     uint8_t genesis_validators_root[HF_ROOT_BYTES]; /* another one on record: refused, CONFLICT */

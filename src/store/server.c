@@ -1,6 +1,6 @@
 /* One lane: questions in, answers out, one at a time. The keeper's frames are checked like
  * anyone's. */
-#include "store/store.h"
+#include "store/store_internal.h"
 
 #include <stdlib.h>
 
@@ -9,7 +9,8 @@
 typedef struct server {
     int fd;
     hf_store *store;
-    uint8_t frame[HF_IPC_MAX_BYTES];
+    hf_record_server *records;
+    _Alignas(8) uint8_t frame[HF_IPC_MAX_BYTES];
     size_t len;
     /* the batch that is coming in */
     uint64_t batch_id;
@@ -27,6 +28,7 @@ static void send_result(const server *s, uint64_t id, uint32_t call, hf_status s
                         const hf_error *err, hf_msg_store_result *frame)
 {
     hf_frame_init(frame, HF_MSG_STORE_RESULT, id);
+    frame->generation = hf_store_generation(s->store);
     frame->code = st.code;
     frame->call = call;
     hf_str_cut(frame->detail, sizeof frame->detail, hf_failed(st) ? err->msg : "");
@@ -83,6 +85,7 @@ static void decide(server *s, uint64_t id, uint32_t total, uint64_t deadline_ns)
     for (uint32_t i = 0; i < total && !hf_failed(st); i++) {
         frame.verdicts[i] = (uint8_t)s->verdicts[i];
     }
+    frame.generation = hf_store_generation(s->store);
     hf_str_cut(frame.detail, sizeof frame.detail, hf_failed(st) ? err.msg : "");
     hf_frame_init(&frame, HF_MSG_STORE_VERDICTS, id);
     (void)hf_failed(hf_frame_send(s->fd, &frame));
@@ -154,6 +157,8 @@ static hf_status run_call(server *s, const hf_msg_store_call *ask, hf_msg_store_
         return ops->status(s->store, &answer->status, err);
     case HF_CALL_DECIDE:
     case HF_CALL_IMPORT_ADD:
+    case HF_CALL_RECORDS:
+    case HF_CALL_CHANGE_RECORDS:
     case HF_CALL_COUNT:
         break;
     }
@@ -166,7 +171,8 @@ static bool call_is_sane(const hf_msg_store_call *ask)
     return ask->call > HF_CALL_IMPORT_ADD && ask->call < HF_CALL_COUNT && ask->has_watermark <= 1 &&
            mark->has_slot <= 1 && mark->has_epochs <= 1 && mark->slot <= HF_PROTECT_MAX_NUMBER &&
            mark->source <= HF_PROTECT_MAX_NUMBER && mark->target <= HF_PROTECT_MAX_NUMBER &&
-           (ask->call != HF_CALL_PRUNE || ask->slots_per_epoch > 0);
+           (ask->call != HF_CALL_PRUNE || ask->slots_per_epoch > 0) &&
+           ask->call != HF_CALL_CHANGE_RECORDS;
 }
 
 /* An import lives and dies with its connection. */
@@ -210,9 +216,13 @@ static bool take_frame(server *s)
     if (header.type == HF_MSG_STORE_CALL) {
         hf_msg_store_call ask;
         memcpy(&ask, s->frame, sizeof ask);
-        return take_call(s, &ask);
+        return ask.call == HF_CALL_RECORDS ? hf_record_server_read(s->records, &ask)
+                                           : take_call(s, &ask);
     }
-    return false;
+    if (header.type == HF_MSG_STORE_CHANGE) {
+        return hf_record_server_change(s->records, (const hf_msg_store_records *)(void *)s->frame);
+    }
+    return header.type == HF_MSG_STORE_NEXT && hf_record_server_next(s->records, &header);
 }
 
 void hf_store_serve(int fd, hf_store *store)
@@ -224,6 +234,12 @@ void hf_store_serve(int fd, hf_store *store)
     }
     s->fd = fd;
     s->store = store;
+    s->records = hf_record_server_new(fd, store);
+    if (s->records == NULL) {
+        hf_log(HF_LOG_BROKEN, "no_memory", "a lane could not be opened");
+        free(s);
+        return;
+    }
     for (;;) {
         hf_status st = hf_frame_recv(fd, s->frame, &s->len, NULL);
         if (st.code == HF_UNAVAILABLE) {
@@ -238,5 +254,6 @@ void hf_store_serve(int fd, hf_store *store)
         }
     }
     store->ops->import_abort(store);
+    hf_record_server_free(s->records);
     free(s);
 }

@@ -29,6 +29,16 @@ hf_status hf_store_backend_open(const hf_msg_store_config *config, hf_store **re
 /* context of the exporter is the configuration, which has to outlive it. */
 hf_store_exporter hf_store_backend_exporter(hf_msg_store_config *config);
 
+/* ---- records.c: the part of a lane that reads and changes records -------------------------- */
+
+typedef struct hf_record_server hf_record_server;
+hf_record_server *hf_record_server_new(int fd, hf_store *store); /* NULL: memory is short */
+void hf_record_server_free(hf_record_server *s);
+/* One frame each; false when it was no question. */
+bool hf_record_server_read(hf_record_server *s, const hf_msg_store_call *ask);
+bool hf_record_server_next(hf_record_server *s, const hf_frame_header *header);
+bool hf_record_server_change(hf_record_server *s, const hf_msg_store_records *page);
+
 /* ---- reach.c: what the back end reads on this machine ------------------------------------- */
 
 #define HF_STORE_PATHS_MAX 24

@@ -131,6 +131,104 @@ static void every_operation_crosses(void **state)
     close_rig(&r, true);
 }
 
+/* ---- records ------------------------------------------------------------------------------ */
+
+#define LARGE 59000
+#define RECORDS 40 /* more than one page, of the large ones */
+
+typedef struct seen {
+    size_t count;
+    uint8_t next;
+} seen;
+
+static hf_status see_record(void *context, const hf_record *record)
+{
+    seen *s = context;
+    assert_int_equal(record->id[0], s->next++);
+    assert_int_equal(record->version, 1);
+    assert_int_equal(record->len, record->id[0] % 2 == 0 ? LARGE : 0);
+    for (uint32_t i = 0; i < record->len; i++) {
+        assert_int_equal(record->data[i], record->id[0]);
+    }
+    s->count++;
+    return hf_ok();
+}
+
+static void records_cross_in_pages(void **state)
+{
+    (void)state;
+    static rig r;
+    static uint8_t data[RECORDS][LARGE];
+    static hf_record_change changes[RECORDS];
+    hf_error err = {0};
+    seen s = {0};
+    uint64_t generation = 0;
+    open_rig(&r, HF_LANE_ADMIN);
+    connect_ends(&r, true);
+    const hf_store_ops *ops = r.store->ops;
+    assert_code(ops->records(r.store, HF_RECORD_KEY, see_record, &s, &generation, &err), HF_OK);
+    assert_int_equal(s.count, 0);
+    for (uint8_t i = 0; i < RECORDS; i++) {
+        memset(data[i], i, LARGE);
+        changes[i].record = (hf_record){
+            .kind = HF_RECORD_KEY, .id = {i}, .len = i % 2 == 0 ? LARGE : 0, .data = data[i]};
+    }
+    assert_code(ops->change_records(r.store, changes, RECORDS, &err), HF_OK);
+    assert_int_equal(ops->generation(r.store), generation + 1);
+    assert_code(ops->change_records(r.store, changes, RECORDS, &err), HF_CONFLICT);
+    assert_code(ops->change_records(r.store, changes, 0, &err), HF_INVALID_INPUT);
+    assert_code(ops->records(r.store, HF_RECORD_KEY, see_record, &s, &generation, &err), HF_OK);
+    assert_int_equal(s.count, RECORDS);
+    s = (seen){0};
+    assert_code(ops->records(r.store, HF_RECORD_TOKEN, see_record, &s, &generation, &err), HF_OK);
+    assert_int_equal(s.count, 0);
+    /* Whoever decides hears of it. */
+    hf_verdict verdict;
+    const hf_message vote = test_vote(1, 1, 2, 1);
+    hf_record_change removal = {
+        .record = {.kind = HF_RECORD_KEY, .id = {3}}, .expected = 1, .is_removal = true};
+    assert_code(r.far.store->ops->change_records(r.far.store, &removal, 1, &err), HF_OK);
+    assert_int_equal(ops->generation(r.store), generation);
+    assert_code(ops->decide(r.store, &vote, 1, &verdict, &err), HF_OK);
+    assert_int_equal(ops->generation(r.store), generation + 1);
+    close_rig(&r, true);
+}
+
+/* The page says more than it holds, or what no change is. */
+static void hostile_pages_are_no_questions(void **state)
+{
+    (void)state;
+    static rig r;
+    static hf_msg_store_records page;
+    hf_record_change change = {.record = {.kind = HF_RECORD_KEY, .id = {1}, .len = 0}};
+    open_rig(&r, HF_LANE_ADMIN);
+    connect_ends(&r, true);
+    int fd = r.pair[1];
+    for (int way = 0; way < 6; way++) {
+        page = (hf_msg_store_records){.first = 1, .done = 1, .deadline_ns = UINT64_MAX};
+        hf_frame_init(&page, HF_MSG_STORE_CHANGE, 1);
+        assert_true(hf_records_pack(&page, &change));
+        page.used = way == 0 ? sizeof page.bytes + 1 : page.used - (way == 1);
+        page.count = way == 2 ? 2 : page.count;
+        page.first = way == 3 ? 0 : 1;
+        page.bytes[4] = way == 4 ? 1 : 0;                         /* len */
+        page.bytes[64] = way == 5 ? 2 : 0;                        /* is_removal */
+        while (hf_frame_send(fd, &page).code == HF_UNAVAILABLE) { /* few of them fit the socket */
+            hf_time_sleep_ns(HF_NS_PER_MS);
+        }
+    }
+    hf_error err = {0};
+    hf_store_status status;
+    assert_code(r.store->ops->status(r.store, &status, &err), HF_OK);
+    seen s = {0};
+    uint64_t generation = 7;
+    assert_code(
+        r.far.store->ops->records(r.far.store, HF_RECORD_KEY, see_record, &s, &generation, &err),
+        HF_OK);
+    assert_int_equal(s.count + generation, 0);
+    close_rig(&r, true);
+}
+
 static hf_status count_record(void *context, const hf_message *message)
 {
     (void)message;
@@ -287,6 +385,8 @@ static void hostile_questions_are_passed_over(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(records_cross_in_pages),
+        cmocka_unit_test(hostile_pages_are_no_questions),
         cmocka_unit_test(every_operation_crosses),
         cmocka_unit_test(exports_come_page_by_page),
         cmocka_unit_test(a_silent_store_is_given_up),
