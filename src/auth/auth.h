@@ -75,6 +75,8 @@ typedef struct hf_token_terms {
     hf_cidr sources[HF_AUTH_SOURCES_MAX];
 } hf_token_terms;
 
+/* "90s", "15m", "24h", "30d", or seconds alone: 1 second to HF_AUTH_TTL_MAX_SECONDS. */
+hf_status hf_ttl_parse(const char *text, uint64_t *ret_seconds, hf_error *err) HF_MUST_CHECK;
 bool hf_token_name_is_sane(const char *name, size_t size);
 bool hf_auth_policy_name_is_sane(const char *name, size_t size);
 /* A frame or a record brought them: every member in its bounds, unused ones zero, no doubles.
@@ -147,6 +149,8 @@ hf_status hf_token_table_new(const hf_token_entry *entries, size_t count,
                              hf_token_table **ret_table) HF_MUST_CHECK;
 void hf_token_table_free(hf_token_table *table); /* wipes; NULL is fine */
 size_t hf_token_table_count(const hf_token_table *table);
+/* Has any of them a maximum of uses? */
+bool hf_token_table_has_limited(const hf_token_table *table);
 /* By accessor, in ascending order: i < count. */
 hf_token_entry *hf_token_table_at(hf_token_table *table, size_t i);
 /* The first place whose accessor is greater than this one ("" for the first of all). */

@@ -3,6 +3,7 @@
 
 struct hf_token_table {
     size_t count;
+    bool has_limited;
     uint32_t mask;         /* places - 1, a power of two less one; at least half are empty */
     uint32_t *places;      /* 1 + index of the entry, 0: empty */
     hf_token_entry nobody; /* an impossible MAC: random, of no text that anybody knows */
@@ -51,6 +52,7 @@ static bool hash_entries(hf_token_table *table)
 {
     for (size_t i = 0; i < table->count; i++) {
         const char *accessor = table->entries[i].token.accessor;
+        table->has_limited |= table->entries[i].token.terms.max_uses != 0;
         if (i > 0 && strcmp(table->entries[i - 1].token.accessor, accessor) == 0) {
             return false;
         }
@@ -97,6 +99,11 @@ void hf_token_table_free(hf_token_table *table)
 size_t hf_token_table_count(const hf_token_table *table)
 {
     return table->count;
+}
+
+bool hf_token_table_has_limited(const hf_token_table *table)
+{
+    return table->has_limited;
 }
 
 hf_token_entry *hf_token_table_at(hf_token_table *table, size_t i)

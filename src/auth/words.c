@@ -26,6 +26,29 @@ const char *hf_token_verdict_name(hf_token_verdict verdict)
     return verdict < HF_TOKEN_VERDICT_COUNT ? names[verdict] : "unknown";
 }
 
+hf_status hf_ttl_parse(const char *text, uint64_t *ret_seconds, hf_error *err)
+{
+    static const struct {
+        char letter;
+        uint64_t seconds;
+    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
+    size_t digits = strspn(text, "0123456789");
+    uint64_t unit = text[digits] == '\0' ? 1 : 0;
+    uint64_t value = 0;
+    for (size_t i = 0; i < HF_ARRAY_LEN(units); i++) {
+        if (text[digits] == units[i].letter && text[digits + 1] == '\0') {
+            unit = units[i].seconds;
+        }
+    }
+    if (unit == 0 || hf_failed(hf_num_parse_u64(text, digits, &value)) || value == 0 ||
+        value > HF_AUTH_TTL_MAX_SECONDS / unit) {
+        return hf_fail(err, HF_INVALID_INPUT,
+                       "give a time such as 90s, 15m, 24h or 30d, ten years at most");
+    }
+    *ret_seconds = value * unit;
+    return hf_ok();
+}
+
 /* ---- names -------------------------------------------------------------------------------------
  */
 

@@ -14,6 +14,7 @@ static const hf_cli_verb commands[] = {
     {"slashing", "import, export, prune and inspect the record of what was signed",
      hf_cli_slashing},
     {"db", "make and remove the tables of a shared database", hf_cli_db},
+    {"token", "make, list and revoke the tokens that requests have to show", hf_cli_token},
 };
 
 /* Whatever the command is, it may meet a secret: no core dump, no debugger, no readable file. */

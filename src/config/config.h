@@ -42,6 +42,8 @@ typedef struct hf_config {
     bool require_all_keys;
     bool key_manager_enabled;                 /* key_manager.enabled, default true */
     char key_manager_token_file[HF_PATH_LEN]; /* default DATA_DIR/key-manager-token */
+    uint8_t auth_mode;                        /* hf_auth_mode */
+    char token_key_file[HF_PATH_LEN];         /* default DATA_DIR/token.key */
 
     /* duty_protection; node_id "" when there is none. May hold a password. */
     hf_duty_config duties;

@@ -142,7 +142,6 @@ typedef struct hf_settings {
     bool network_is_mapping;
     hf_network_draft network_draft;
     uint32_t network_line;
-    uint8_t auth_mode;
     uint8_t start_guard;
     char store_url_file[HF_PATH_LEN];
 } hf_settings;

@@ -309,13 +309,15 @@ static hf_status finish_listeners(const hf_settings *settings, hf_error *err)
     }
     bool has_client_certificates =
         config->tls_client_ca[0] != '\0' || config->tls_known_clients[0] != '\0';
-    if (!is_loopback(config->listen_address) && !has_client_certificates) {
+    bool is_guarded = has_client_certificates || config->auth_mode == HF_AUTH_TOKENS;
+    if (!is_loopback(config->listen_address) && !is_guarded) {
         return hf_config_refuse(
             &hf_config_setting(settings, "server.listen_address")->origin, "server.listen_address",
             err,
-            "%s is reachable by others, who could then ask for signatures; require client "
-            "certificates (server.tls.cert, key and client_ca or known_clients), or listen on "
-            "127.0.0.1",
+            "%s is reachable by others, who could then ask for signatures; require tokens "
+            "(auth.mode) "
+            "or client certificates (server.tls.cert, key and client_ca or known_clients), or "
+            "listen on 127.0.0.1",
             config->listen_address);
     }
     if (config->metrics_enabled && config->listen_port != 0 &&
@@ -382,7 +384,11 @@ static hf_status finish_data_paths(hf_settings *settings, hf_error *err)
     }
     st = hf_config_absolute(config->data_dir, config->key_manager_token_file,
                             config->key_manager_token_file, err);
-    return hf_error_wrap(err, st, "key_manager.token_file");
+    if (hf_failed(st)) {
+        return hf_error_wrap(err, st, "key_manager.token_file");
+    }
+    st = hf_config_absolute(config->data_dir, config->token_key_file, config->token_key_file, err);
+    return hf_error_wrap(err, st, "auth.key_file");
 }
 
 /* ---- duties ------------------------------------------------------------------------------- */

@@ -81,7 +81,8 @@ const hf_config_key hf_config_keys[] = {
      .fallback = "127.0.0.1",
      .offset = AT(config.listen_address),
      .option = "--listen",
-     .help = "Where validator clients connect; beyond loopback only with client certificates."},
+     .help = "Where validator clients connect; beyond loopback only with client certificates or "
+             "tokens."},
     {.path = "server.listen_port",
      .type = HF_VALUE_U16,
      .fallback = "9000",
@@ -359,11 +360,16 @@ const hf_config_key hf_config_keys[] = {
     {.path = "auth.mode",
      .type = HF_VALUE_CHOICE,
      .fallback = "none",
-     .offset = AT(auth_mode),
-     .choices = "none",
-     .later = "tokens",
-     .help =
-         "none: whoever reaches the listener may ask; on loopback or with client certificates."},
+     .offset = AT(config.auth_mode),
+     .choices = "none tokens",
+     .help = "tokens: who asks has to show one. none: whoever reaches the listener may ask; on "
+             "loopback or with client certificates."},
+    {.path = "auth.key_file",
+     .type = HF_VALUE_DATA_PATH,
+     .fallback = "token.key",
+     .offset = AT(config.token_key_file),
+     .help = "The key that tokens are kept under, made with mode 0600 when absent; the same on "
+             "signers that share a store; relative to data_dir."},
     LATER("canary_keys", "Keys that nobody should ever use."),
     LATER("audit.path", "The chained log."),
     LATER("audit.sync", "When it is flushed."),

@@ -77,10 +77,11 @@ typedef hf_next (*hf_front_on_reply)(hf_exchange *x, const void *frame);
 typedef enum hf_content { HF_CONTENT_JSON = 0, HF_CONTENT_TEXT, HF_CONTENT_METRICS } hf_content;
 
 /* What a route demands before its handler runs. */
-#define HF_ROUTE_BODY 1U    /* takes a JSON body: the content type is checked */
-#define HF_ROUTE_TOKEN 2U   /* key manager API: bearer token, its form of errors */
-#define HF_ROUTE_METRICS 4U /* on the metrics listener and nowhere else */
-#define HF_ROUTE_BOTH 8U    /* on both listeners */
+#define HF_ROUTE_BODY 1U     /* takes a JSON body: the content type is checked */
+#define HF_ROUTE_TOKEN 2U    /* key manager API: bearer token, its form of errors */
+#define HF_ROUTE_METRICS 4U  /* on the metrics listener and nowhere else */
+#define HF_ROUTE_BOTH 8U     /* on both listeners */
+#define HF_ROUTE_GUARDED 16U /* no body is read but for a credential that is one */
 
 typedef struct hf_route {
     hf_method method;

@@ -68,5 +68,8 @@ hf_next hf_front_keystores_delete(hf_exchange *x);
 hf_next hf_front_remote_keys_list(hf_exchange *x);
 hf_next hf_front_remote_keys_refuse(hf_exchange *x);
 hf_next hf_front_not_ours(hf_exchange *x);
+hf_next hf_front_tokens_create(hf_exchange *x);
+hf_next hf_front_tokens_list(hf_exchange *x);
+hf_next hf_front_tokens_revoke(hf_exchange *x);
 
 #endif

@@ -9,6 +9,7 @@
 /* A connection's memory: headers (at most half of it) and what a read brings of the body. */
 #define CONNECTION_BYTES 8192
 #define RETRY_AFTER_SECONDS "1"
+#define RETRY_LIMITED_SECONDS "3"
 
 /* ---- a request's head ----------------------------------------------------------------------- */
 
@@ -76,8 +77,14 @@ static bool add_headers(const hf_place *place, struct MHD_Response *response)
     if (ok == MHD_YES && x->status == 503) {
         ok = MHD_add_response_header(response, "Retry-After", RETRY_AFTER_SECONDS);
     }
+    if (ok == MHD_YES && x->status == 429) {
+        ok = MHD_add_response_header(response, "Retry-After", RETRY_LIMITED_SECONDS);
+    }
     if (ok == MHD_YES && x->status == 401) {
         ok = MHD_add_response_header(response, "WWW-Authenticate", "Bearer");
+    }
+    if (ok == MHD_YES && x->status == 401) { /* for clients that show a URL's password when asked */
+        ok = MHD_add_response_header(response, "WWW-Authenticate", "Basic realm=\"holdfast\"");
     }
     if (ok == MHD_YES && x->status == 405) {
         ok = MHD_add_response_header(response, "Allow", x->allow);

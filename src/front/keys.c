@@ -1,5 +1,6 @@
 /* Listing the keys: publicKeys and the key manager's list, page by page from the keeper. */
 #include "front/front_internal.h"
+#include "policy/policy.h"
 
 /* A key set that changes while it is listed (a load) is listed anew this often, then taken as it
  * comes: a list that never ends would be worse than one that misses a key of this very moment. */
@@ -12,6 +13,7 @@ typedef struct key_listing {
     const char *head;
     const char *tail;
     uint64_t generation;
+    hf_scope scope;
     uint32_t offset;
     uint32_t restarts;
     bool has_generation;
@@ -26,6 +28,7 @@ static hf_next ask_page(hf_exchange *x)
     memset(&x->frame.keys, 0, sizeof x->frame.keys);
     hf_frame_init(&x->frame.keys, HF_MSG_KEYS, 0);
     x->frame.keys.offset = listing->offset;
+    x->frame.keys.scope = listing->scope;
     return hf_front_ask(x, &x->frame.keys, HF_MSG_KEYS_REPLY, keys_page);
 }
 
@@ -62,13 +65,14 @@ static hf_next keys_page(hf_exchange *x, const void *frame)
     return hf_front_answer_text(x, 200, HF_CONTENT_JSON, &listing->text);
 }
 
-static hf_next list_keys(hf_exchange *x, key_format format, const char *head, const char *tail)
+static hf_next list_keys(hf_exchange *x, hf_scope scope, key_format format, const char *head,
+                         const char *tail)
 {
     key_listing *listing = calloc(1, sizeof *listing);
     if (listing == NULL) {
         return hf_front_refuse(x, HF_REASON_INTERNAL, NULL);
     }
-    *listing = (key_listing){.format = format, .head = head, .tail = tail};
+    *listing = (key_listing){.scope = scope, .format = format, .head = head, .tail = tail};
     x->job = listing;
     x->job_free = free;
     return hf_front_open_text(x, &listing->text) ? start_over(x) : HF_NEXT_ANSWER;
@@ -83,7 +87,7 @@ static void format_public_key(hf_text *out, const hf_key_entry *key, bool is_fir
 
 hf_next hf_front_public_keys(hf_exchange *x)
 {
-    return list_keys(x, format_public_key, "[", "]");
+    return list_keys(x, HF_SCOPE_PUBLIC_KEYS, format_public_key, "[", "]");
 }
 
 static void format_keystore(hf_text *out, const hf_key_entry *key, bool is_first)
@@ -96,7 +100,7 @@ static void format_keystore(hf_text *out, const hf_key_entry *key, bool is_first
 
 hf_next hf_front_keystores_list(hf_exchange *x)
 {
-    return list_keys(x, format_keystore, "{\"data\":[", "]}");
+    return list_keys(x, HF_SCOPE_KEYS_LIST, format_keystore, "{\"data\":[", "]}");
 }
 
 hf_next hf_front_remote_keys_list(hf_exchange *x)

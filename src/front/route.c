@@ -12,6 +12,9 @@ static const hf_route routes[] = {
     {HF_METHOD_GET, "/reload", hf_front_reload_status, 0},
     {HF_METHOD_POST, "/reload", hf_front_reload, 0},
     {HF_METHOD_GET, "/api/v1/holdfast/status", hf_front_status, 0},
+    {HF_METHOD_POST, "/api/v1/tokens", hf_front_tokens_create, HF_ROUTE_GUARDED | HF_ROUTE_BODY},
+    {HF_METHOD_GET, "/api/v1/tokens", hf_front_tokens_list, 0},
+    {HF_METHOD_DELETE, "/api/v1/tokens/{accessor}", hf_front_tokens_revoke, 0},
     {HF_METHOD_GET, "/metrics", hf_front_metrics, HF_ROUTE_METRICS},
     {HF_METHOD_GET, "/eth/v1/keystores", hf_front_keystores_list, HF_ROUTE_TOKEN},
     {HF_METHOD_POST, "/eth/v1/keystores", hf_front_keystores_import,
@@ -159,10 +162,10 @@ static hf_next authorised(hf_exchange *x, const void *frame)
     if (result->reason == HF_REASON_OK) {
         return x->route->handler(x);
     }
-    /* The key manager API tells no token (401) from a wrong one (403). */
     hf_reason reason = (hf_reason)result->reason;
-    return hf_front_refused_by_keeper(
-        x, reason == HF_REASON_UNAUTHORIZED ? HF_REASON_FORBIDDEN : reason, result->detail);
+    /* The key manager API tells no token (401) from a wrong one (403). */
+    bool is_wrong = reason == HF_REASON_UNAUTHORIZED && (x->route->flags & HF_ROUTE_TOKEN) != 0;
+    return hf_front_refused_by_keeper(x, is_wrong ? HF_REASON_FORBIDDEN : reason, result->detail);
 }
 
 static hf_next authorise(hf_exchange *x)
@@ -176,7 +179,8 @@ static hf_next authorise(hf_exchange *x)
 hf_next hf_front_begin(hf_exchange *x)
 {
     HF_ASSERT(x->route != NULL);
-    return (x->route->flags & HF_ROUTE_TOKEN) != 0 ? authorise(x) : x->route->handler(x);
+    bool is_guarded = (x->route->flags & (HF_ROUTE_TOKEN | HF_ROUTE_GUARDED)) != 0;
+    return is_guarded ? authorise(x) : x->route->handler(x);
 }
 
 hf_next hf_front_reply(hf_exchange *x, const void *frame)

@@ -94,6 +94,11 @@ static const frame_rule rules[HF_MSG_COUNT_TYPES] = {
     RULE(STORE_HELLO, hf_msg_store_hello, ON_STORE, 0),
     RULE(STORE_CHANGE, hf_msg_store_records, 0, ON_STORE),
     RULE(STORE_RECORDS, hf_msg_store_records, ON_STORE, 0),
+    ASK(TOKEN_CREATE, hf_msg_token_create, ON_FRONT | ON_ADMIN),
+    RULE(TOKEN_CREATED, hf_msg_token_created, 0, ON_FRONT | ON_ADMIN),
+    ASK(TOKEN_LIST, hf_msg_token_list, ON_FRONT | ON_ADMIN),
+    RULE(TOKEN_PAGE, hf_msg_token_page, 0, ON_FRONT | ON_ADMIN),
+    ASK(TOKEN_REVOKE, hf_msg_token_revoke, ON_FRONT | ON_ADMIN),
 };
 
 #define NO_PADDING(shape, bytes) _Static_assert(sizeof(shape) == (bytes), #shape " has padding")
@@ -106,6 +111,15 @@ NO_PADDING(hf_eth_request, 8 + 48 + 32 + sizeof(hf_fork_info) + sizeof(hf_eth_fi
 NO_PADDING(hf_message, 4 + 48 + 4 + 24 + 32);
 NO_PADDING(hf_caller, 80 + 16 + 64 + 2 + 6);
 NO_PADDING(hf_msg_sign, 16 + sizeof(hf_caller) + 16 + sizeof(hf_eth_request));
+NO_PADDING(hf_cidr, 16 + 8);
+NO_PADDING(hf_token_terms, 4 * 4 + 8 + 8 + HF_AUTH_NAME_LEN +
+                               HF_AUTH_POLICIES_MAX * HF_AUTH_POLICY_NAME_LEN +
+                               HF_AUTH_SOURCES_MAX * sizeof(hf_cidr));
+NO_PADDING(hf_token_view, HF_AUTH_ACCESSOR_LEN + 8 + 8 + sizeof(hf_token_terms));
+NO_PADDING(hf_msg_token_create, 16 + sizeof(hf_caller) + 8 + sizeof(hf_token_terms));
+NO_PADDING(hf_msg_token_created, 16 + 80 + sizeof(hf_token_view));
+NO_PADDING(hf_msg_token_list, 16 + sizeof(hf_caller) + HF_AUTH_ACCESSOR_LEN);
+NO_PADDING(hf_msg_token_page, 16 + 8 + HF_TOKENS_PAGE * sizeof(hf_token_view));
 NO_PADDING(hf_msg_sign_reply, 16 + 8 + 96 + 160);
 NO_PADDING(hf_msg_result, 16 + 8 + 8 + 160);
 NO_PADDING(hf_msg_export_page, 16 + 16 + HF_EXPORT_PAGE * sizeof(hf_message));

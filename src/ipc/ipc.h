@@ -13,6 +13,7 @@
 #ifndef HF_IPC_H
 #define HF_IPC_H
 
+#include "auth/auth.h"
 #include "aztec/aztec.h"
 #include "base/base.h"
 #include "eth/eth.h"
@@ -68,6 +69,7 @@ typedef enum hf_reason {
     HF_REASON_DUTY_HELD,
     HF_REASON_TOO_LARGE,
     HF_REASON_UNSUPPORTED_MEDIA_TYPE,
+    HF_REASON_RATE_LIMITED, /* 429 */
     /* 503 */
     HF_REASON_STORE_UNAVAILABLE,
     HF_REASON_DUTY_STORE_UNAVAILABLE,
@@ -175,6 +177,13 @@ typedef enum hf_msg_type {
     HF_MSG_STORE_HELLO,
     HF_MSG_STORE_CHANGE,
     HF_MSG_STORE_RECORDS,
+
+    /* front or admin -> keeper and back */
+    HF_MSG_TOKEN_CREATE,
+    HF_MSG_TOKEN_CREATED,
+    HF_MSG_TOKEN_LIST,
+    HF_MSG_TOKEN_PAGE,
+    HF_MSG_TOKEN_REVOKE,
     HF_MSG_COUNT_TYPES
 } hf_msg_type;
 
@@ -218,6 +227,11 @@ typedef struct hf_log_config {
     uint8_t reserved[6];
 } hf_log_config;
 
+typedef enum hf_auth_mode {
+    HF_AUTH_NONE = 0, /* the routes that Web3Signer leaves open are open */
+    HF_AUTH_TOKENS
+} hf_auth_mode;
+
 /* No further descriptors. The keeper answers READY when it may be given channels. */
 typedef struct hf_msg_keeper_config {
     hf_frame_header header;
@@ -227,13 +241,15 @@ typedef struct hf_msg_keeper_config {
     char data_dir[HF_PATH_LEN];   /* absolute */
     char store_path[HF_PATH_LEN]; /* absolute; inside data_dir unless configured elsewhere */
     char key_manager_token_path[HF_PATH_LEN]; /* made when absent, mode 0600 */
+    char token_key_path[HF_PATH_LEN];         /* the same */
     uint64_t keep_epochs;                     /* 0 keeps all */
     uint32_t sign_threads;                    /* 0: one a core */
     uint32_t max_keys;
     uint32_t max_in_flight;   /* requests under way, all fronts together */
     uint8_t require_all_keys; /* 1: a failed key at the first load ends the keeper */
     uint8_t store_backend;    /* hf_store_backend: store_path counts for SQLITE alone */
-    uint8_t reserved[2];
+    uint8_t auth_mode;        /* hf_auth_mode */
+    uint8_t reserved[1];
     char duty_node_id[HF_DUTY_NODE_ID_LEN]; /* "": no duty protection is configured */
     uint64_t store_timeout_ms;              /* of a shared store */
 } hf_msg_keeper_config;
@@ -385,7 +401,7 @@ typedef struct hf_msg_keys {
     hf_frame_header header;
     hf_caller caller;
     uint32_t offset;
-    uint32_t reserved;
+    uint32_t scope; /* hf_scope: KEYS_LIST or, else, PUBLIC_KEYS */
 } hf_msg_keys;
 
 typedef struct hf_key_entry {
@@ -456,6 +472,7 @@ typedef struct hf_msg_status_reply {
     hf_protection store_protections[HF_PROTECTIONS_MAX];
 } hf_msg_status_reply;
 
+#include "ipc/ipc_auth.h"
 #include "ipc/ipc_duty.h"
 #include "ipc/ipc_metrics.h"
 #include "ipc/ipc_store.h"

@@ -36,6 +36,7 @@ static const hf_reason_info reasons[HF_REASON_COUNT] = {
     REASON(DUTY_HELD, 409, HF_LOG_INFO, "another node is signing this duty"),
     REASON(TOO_LARGE, 413, HF_LOG_INFO, "the request is too large"),
     REASON(UNSUPPORTED_MEDIA_TYPE, 415, HF_LOG_INFO, "the body must be application/json"),
+    REASON(RATE_LIMITED, 429, HF_LOG_UNUSUAL, "too many of these requests; ask again later"),
     REASON(STORE_UNAVAILABLE, 503, HF_LOG_BROKEN,
            "the slashing protection store cannot record; nothing was signed"),
     REASON(DUTY_STORE_UNAVAILABLE, 503, HF_LOG_BROKEN,

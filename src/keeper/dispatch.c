@@ -258,6 +258,18 @@ static void on_duty_sign(hf_keeper *keeper, hf_peer *peer, const void *frame, in
     hf_duties_take(keeper, peer, frame);
 }
 
+static void on_token_list(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
+{
+    (void)fd;
+    hf_tokens_list(keeper, peer, frame);
+}
+
+static void on_token_change(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
+{
+    (void)fd;
+    hf_tokens_change(keeper, peer, frame, &keeper->asker);
+}
+
 typedef void (*frame_handler)(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd);
 
 static const frame_handler handlers[HF_MSG_COUNT_TYPES] = {
@@ -289,25 +301,57 @@ static const frame_handler handlers[HF_MSG_COUNT_TYPES] = {
     [HF_MSG_KEY_PERSISTED] = on_loading,
     [HF_MSG_LOAD_DONE] = on_loading,
     [HF_MSG_DUTY_SIGN] = on_duty_sign,
+    [HF_MSG_TOKEN_CREATE] = on_token_change,
+    [HF_MSG_TOKEN_LIST] = on_token_list,
+    [HF_MSG_TOKEN_REVOKE] = on_token_change,
 };
+
+/*
+ * What a question that says more than its type asks for. The history of a deleted key belongs to
+ * its deletion, histories that come with keys to their import, and later pages to the first.
+ */
+static void describe(hf_keeper *keeper, const hf_peer *peer, const void *frame,
+                     hf_gate_question *question)
+{
+    const hf_frame_header *header = frame;
+    bool is_front = peer->channel == HF_CHANNEL_FRONT;
+    if (header->type == HF_MSG_KEY_DELETE || header->type == HF_MSG_EXPORT_OPEN) {
+        const hf_msg_pubkey *about = frame;
+        bool is_history = header->type == HF_MSG_EXPORT_OPEN && is_front && about->has_pubkey;
+        question->key = about->has_pubkey ? hf_keyring_find(&keeper->ring, about->pubkey) : NULL;
+        question->is_part = is_history;
+        question->scope = is_history ? HF_SCOPE_KEYS_DELETE : question->scope;
+    } else if (header->type == HF_MSG_IMPORT_BEGIN && is_front) {
+        question->scope = HF_SCOPE_KEYS_IMPORT;
+        question->is_part = true;
+    } else if (header->type == HF_MSG_KEYS) {
+        const hf_msg_keys *list = frame;
+        bool is_managed = list->scope == HF_SCOPE_KEYS_LIST;
+        question->scope = is_managed ? HF_SCOPE_KEYS_LIST : HF_SCOPE_PUBLIC_KEYS;
+        question->is_part = list->offset > 0;
+    } else if (header->type == HF_MSG_TOKEN_LIST) {
+        const hf_msg_token_list *list = frame;
+        question->is_part = list->after[0] != '\0';
+    } else if (header->type == HF_MSG_AUTHORIZE) {
+        question->is_part = true;
+    }
+}
 
 /* DUTY_SIGN is asked about with its key, in duties.c. */
 static bool may_ask(hf_keeper *keeper, hf_peer *peer, const void *frame)
 {
     const hf_msg_ask *ask = frame; /* every question begins so */
     hf_gate_question question = {.operation = HF_OP_COUNT};
-    hf_pass pass;
     if (ask->header.type == HF_MSG_DUTY_SIGN ||
         !hf_gate_scope_of(ask->header.type, &question.scope)) {
         return true;
     }
-    if (ask->header.type == HF_MSG_KEY_DELETE || ask->header.type == HF_MSG_EXPORT_OPEN) {
-        const hf_msg_pubkey *about = frame;
-        question.key = about->has_pubkey ? hf_keyring_find(&keeper->ring, about->pubkey) : NULL;
-    }
-    hf_reason reason = hf_gate_check(keeper, peer, &ask->caller, &question, &pass);
+    describe(keeper, peer, frame, &question);
+    hf_pass *pass = &keeper->asker;
+    hf_reason reason = hf_gate_check(keeper, peer, &ask->caller, &question, pass);
     if (reason != HF_REASON_OK) {
-        hf_peer_send_result(keeper, peer, ask->header.request_id, reason, 0, pass.detail);
+        hf_meter_add(&keeper->meter.now.refusals[reason], 1);
+        hf_peer_send_result(keeper, peer, ask->header.request_id, reason, 0, pass->detail);
     }
     return reason == HF_REASON_OK;
 }

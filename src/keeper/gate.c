@@ -3,20 +3,25 @@
  * a caller, before anything else is done for it, and before any key is touched.
  *
  * Who writes to the admin socket was checked by the supervisor and may do everything. The key
- * manager's token is a credential for everything but signing (exits excepted, which its API asks
- * for). Without auth.mode tokens, the routes that Web3Signer leaves open are open.
+ * manager's token opens its API (/eth/v1) and nothing else. Without auth.mode tokens, the routes
+ * that Web3Signer leaves open are open. Everybody else shows a token: one of the kind management
+ * may do everything but sign, and any token what its policies allow.
  */
 #include "keeper/keeper_internal.h"
 
 #define ADMIN "admin"
 #define KEY_MANAGER "key-manager"
 
-/* What each question asks for. SIGN and DUTY_SIGN ask for themselves, with their key. */
+/*
+ * What each question asks for. SIGN and DUTY_SIGN ask for themselves, with their key. AUTHORIZE
+ * asks whether a credential is one at all, before a body is read for its sake; what it is worth is
+ * asked with each question that follows.
+ */
 static const struct {
     bool is_asked;
     hf_scope scope;
 } scopes[HF_MSG_COUNT_TYPES] = {
-    [HF_MSG_AUTHORIZE] = {true, HF_SCOPE_KEYS_LIST},
+    [HF_MSG_AUTHORIZE] = {true, HF_GATE_ANYTHING},
     [HF_MSG_KEYS] = {true, HF_SCOPE_PUBLIC_KEYS},
     [HF_MSG_STATUS] = {true, HF_SCOPE_STATUS},
     [HF_MSG_RELOAD] = {true, HF_SCOPE_RELOAD},
@@ -24,6 +29,9 @@ static const struct {
     [HF_MSG_KEY_DELETE] = {true, HF_SCOPE_KEYS_DELETE},
     [HF_MSG_EXPORT_OPEN] = {true, HF_SCOPE_EXPORT},
     [HF_MSG_IMPORT_BEGIN] = {true, HF_SCOPE_IMPORT},
+    [HF_MSG_TOKEN_CREATE] = {true, HF_SCOPE_TOKENS},
+    [HF_MSG_TOKEN_LIST] = {true, HF_SCOPE_TOKENS},
+    [HF_MSG_TOKEN_REVOKE] = {true, HF_SCOPE_TOKENS},
     [HF_MSG_SIGN] = {true, HF_SCOPE_SIGN},
     [HF_MSG_DUTY_SIGN] = {true, HF_SCOPE_DUTY},
 };
@@ -44,12 +52,12 @@ static bool is_key_manager(const hf_keeper *keeper, const hf_caller *caller)
     return keeper->token[0] != '\0' && hf_secret_equal(shown, keeper->token, HF_TOKEN_LEN);
 }
 
+/* What its API does, exits by name included. */
 static bool key_manager_may(const hf_gate_question *question)
 {
-    if (question->scope == HF_SCOPE_SIGN) {
-        return question->operation == HF_OP_VOLUNTARY_EXIT;
-    }
-    return question->scope != HF_SCOPE_DUTY;
+    return question->scope == HF_GATE_ANYTHING || question->scope == HF_SCOPE_KEYS_LIST ||
+           question->scope == HF_SCOPE_KEYS_IMPORT || question->scope == HF_SCOPE_KEYS_DELETE ||
+           (question->scope == HF_SCOPE_SIGN && question->operation == HF_OP_VOLUNTARY_EXIT);
 }
 
 /* What Web3Signer asks no credential for. */
@@ -68,6 +76,42 @@ static void note_caller(const hf_caller *caller, const char *accessor, hf_pass *
     pass->certificate[sizeof pass->certificate - 1] = '\0';
 }
 
+static hf_reason forbid(hf_pass *pass, const char *sentence)
+{
+    hf_str_cut(pass->detail, sizeof pass->detail, sentence);
+    return HF_REASON_FORBIDDEN;
+}
+
+/* Who may make tokens could make one that may everything. */
+static hf_reason judge(const hf_token *token, const hf_gate_question *question, hf_pass *pass)
+{
+    bool is_management = token->terms.kind == HF_TOKEN_MANAGEMENT;
+    if (question->scope == HF_GATE_ANYTHING) {
+        return HF_REASON_OK;
+    }
+    if (is_management && question->scope != HF_SCOPE_SIGN && question->scope != HF_SCOPE_DUTY) {
+        return HF_REASON_OK;
+    }
+    if (question->scope == HF_SCOPE_TOKENS) {
+        return forbid(pass, "a management token is needed");
+    }
+    return forbid(pass, "no policy of the token allows this");
+}
+
+static hf_reason ask_token(hf_keeper *keeper, const hf_caller *caller,
+                           const hf_gate_question *question, hf_pass *pass)
+{
+    hf_token_entry *entry = NULL;
+    hf_reason reason = hf_tokens_recognise(keeper, caller, pass, &entry);
+    if (reason == HF_REASON_OK) {
+        reason = judge(&entry->token, question, pass);
+    }
+    if (reason == HF_REASON_OK && !question->is_part) {
+        hf_token_take_use(entry);
+    }
+    return reason;
+}
+
 hf_reason hf_gate_check(hf_keeper *keeper, const hf_peer *peer, const hf_caller *caller,
                         const hf_gate_question *question, hf_pass *ret_pass)
 {
@@ -81,10 +125,12 @@ hf_reason hf_gate_check(hf_keeper *keeper, const hf_peer *peer, const hf_caller 
         hf_str_cut(ret_pass->accessor, sizeof ret_pass->accessor, KEY_MANAGER);
         return HF_REASON_OK;
     }
-    if (is_open(question->scope)) {
+    if (keeper->config.auth_mode != HF_AUTH_TOKENS && is_open(question->scope)) {
         return HF_REASON_OK;
     }
-    hf_meter_add(&keeper->meter.now.auth_rejections, 1);
-    hf_str_cut(ret_pass->detail, sizeof ret_pass->detail, "the token is not valid");
-    return caller->token[0] == '\0' ? HF_REASON_UNAUTHORIZED : HF_REASON_FORBIDDEN;
+    hf_reason reason = ask_token(keeper, caller, question, ret_pass);
+    if (reason != HF_REASON_OK) {
+        hf_meter_add(&keeper->meter.now.auth_rejections, 1);
+    }
+    return reason;
 }

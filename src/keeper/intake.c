@@ -138,7 +138,7 @@ static void take_sign(hf_keeper *keeper, hf_peer *peer, const hf_msg_sign *frame
         return;
     }
     hf_key *key = hf_keyring_find(&keeper->ring, frame->request.pubkey);
-    hf_gate_question question = {HF_SCOPE_SIGN, request->operation, key};
+    hf_gate_question question = {HF_SCOPE_SIGN, request->operation, key, false};
     hf_reason reason = hf_gate_check(keeper, peer, &frame->caller, &question, &request->pass);
     if (reason != HF_REASON_OK) {
         hf_request_finish(keeper, request, reason, request->pass.detail);
@@ -191,18 +191,36 @@ static void lose_peer(hf_keeper *keeper, hf_peer *peer)
     hf_peer_hang_up(keeper, peer);
 }
 
+static void take_frame(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd,
+                       hf_request ***slashable_end)
+{
+    const hf_frame_header *header = frame;
+    if (header->type == HF_MSG_SIGN) {
+        take_sign(keeper, peer, frame, slashable_end);
+    } else {
+        hf_dispatch(keeper, peer, frame, fd);
+    }
+}
+
+void hf_intake_again(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
+{
+    hf_request *slashable = NULL;
+    hf_request **slashable_end = &slashable;
+    take_frame(keeper, peer, frame, fd, &slashable_end);
+    *slashable_end = NULL;
+    hf_protector_push(keeper, slashable);
+    hf_signers_wake(keeper);
+}
+
 static void take_one(hf_keeper *keeper, hf_peer *peer, size_t i, hf_request ***slashable_end)
 {
     size_t len;
     const void *frame = hf_inbox_peek(keeper->inbox, i, &len);
-    const hf_frame_header *header = frame;
     int fd = hf_inbox_take_fd(keeper->inbox, i);
     if (!hf_frame_is_acceptable(frame, len, peer->channel, true)) {
         hf_meter_add(&keeper->meter.now.bad_frames, 1);
-    } else if (header->type == HF_MSG_SIGN) {
-        take_sign(keeper, peer, frame, slashable_end);
-    } else {
-        hf_dispatch(keeper, peer, frame, &fd);
+    } else if (!hf_tokens_make_wait(keeper, peer, frame, &fd)) {
+        take_frame(keeper, peer, frame, &fd, slashable_end);
     }
     if (fd >= 0) {
         (void)close(fd);
@@ -270,6 +288,7 @@ void hf_intake_loop(hf_keeper *keeper)
         if (n > 0 && hf_signers_backlog(keeper) >= BUSY_BACKLOG) {
             hf_time_sleep_ns(PAUSE_NS); /* more frames to a turn, fewer signatures interrupted */
         }
+        hf_tokens_settle(keeper);
         for (int i = 0; i < n; i++) {
             take_event(keeper, &events[i]);
         }

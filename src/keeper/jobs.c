@@ -252,6 +252,7 @@ void hf_jobs_work_once(hf_keeper *keeper)
         append_job(jobs, job);
         (void)pthread_mutex_unlock(&jobs->lock);
     }
+    hf_tokens_look(keeper, jobs->store);
     uint64_t now = hf_time_mono_ns();
     if (now >= hf_jobs_next_ns(keeper)) {
         hf_job prune = {.kind = HF_JOB_PRUNE, .keep_epochs = keeper->config.keep_epochs};
@@ -304,6 +305,7 @@ hf_status hf_jobs_init(hf_keeper *keeper, hf_store *store, bool has_thread)
     (void)pthread_condattr_destroy(&attr);
     if (!has_thread) {
         look_at_high(keeper);
+        hf_tokens_look(keeper, store);
         return hf_ok();
     }
     if (pthread_create(&jobs->thread, NULL, jobs_main, keeper) != 0) {

@@ -11,6 +11,7 @@
 #include "harden/harden.h"
 #include "keeper/keeper.h"
 #include "keeper/store_client.h"
+#include "keeper/tokens.h"
 #include "policy/policy.h"
 #include "protect/protect.h"
 
@@ -116,17 +117,46 @@ typedef struct hf_pass {
     char detail[HF_DETAIL_LEN]; /* of a refusal: a sentence, or "" for the reason's own */
 } hf_pass;
 
+/* Is this a credential at all? */
+#define HF_GATE_ANYTHING HF_SCOPE_COUNT
+
 typedef struct hf_gate_question {
-    hf_scope scope;
+    hf_scope scope;     /* or HF_GATE_ANYTHING */
     uint32_t operation; /* hf_operation, for HF_SCOPE_SIGN */
     const hf_key *key;  /* NULL: none, or all */
+    bool is_part;       /* belongs to another question that took a use of the token */
 } hf_gate_question;
 
 /* What a question of this type needs; false: no right at all. */
 bool hf_gate_scope_of(uint16_t type, hf_scope *ret_scope);
-/* Intake thread. OK, UNAUTHORIZED, FORBIDDEN; counts what it refuses. */
+/* Intake thread. OK, or why not: UNAUTHORIZED, FORBIDDEN, RATE_LIMITED, STORE_UNAVAILABLE; counts
+ * what it refuses. */
 hf_reason hf_gate_check(hf_keeper *keeper, const hf_peer *peer, const hf_caller *caller,
                         const hf_gate_question *question, hf_pass *ret_pass);
+
+/* ---- tokens.c (intake thread), tokens_store.c (jobs thread) ------------------------------------
+ */
+
+/* Reads the key, or makes it. */
+hf_status hf_tokens_init(hf_keeper *keeper, hf_error *err);
+void hf_tokens_done(hf_keeper *keeper);
+/* Takes what the jobs thread has handed over. */
+void hf_tokens_settle(hf_keeper *keeper);
+/* Must this question wait until uses of its token are on record? Then frame and *fd are kept. */
+bool hf_tokens_make_wait(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd);
+/* Whose token is this? OK with the token, or why it is refused, which is counted and logged. */
+hf_reason hf_tokens_recognise(hf_keeper *keeper, const hf_caller *caller, hf_pass *pass,
+                              hf_token_entry **ret_entry);
+void hf_tokens_list(hf_keeper *keeper, hf_peer *peer, const hf_msg_token_list *frame);
+/* TOKEN_CREATE, TOKEN_REVOKE, let in as pass. */
+void hf_tokens_change(hf_keeper *keeper, hf_peer *peer, const void *frame, const hf_pass *pass);
+
+/* Jobs thread: reads the tokens when records have changed. */
+void hf_tokens_look(hf_keeper *keeper, hf_store *store);
+void hf_tokens_create(hf_keeper *keeper, hf_store *store, hf_peer *peer, const void *frame);
+void hf_tokens_revoke(hf_keeper *keeper, hf_store *store, hf_peer *peer, const void *frame);
+/* Intake thread: has uses put on record and handed over. False: too much waits already. */
+bool hf_tokens_reserve(hf_keeper *keeper, const char accessor[HF_AUTH_ACCESSOR_LEN]);
 
 /* ---- requests.c: the signing requests under way ---------------------------------------------- */
 
@@ -505,6 +535,8 @@ struct hf_keeper {
     hf_clerk clerk;
     hf_duties duties;
     hf_loading loading;
+    hf_tokens tokens;
+    hf_pass asker; /* of the question under way; intake thread only */
     hf_meter meter;
     hf_inbox *inbox;             /* intake thread only */
     _Atomic uint64_t log_second; /* the second that log_lines counts in */
@@ -516,6 +548,8 @@ void hf_dispatch(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd);
 /* Serves until told to stop. */
 void hf_intake_loop(hf_keeper *keeper);
 void hf_intake_nudge(hf_keeper *keeper); /* any thread */
+/* A question that had to wait is asked again. */
+void hf_intake_again(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd);
 /* Ends a request with this reason: counts, answers, releases its key. Any thread. */
 void hf_request_finish(hf_keeper *keeper, hf_request *request, hf_reason reason,
                        const char *detail);

@@ -34,6 +34,8 @@ static bool config_is_sane(const hf_msg_keeper_config *config)
     return is_terminated(config->data_dir, HF_PATH_LEN) && config->data_dir[0] == '/' &&
            is_terminated(config->store_path, HF_PATH_LEN) && config->store_path[0] == '/' &&
            is_terminated(config->key_manager_token_path, HF_PATH_LEN) &&
+           is_terminated(config->token_key_path, HF_PATH_LEN) && config->token_key_path[0] == '/' &&
+           config->auth_mode <= HF_AUTH_TOKENS &&
            is_terminated(config->duty_node_id, HF_DUTY_NODE_ID_LEN) &&
            is_terminated(config->network.name, HF_NETWORK_NAME_LEN) && store_is_sane(config) &&
            config->network.slots_per_epoch > 0 && config->log.format <= HF_LOG_JSON &&
@@ -81,14 +83,17 @@ static hf_status enclose(hf_keeper *keeper, hf_error *err)
     char store_dir[HF_PATH_LEN];
     char token_dir[HF_PATH_LEN];
     folder_of(keeper->config.store_path, store_dir);
+    char key_dir[HF_PATH_LEN];
     bool has_token = keeper->config.key_manager_token_path[0] == '/';
     folder_of(has_token ? keeper->config.key_manager_token_path : "/none", token_dir);
+    folder_of(keeper->config.token_key_path, key_dir);
     const hf_harden_path paths[] = {
         {keeper->config.data_dir, true},
         {store_dir, true},
+        {key_dir, true},
         {token_dir, true},
     };
-    return hf_harden_landlock(&keeper->config.hardening, paths, has_token ? 3 : 2, &keeper->report,
+    return hf_harden_landlock(&keeper->config.hardening, paths, has_token ? 4 : 3, &keeper->report,
                               err);
 }
 
@@ -239,7 +244,7 @@ static hf_status start(hf_keeper *keeper, hf_error *err)
     bool require_lock = keeper->config.hardening.mlock == HF_PROTECT_REQUIRE;
     if (hf_failed(st = enclose(keeper, err)) ||
         (!has_shared_store(keeper) && hf_failed(st = lock_database(keeper, err))) ||
-        hf_failed(st = read_token(keeper, err)) ||
+        hf_failed(st = read_token(keeper, err)) || hf_failed(st = hf_tokens_init(keeper, err)) ||
         hf_failed(st =
                       hf_keyring_init(&keeper->ring, keeper->config.max_keys, require_lock, err)) ||
         hf_failed(st = open_loop(keeper, err)) || hf_failed(st = open_store(keeper, &store, err))) {
@@ -277,6 +282,7 @@ static void stop(hf_keeper *keeper)
     hf_keyring_done(&keeper->ring);
     hf_requests_done(&keeper->requests);
     hf_inbox_free(keeper->inbox);
+    hf_tokens_done(keeper);
     hf_wipe(keeper->token, sizeof keeper->token);
 }
 

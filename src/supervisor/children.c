@@ -211,6 +211,8 @@ hf_status hf_start_keeper(hf_supervisor *sup, hf_error *err)
     memcpy(frame.store_path, config->store_path, sizeof frame.store_path);
     memcpy(frame.key_manager_token_path, config->key_manager_token_file,
            sizeof frame.key_manager_token_path);
+    memcpy(frame.token_key_path, config->token_key_file, sizeof frame.token_key_path);
+    frame.auth_mode = config->auth_mode;
     hf_frame_init(&frame, HF_MSG_KEEPER_CONFIG, 0);
     hf_status st = start(sup, HF_CHILD_KEEPER, &frame, NULL, 0, &child, err);
     if (!hf_failed(st)) {

@@ -78,7 +78,7 @@ def test_wrong_usage(folder, arguments, sentence):
      "holdfast.yaml:3: server.listen_port: many: give a number from 0 to 65535"),
     ("data_dir: x\nserver: {listen_address: 0.0.0.0}\n",
      "holdfast.yaml:2: server.listen_address: 0.0.0.0 is reachable by others, who could then ask for signatures; "
-     "require client certificates (server.tls.cert, key and client_ca or known_clients), or listen on 127.0.0.1"),
+     "require tokens (auth.mode) or client certificates (server.tls.cert, key and client_ca or known_clients), or listen on 127.0.0.1"),
     ("data_dir: x\nslashing_protection: {backend: none}\n",
      "holdfast.yaml:2: slashing_protection.backend: none: give one of: sqlite postgres dynamodb"),
     ("data_dir: x\nslashing_protection: {backend: postgres}\n",

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 import yaml
-from harness import BUILD, ROOT, Signer, attestation, block, fork_info
+from harness import BUILD, ROOT, Signer, attestation, block, fork_info, run
 
 with open(os.path.join(ROOT, "docs", "openapi.yaml"), encoding="utf-8") as text:
     API = yaml.safe_load(text)
@@ -16,7 +16,7 @@ with open(os.path.join(ROOT, "docs", "openapi.yaml"), encoding="utf-8") as text:
 METHODS = ("get", "post", "delete")
 UNKNOWN_KEY = "0x" + "ab" * 48
 # Answers that need a broken store, a flood or a race; tests/unit/front makes them.
-NOT_PROBED = {"503": "any", "409": "any"}
+NOT_PROBED = {"503": "any", "409": "any", "429": "any"}
 
 
 def operations():
@@ -39,8 +39,11 @@ def mismatch(value, schema, where="body"):
     """What of the value is not as the schema says, or None. The part of JSON Schema that API uses."""
     schema = resolve(schema)
     kinds = {"object": dict, "array": list, "string": str, "boolean": bool, "integer": int}
-    known = {"type", "properties", "required", "items", "enum", "pattern", "format", "description"}
+    known = {"type", "properties", "required", "items", "enum", "pattern", "format", "description",
+             "nullable"}
     assert set(schema) <= known, f"{where}: the test knows no {set(schema) - known}"
+    if value is None and schema.get("nullable"):
+        return None
     if not isinstance(value, kinds[schema["type"]]) or (schema["type"] == "integer" and isinstance(value, bool)):
         return f"{where}: {value!r} is no {schema['type']}"
     if "enum" in schema and value not in schema["enum"]:
@@ -81,6 +84,8 @@ SIGN = "/api/v1/eth2/sign/{pubkey}"
 DUTY = "/api/v1/duty/sign"
 # Answers that need a database: test_duty.py makes them.
 NEED_POSTGRES = {(DUTY, "post", "200"), (DUTY, "post", "412")}
+TOKENS = "/api/v1/tokens"
+REVOKE = TOKENS + "/{accessor}"
 KEYSTORES = "/eth/v1/keystores"
 EXIT = "/eth/v1/validator/{pubkey}/voluntary_exit"
 HUGE = "x" * 3_000_000
@@ -121,18 +126,34 @@ def probes(signer):
         (EXIT, "post", 200, None, bearer, "?validator_index=3"), (EXIT, "post", 200, None, bearer, "?validator_index=3&epoch=9"),
         (EXIT, "post", 400, None, bearer), (EXIT, "post", 404, None, bearer, "?validator_index=3", UNKNOWN_KEY),
     ]
+    manager, victim = manage(signer, "first"), manage(signer, "second")
+    manager = {"Authorization": "Bearer " + manager["token"]}
+    probe += [
+        (TOKENS, "get", 200, None, manager), (TOKENS, "get", 401), (TOKENS, "post", 401, {}, WRONG_TOKEN),
+        (TOKENS, "post", 201, {"policies": ["a"], "ttl": "1h", "max_uses": 3, "sources": ["::1"]}, manager),
+        (TOKENS, "post", 201, {"kind": "management"}, manager), (TOKENS, "post", 400, {}, manager),
+        (TOKENS, "post", 413, HUGE), (TOKENS, "post", 415, "{}", {"Content-Type": "text/plain"}),
+        (REVOKE, "delete", 200, None, manager, "", victim["accessor"]), (REVOKE, "delete", 401, None, {}, "", "0" * 24),
+        (REVOKE, "delete", 404, None, manager, "", "0" * 24), (REVOKE, "delete", 400, None, manager, "", "zz"),
+    ]
     for path, method, operation in operations():
-        if "security" in operation:
+        if operation.get("security") == [{"bearer": []}]:
             probe += [(path, method, 401), (path, method, 403, None, WRONG_TOKEN)]
             if set(operation["responses"]) & {"200", "202"} == set():
                 probe.append((path, method, 404, None, bearer))
     return [(*one, *(None, {}, "", key)[len(one) - 3:]) for one in probe]
 
 
+def manage(signer, name):
+    done = run("token", "create", "--kind", "management", "--name", name, "--json", "--data-dir", signer.data_dir)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
 def ask(signer, path, method, body, headers, query, pubkey):
     port = signer.metrics_port if path == "/metrics" else signer.port
     try:
-        return signer.request(method.upper(), path.replace("{pubkey}", pubkey) + query, body, headers, port=port)
+        return signer.request(method.upper(), path.replace("{pubkey}", pubkey).replace("{accessor}", pubkey) + query, body, headers, port=port)
     except (BrokenPipeError, ConnectionResetError):
         assert body == HUGE, "the connection broke"
         return 413, None  # refused while the body was still being sent: the answer was not waited for
@@ -171,7 +192,8 @@ def test_undocumented_methods_are_refused(signer):
         for method in ("GET", "POST", "DELETE", "PUT", "PATCH", "OPTIONS"):
             if method.lower() in API["paths"][path]:
                 continue
-            status, answer = signer.request(method, path.replace("{pubkey}", UNKNOWN_KEY), port=port)
+            status, answer = signer.request(method, path.replace("{pubkey}", UNKNOWN_KEY).replace("{accessor}", "0" * 24),
+                                            port=port)
             assert (status, answer["code"]) == (405, "METHOD_NOT_ALLOWED"), f"{method} {path}"
 
 

@@ -91,6 +91,41 @@ static void test_every_prefix(void **state)
     }
 }
 
+static void test_times_to_live(void **state)
+{
+    static const struct {
+        const char *text;
+        uint64_t seconds; /* 0: refused */
+    } cases[] = {{"90", 90},
+                 {"90s", 90},
+                 {"15m", 900},
+                 {"24h", 86400},
+                 {"30d", 2592000},
+                 {"3660d", 316224000},
+                 {"3661d", 0},
+                 {"0", 0},
+                 {"0h", 0},
+                 {"", 0},
+                 {"h", 0},
+                 {"-1h", 0},
+                 {"1.5h", 0},
+                 {"1h30m", 0},
+                 {"1w", 0},
+                 {"01h", 0},
+                 {" 1h", 0},
+                 {"1h ", 0},
+                 {"99999999999999999999d", 0}};
+    (void)state;
+    for (size_t i = 0; i < HF_ARRAY_LEN(cases); i++) {
+        uint64_t seconds = 0;
+        hf_error err = {0};
+        hf_status st = hf_ttl_parse(cases[i].text, &seconds, &err);
+        assert_int_equal(seconds, cases[i].seconds);
+        assert_int_equal(hf_failed(st), cases[i].seconds == 0);
+        assert_true(!hf_failed(st) || err.msg[0] != '\0');
+    }
+}
+
 static void test_names(void **state)
 {
     char name[HF_AUTH_POLICY_NAME_LEN] = "fleet-1_attest_A";
@@ -193,6 +228,7 @@ int main(void)
         cmocka_unit_test(test_networks_are_read),
         cmocka_unit_test(test_networks_contain),
         cmocka_unit_test(test_every_prefix),
+        cmocka_unit_test(test_times_to_live),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_kinds),
         cmocka_unit_test(test_terms_are_checked),

@@ -216,7 +216,9 @@ static const key_case cases[] = {
 
     {"policies", D "policies: {}\n", D "policies: {a: b}\n",
      "holdfast.yaml:2: policies: " LATER_SENTENCE},
-    WORD_CASE("auth", "mode", "none", "none"),
+    WORD_CASE("auth", "mode", "tokens", "none tokens"),
+    {"auth.key_file", D "auth:\n  key_file: /run/token.key\n", D "auth:\n  key_file: ''\n",
+     AT3 "auth.key_file: : an empty path; give one or remove the key"},
     {"canary_keys", D "canary_keys: []\n", D "canary_keys: [{action: deny}]\n",
      "holdfast.yaml:2: canary_keys: " LATER_SENTENCE},
     LATER_CASE("audit", "path"),
@@ -280,8 +282,6 @@ static void later_features_are_refused(void **state)
     assert_refused(D "slashing_protection:\n  start_guard: always\n",
                    AT3 "slashing_protection.start_guard: always: not in this version of Holdfast; "
                        "it has: auto off");
-    assert_refused(D "auth:\n  mode: tokens\n",
-                   AT3 "auth.mode: tokens: not in this version of Holdfast; it has: none");
 }
 
 /* A URL with a password comes from a private file alone, in one line. */

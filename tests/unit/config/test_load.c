@@ -350,9 +350,9 @@ static void members_of_the_wrong_back_end_are_refused(void **state)
 static void listening_beyond_loopback_needs_client_certificates(void **state)
 {
     (void)state;
-    const char *tail = " is reachable by others, who could then ask for signatures; require client "
-                       "certificates (server.tls.cert, key and client_ca or known_clients), or "
-                       "listen on 127.0.0.1";
+    const char *tail = " is reachable by others, who could then ask for signatures; require tokens "
+                       "(auth.mode) or client certificates (server.tls.cert, key and client_ca or "
+                       "known_clients), or listen on 127.0.0.1";
     static const char *const open[] = {"0.0.0.0", "::", "192.168.1.1", "::ffff:10.0.0.1",
                                        "2001:db8::1"};
     static const char *const closed[] = {"127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1",
@@ -367,6 +367,10 @@ static void listening_beyond_loopback_needs_client_certificates(void **state)
         (void)snprintf(text, sizeof text, D TLS "    client_ca: ca.pem\n  listen_address: '%s'\n",
                        open[i]);
         assert_loads(text, &config);
+        (void)snprintf(text, sizeof text,
+                       D "auth: {mode: tokens}\nserver: {listen_address: '%s'}\n", open[i]);
+        assert_loads(text, &config);
+        assert_int_equal(config.auth_mode, HF_AUTH_TOKENS);
         (void)snprintf(text, sizeof text,
                        D TLS "    known_clients: clients.txt\n  listen_address: '%s'\n", open[i]);
         assert_loads(text, &config);

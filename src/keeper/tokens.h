@@ -1,0 +1,58 @@
+/*
+ * The keeper's tokens. The thread that does the jobs reads the records and changes them; what it
+ * has goes over to the intake thread, which alone verifies and counts uses. A token with a maximum
+ * of uses gets them in steps that are on record before they count: what was given out is never
+ * given out again, whatever crashes.
+ */
+#ifndef HF_KEEPER_TOKENS_H
+#define HF_KEEPER_TOKENS_H
+
+#include "auth/auth.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* Questions that wait until uses of their token are on record. */
+#define HF_TOKENS_PARKED_MAX 64
+
+typedef struct hf_token_grant {
+    char accessor[HF_AUTH_ACCESSOR_LEN];
+    uint64_t record_version;
+    uint64_t uses_reserved;
+    uint64_t granted; /* 0: they could not be had */
+} hf_token_grant;
+
+typedef struct hf_parked {
+    struct hf_parked *next;
+    struct hf_peer *peer; /* refs held */
+    int fd;               /* came with the frame, or -1 */
+    char accessor[HF_AUTH_ACCESSOR_LEN];
+    size_t len;
+    _Alignas(8) uint8_t frame[];
+} hf_parked;
+
+typedef struct hf_tokens {
+    hf_auth_keys keys;
+    /* the intake thread's */
+    hf_token_table *table; /* NULL: not read yet */
+    hf_auth_guesses *guesses;
+    hf_parked *parked; /* oldest first */
+    size_t parked_count;
+    /* handed over */
+    pthread_mutex_t lock;
+    _Atomic bool has_news;
+    hf_token_table *fresh;
+    hf_token_grant grants[HF_TOKENS_PARKED_MAX];
+    size_t grant_count;
+    /* the jobs thread's */
+    hf_token_entry *all; /* by accessor, uses_at_hand 0 */
+    size_t count;
+    size_t room;
+    bool is_read;
+    bool said_none;
+    bool said_unread;
+    uint64_t generation; /* of the records when they were read */
+    uint64_t retry_ns;   /* after a failure to read */
+} hf_tokens;
+
+#endif
