@@ -76,6 +76,7 @@ class Postgres:
         self.settings = dict(settings or {})
         self.port = port or free_port()
         self.process = None
+        self.environment = {}  # of the server, from its next start on
         self.folder = tempfile.mkdtemp(prefix="hf-postgres-", dir="/tmp" if os.access("/tmp", os.W_OK) else None)
         self.data = os.path.join(self.folder, "data")
         self.log_path = os.path.join(self.folder, "log")
@@ -111,7 +112,7 @@ class Postgres:
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen([os.path.join(self.bin, "postgres"), "-D", self.data, *arguments], cwd=self.folder,
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=end_with_parent,
-                                            start_new_session=True, **self.as_user)
+                                            start_new_session=True, env={**os.environ, **self.environment}, **self.as_user)
         until = time.monotonic() + START_SECONDS
         while not self.is_ready():
             if self.process.poll() is not None or time.monotonic() > until:
