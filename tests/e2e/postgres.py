@@ -7,6 +7,8 @@
         server.create_database("other")
         server.kill(); server.start()      # kill -9 of all its processes, and recovery
         server.stop(); server.restart()    # in good order
+    with server.standby() as other:        # a hot standby; server.synchronous("on") makes commits wait for it
+        other.promote()
 
 fsync is on unless told otherwise. As root the server runs as postgres (or nobody), since it refuses root.
 `postgres.py run COMMAND...` starts one, sets HF_TEST_POSTGRES_URL and runs the command; 77 (skipped) when there is none.
@@ -195,6 +197,23 @@ class Postgres:
             raise RuntimeError(f"psql: {done.stderr}")
         return done.stdout.strip()
 
+    # ---- a standby
+
+    def standby(self):
+        """Another server that follows this one by streaming."""
+        return Standby(self)
+
+    def synchronous(self, level):
+        """No commit is answered before the standby has it, as synchronous_commit says."""
+        self.psql("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        self.psql(f"ALTER SYSTEM SET synchronous_commit = '{level}'")
+        self.psql("SELECT pg_reload_conf()")
+        until = time.monotonic() + START_SECONDS
+        while self.psql("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'") != "1":
+            if time.monotonic() > until:
+                raise RuntimeError(f"no standby follows:\n{self.log()}")
+            time.sleep(0.02)
+
     def create_database(self, name, owner=USER):
         self.psql(f'CREATE DATABASE "{name}" OWNER {owner}')
         return self.url(name)
@@ -202,6 +221,23 @@ class Postgres:
     def log(self):
         with open(self.log_path, encoding="utf-8", errors="replace") as text:
             return text.read()
+
+
+class Standby(Postgres):
+    """Made from a running server, by its superuser and its socket."""
+
+    def __init__(self, primary):
+        self.primary = primary
+        super().__init__(primary.fsync, primary.settings)
+
+    def _initialise(self):
+        self._run("pg_basebackup", "-D", self.data, "-h", self.primary.folder, "-p", str(self.primary.port), "-U", "postgres",
+                  "--write-recovery-conf", "--checkpoint", "fast", "--no-sync")
+        self.start()
+
+    def promote(self):
+        if self.psql("SELECT pg_promote(true, 60)") != "t":
+            raise RuntimeError(f"the standby was not promoted:\n{self.log()}")
 
 
 def main(arguments):
