@@ -28,6 +28,7 @@ bool lane_start(hf_duty_engine *engine, lane *ln, item_list *queue)
     qsort(ln->batch, ln->batch_len, sizeof(*ln->batch), item_order);
     ln->sent_ns = hf_time_mono_ns();
     ln->results_len = 0;
+    ln->warned = false;
     if (!statements_send(ln, engine->config.node_id)) {
         lane_down(engine, ln);
         return false;
@@ -414,6 +415,13 @@ static void batch_failed(hf_duty_engine *engine, lane *ln)
     engine_fail(engine, it, result, message);
 }
 
+void lane_notice(void *arg, const PGresult *notice)
+{
+    lane *ln = arg;
+    const char *severity = PQresultErrorField(notice, PG_DIAG_SEVERITY_NONLOCALIZED);
+    ln->warned = ln->warned || (severity != NULL && strcmp(severity, "WARNING") == 0);
+}
+
 /* The synchronisation point is reached: the transaction is committed, or has failed. */
 static void batch_ends(hf_duty_engine *engine, lane *ln)
 {
@@ -421,7 +429,7 @@ static void batch_ends(hf_duty_engine *engine, lane *ln)
         batch_failed(engine, ln);
         return;
     }
-    if (ln->results_len != ln->statements) {
+    if (ln->results_len != ln->statements || ln->warned) {
         lane_down(engine, ln);
         return;
     }

@@ -144,6 +144,7 @@ static bool session_setup(PGconn *conn, uint32_t timeout_ms, hf_duty_error *erro
                      "SET client_encoding = 'UTF8';"
                      "SET TimeZone = 'UTC';"
                      "SET default_transaction_isolation = 'read committed';"
+                     "SET client_min_messages = warning;"
                      "SET tcp_keepalives_idle = 2; SET tcp_keepalives_interval = 1;"
                      "SET tcp_keepalives_count = 3;"
                      "SET statement_timeout = %u;"

@@ -78,6 +78,7 @@ typedef struct lane {
     bool spare;       /* closed again after a while without work */
     bool v2;
     bool unsent;            /* the socket did not take everything yet */
+    bool warned;            /* during the batch; a commit that a standby may not have says it so */
     item *batch[BATCH_MAX]; /* in flight */
     size_t batch_len;
     uint64_t sent_ns;
@@ -162,6 +163,9 @@ hf_duty_result schema_migrate(PGconn *conn, int target, uint32_t timeout_ms, hf_
 /* ---- statements.c ---- */
 hf_duty_result statements_prepare(PGconn *conn, lane_kind kind, bool v2, hf_duty_error *error);
 bool statements_send(lane *ln, const char *node_id);
+
+/* A notice receiver, whose argument is the lane. */
+void lane_notice(void *arg, const PGresult *notice);
 
 /* ---- clean.c ---- */
 hf_duty_result clean_run(PGconn *conn, const hf_duty_config *config, uint64_t *ret_stuck,

@@ -419,6 +419,7 @@ static bool take_in(hf_duty_engine *engine)
             ln->v2 = ln->incoming_v2;
             ln->incoming = NULL;
             ln->batch_len = 0;
+            (void)PQsetNoticeReceiver(ln->conn, lane_notice, ln);
             ln->idle_since_ns = hf_time_mono_ns();
             woke = woke || ln->kind == LANE_LISTEN;
         }

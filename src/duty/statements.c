@@ -41,6 +41,14 @@ static const char takeover_sql[] =
     " AND NOT EXISTS (SELECT FROM holdfast_duty_watermarks w WHERE w.rollup_address = u.r"
     "  AND w.validator_address = u.v AND w.duty_type = u.t AND w.slot >= u.s)";
 
+/* With a synchronous standby, who reads that a duty is signed waits until the standby has that. */
+#define WAIT_FOR_STANDBY                                                                           \
+    "CASE WHEN d.status = 'signed' AND current_setting('synchronous_standby_names') <> ''"         \
+    " THEN (SELECT set_config('synchronous_commit',"                                               \
+    "  coalesce(nullif(current_setting('holdfast.durable', true), ''),"                            \
+    "  current_setting('synchronous_commit')), true)"                                              \
+    "  || pg_logical_emit_message(true, 'holdfast', d.lock_token)) END"
+
 /* What is there, and whether it is at or below the watermark; of one's own lock nothing else. After
  * the insert, in a snapshot of its own: whoever deleted the row has raised the watermark by then.
  */
@@ -53,7 +61,7 @@ static const char read_sql[] =
     " CASE WHEN d.status IS DISTINCT FROM 'signed' THEN EXISTS"
     " (SELECT FROM holdfast_duty_watermarks w"
     "  WHERE w.rollup_address = u.r AND w.validator_address = u.v AND w.duty_type = u.t"
-    "  AND w.slot >= u.s) END"
+    "  AND w.slot >= u.s) END, " WAIT_FOR_STANDBY
     " FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::int[], $6::text[])"
     " WITH ORDINALITY AS u (r, v, s, t, i, k, o) LEFT JOIN validator_duties d ON " D_IS_U;
 

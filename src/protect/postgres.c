@@ -95,21 +95,30 @@ hf_status hf_pg_open_admin(hf_pg_store *store, hf_error *err)
 
 /* ---- small operations --------------------------------------------------------------------- */
 
-/* Writes without a commit, so that a full disk and a standby show; then takes it back. */
+/* Writes without a commit, so that a full disk and a standby show; then takes it back. A commit of
+ * its own might wait for a synchronous standby that is gone: it looks for others that do. */
 static hf_status look(hf_pg_store *store, hf_error *err)
 {
     static const char *const texts[] = {
+        "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE usename = current_user"
+        " AND wait_event = 'SyncRep' AND query_start < clock_timestamp() - interval '1 second')",
         "BEGIN", "UPDATE holdfast_schema SET version = version WHERE name = 'slashing'", "ROLLBACK",
         NULL};
     hf_status st = hf_pg_ensure(store, err);
+    size_t first = 0;
     if (!hf_failed(st) && store->has_records) {
+        first = 1;
         st = hf_pg_send(&store->link, HF_PG_GENERATION, NULL, err);
     }
     if (!hf_failed(st)) {
         st = hf_pg_script(&store->link, texts, err);
     }
-    if (!hf_failed(st) && store->has_records) {
+    if (!hf_failed(st) && first > 0) {
         store->generation = hf_pg_generation_in(hf_pg_result(&store->link, 0));
+    }
+    if (!hf_failed(st) && hf_pg_bool(hf_pg_result(&store->link, first), 0, 0)) {
+        st = hf_fail(err, HF_UNAVAILABLE,
+                     "PostgreSQL: commits wait for a synchronous standby that does not answer");
     }
     return st;
 }

@@ -86,11 +86,13 @@ static size_t count_hosts(const PQconninfoOption *options)
 
 /* ---- one host ----------------------------------------------------------------------------- */
 
-/* A database that speaks up in the log of ours would only repeat what the error says. */
-static void ignore_notice(void *context, const char *text)
+/* A database that speaks up in the log of ours would only repeat what the error says. But a commit
+ * that stopped waiting for its standby counts as one, and only a warning tells. */
+static void take_notice(void *context, const PGresult *notice)
 {
-    (void)context;
-    (void)text;
+    hf_pg_link *link = context;
+    const char *severity = PQresultErrorField(notice, PG_DIAG_SEVERITY_NONLOCALIZED);
+    link->warned = link->warned || (severity != NULL && strcmp(severity, "WARNING") == 0);
 }
 
 /* What libpq is told: the URL's options, with one host, and ours. */
@@ -194,7 +196,7 @@ static hf_status connect_host(hf_pg_link *link, const PQconninfoOption *options,
     if (link->conn == NULL) {
         return hf_fail(err, HF_NOMEM, "PostgreSQL: out of memory");
     }
-    (void)PQsetNoticeProcessor(link->conn, ignore_notice, NULL);
+    (void)PQsetNoticeReceiver(link->conn, take_notice, link);
     hf_status st = PQstatus(link->conn) == CONNECTION_BAD ? hf_pg_fail_lost(link, err)
                                                           : finish_connecting(link, err);
     if (!hf_failed(st) &&

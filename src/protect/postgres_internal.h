@@ -34,6 +34,7 @@ typedef struct hf_pg_link {
     uint64_t trips;
     bool lock_held; /* the last failure: a lock was not free in time */
     bool may_retry; /* the last failure says nothing about the next attempt */
+    bool warned;    /* during the last trip; a commit that a standby may not have says it so */
 } hf_pg_link;
 
 /* One statement's parameters, in binary. */

@@ -262,6 +262,7 @@ hf_status hf_pg_trip(hf_pg_link *link, hf_error *err)
     link->trips++;
     link->may_retry = false;
     link->lock_held = false;
+    link->warned = false;
     if (PQpipelineSync(link->conn) != 1) {
         st = hf_pg_fail_lost(link, err);
     }
@@ -270,6 +271,10 @@ hf_status hf_pg_trip(hf_pg_link *link, hf_error *err)
     }
     if (!hf_failed(st) && link->count != sent) {
         st = hf_fail(err, HF_UNAVAILABLE, "PostgreSQL: an answer is missing");
+    }
+    if (!hf_failed(st) && link->warned) {
+        st = hf_fail(err, HF_UNAVAILABLE,
+                     "PostgreSQL: it warned; what was recorded may not be with the standby");
     }
     if (hf_failed(st)) {
         hf_pg_disconnect(link);

@@ -20,6 +20,7 @@
     " set_config('standard_conforming_strings', 'on', false),"                                     \
     " set_config('transform_null_equals', 'off', false), set_config('jit', 'off', false),"         \
     " set_config('default_transaction_isolation', 'read committed', false),"                       \
+    " set_config('client_min_messages', 'warning', false),"                                        \
     " set_config('tcp_keepalives_idle', '2', false),"                                              \
     " set_config('tcp_keepalives_interval', '1', false),"                                          \
     " set_config('tcp_keepalives_count', '3', false),"                                             \

@@ -79,7 +79,11 @@ static const char decide_votes[] =
 const hf_pg_statement hf_pg_decide_statements[] = {
     {"begin", "BEGIN ISOLATION LEVEL READ COMMITTED"},
     {"commit", "COMMIT"},
-    {"gate", "SELECT pg_advisory_xact_lock_shared($1::bigint)"},
+    /* With a synchronous standby each batch writes something, so that its commit waits: a REPEAT of
+     * what the standby does not have must not be answered either. */
+    {"gate", "SELECT pg_advisory_xact_lock_shared($1::bigint),"
+             " CASE WHEN current_setting('synchronous_standby_names') <> ''"
+             " THEN pg_logical_emit_message(true, 'holdfast', '') END"},
     {"lock", "SELECT count(pg_advisory_xact_lock(k, v)) FROM unnest($1::int[], $2::int[]) t(k, v)"},
     {"try_lock", "SELECT k, v, pg_try_advisory_xact_lock(k, v)"
                  " FROM unnest($1::int[], $2::int[]) t(k, v)"},
