@@ -42,6 +42,16 @@ static hf_status prepare(hf_pg_link *link, const hf_pg_statement *statements, hf
     return st;
 }
 
+static void advise(hf_pg_store *store)
+{
+    if (store->link.lags && !store->advised && store->config.advise != NULL) {
+        store->config.advise("PostgreSQL: a standby follows that commits do not wait for: after a"
+                             " fail-over to it, what was signed last is not known and may be signed"
+                             " differently; set synchronous_standby_names");
+    }
+    store->advised = store->advised || store->link.lags;
+}
+
 hf_status hf_pg_ensure(hf_pg_store *store, hf_error *err)
 {
     hf_pg_link *link = &store->link;
@@ -54,6 +64,7 @@ hf_status hf_pg_ensure(hf_pg_store *store, hf_error *err)
         st = hf_pg_set_session(link, deadline_ms(store), true, err);
     }
     if (!hf_failed(st)) {
+        advise(store);
         st = check_database(store, link, err);
     }
     if (!hf_failed(st)) {

@@ -33,6 +33,7 @@ typedef struct hf_pg_link {
     size_t host;          /* of several in the URL: the one that answered last */
     uint64_t trips;
     bool lock_held; /* the last failure: a lock was not free in time */
+    bool lags;      /* a standby follows that commits do not wait for */
     bool may_retry; /* the last failure says nothing about the next attempt */
     bool warned;    /* during the last trip; a commit that a standby may not have says it so */
 } hf_pg_link;
@@ -189,6 +190,7 @@ typedef struct hf_pg_store {
     uint64_t batch;
     uint64_t decided;
     uint64_t careful_until_ns; /* until then a lock that is held is not waited for */
+    bool advised;
     bool import_open;
     bool prune_blocks;
     int64_t prune_cursor; /* validator id */

@@ -38,7 +38,10 @@
     " set_config('enable_bitmapscan', 'off', false),"                                              \
     " set_config('max_parallel_workers_per_gather', '0', false)"
 
-#define SERVER_SQL "SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on'"
+#define SERVER_SQL                                                                                 \
+    "SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on',"                 \
+    " current_setting('synchronous_standby_names') = ''"                                           \
+    " AND EXISTS (SELECT FROM pg_stat_replication)"
 
 hf_status hf_pg_set_session(hf_pg_link *link, uint32_t timeout_ms, bool signing, hf_error *err)
 {
@@ -67,6 +70,7 @@ hf_status hf_pg_set_session(hf_pg_link *link, uint32_t timeout_ms, bool signing,
                        "PostgreSQL: transactions are read-only there; name the primary in the URL,"
                        " or end default_transaction_read_only");
     }
+    link->lags = hf_pg_bool(server, 0, 2);
     return hf_ok();
 }
 

@@ -231,6 +231,8 @@ typedef struct hf_postgres_config {
     uint8_t genesis_validators_root[HF_ROOT_BYTES]; /* another one on record: refused, CONFLICT */
     uint32_t deadline_ms; /* no call waits longer for the database; 0: 1000 */
     bool auto_migrate;    /* bring the schema up at open; else an old one is refused */
+    /* What an operator should know of the database, once a store; may be NULL. */
+    void (*advise)(const char *sentence);
 } hf_postgres_config;
 
 /* Opens even while the database cannot be reached: calls answer UNAVAILABLE until it can. */

@@ -1,10 +1,22 @@
 /* The one place of the store process that knows which back ends there are. */
 #include "store/store_internal.h"
 
+#include <stdatomic.h>
+
+/* Every lane has a store of its own; the first one speaks for all. */
+static void advise(const char *sentence)
+{
+    static atomic_bool told;
+    if (!atomic_exchange(&told, true)) {
+        hf_log(HF_LOG_UNUSUAL, "store_advice", "%s", sentence);
+    }
+}
+
 static void fill_postgres(const hf_msg_store_config *config, hf_postgres_config *out)
 {
     *out = (hf_postgres_config){.deadline_ms = config->timeout_ms,
-                                .auto_migrate = config->auto_migrate != 0};
+                                .auto_migrate = config->auto_migrate != 0,
+                                .advise = advise};
     _Static_assert(sizeof out->url == sizeof config->url, "one length");
     memcpy(out->url, config->url, sizeof out->url);
     memcpy(out->genesis_validators_root, config->genesis_validators_root, HF_ROOT_BYTES);

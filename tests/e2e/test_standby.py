@@ -48,6 +48,7 @@ def test_the_primary_is_killed_and_the_standby_promoted(signers, tmp_path, pair)
         for node in nodes:
             node.is_well()
             node.gets(200)
+    assert not any(node.signer.has_logged("store_advice") for node in nodes)
     votes, duties = collect(nodes)
     assert len(votes) > 50 and len(duties) > 20
     judge(nodes[0].signer, votes)
@@ -61,6 +62,7 @@ def test_what_the_standby_has_not_heard_of_is_not_handed_out(signers, tmp_path, 
     primary, standby = pair
     node = Node(signers, Here, both(primary, standby), tmp_path, "node")
     signer, pubkey = node.signer, node.signer.pubkeys[0]
+    wait_for("advice", lambda: signer.has_logged("store_advice", "synchronous_standby_names"), harness.PATIENCE)
     primary.synchronous("on")
     asks = {"vote": lambda slot, mark: signer.attest(pubkey, slot, slot + 1, mark),
             "block": lambda slot, mark: signer.propose(pubkey, 32 * slot, mark),
