@@ -20,12 +20,13 @@ import tempfile
 import time
 
 import shared
+import watch
 
 TICKS = os.sysconf("SC_CLK_TCK")
 CORES = len(os.sched_getaffinity(0))
 START_TIMEOUT = 120
 LOCAL_ROWS = ["distinct", "shared", "idle", "burst", "memory"]
-ROWS = LOCAL_ROWS + ["scrypt"] + shared.ROWS
+ROWS = LOCAL_ROWS + ["scrypt"] + watch.ROWS + shared.ROWS
 FIRST_EPOCH = 400000  # a few years into mainnet
 
 FULL = {"turns": 9, "seconds": 1.5, "loop_seconds": 1, "keys": 10000, "voters": 1000, "connections": 128, "burst": 313,
@@ -277,8 +278,17 @@ class Bench:
             self.measure_local(wanted)
         if "scrypt" in wanted:
             self.row_scrypt()
+        if set(wanted) & set(watch.ROWS):
+            self.measure_watching()
         if set(wanted) & set(shared.ROWS):
             self.measure_shared(wanted)
+
+    def measure_watching(self):
+        rows = watch.WatchRows(self, Signer)
+        try:
+            rows.measure()
+        finally:
+            rows.close()
 
     def measure_shared(self, wanted):
         rows = None

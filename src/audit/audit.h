@@ -73,7 +73,8 @@ typedef struct hf_audit_event {
     hf_audit_kind kind;
     uint8_t subject_len; /* 48 for a BLS key, 20 for an address, 0 for none */
     bool has_slot;
-    bool has_epochs;
+    bool has_epoch;  /* target alone */
+    bool has_epochs; /* source and target */
     bool has_root;
     uint8_t subject[HF_AUDIT_SUBJECT_BYTES];
     uint64_t slot;
@@ -251,6 +252,9 @@ hf_audit_head hf_audit_log_head(const hf_audit_log *log);
 /* Another program moved or cut the file, or it has grown to its size: go on in a new one. Makes the
  * file itself durable. To be called about once a second. */
 hf_status hf_audit_log_tend(hf_audit_log *log, bool sync, hf_error *err) HF_MUST_CHECK;
+/* Any thread, from a log that is open: is this line in its newest file, or before it? Reads all of
+ * it. True when it cannot be told. */
+bool hf_audit_log_contains(const hf_audit_log *log, const hf_audit_head *head);
 uint64_t hf_audit_log_rotations(const hf_audit_log *log);
 /* What tend met that somebody should know of (the file was cut or replaced), "" for nothing. */
 const char *hf_audit_log_notice(const hf_audit_log *log);

@@ -188,6 +188,9 @@ static void put_subject(line_out *out, const hf_audit_event *event)
     if (event->has_slot) {
         put_quoted_number(out, ",\"slot\":\"", event->slot);
     }
+    if (event->has_epoch) {
+        put_quoted_number(out, ",\"epoch\":\"", event->target);
+    }
     if (event->has_epochs) {
         put_quoted_number(out, ",\"source_epoch\":\"", event->source);
         put_quoted_number(out, ",\"target_epoch\":\"", event->target);

@@ -259,6 +259,22 @@ static void tell_mending(hf_audit_opening *opening)
     }
 }
 
+bool hf_audit_log_contains(const hf_audit_log *log, const hf_audit_head *head)
+{
+    hf_audit_check check;
+    int fd = open(log->config.path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY);
+    if (fd < 0) {
+        return true;
+    }
+    hf_audit_check_init(&check, log->config.key);
+    check.has_wanted = true;
+    check.wanted = *head;
+    hf_status st = hf_audit_check_fd(&check, fd, log->config.path, NULL, NULL, NULL);
+    (void)close(fd);
+    bool is_before = check.has_begun && head->seq < check.first.seq;
+    return hf_failed(st) || check.found_wanted || is_before;
+}
+
 /* What a crash in a rotation left of a file that nothing followed yet. */
 static hf_status forget_next(const hf_audit_log *log, hf_error *err)
 {

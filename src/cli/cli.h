@@ -19,6 +19,7 @@ int hf_cli_serve(int argc, char **argv);
 int hf_cli_check(int argc, char **argv);
 int hf_cli_key(int argc, char **argv);
 int hf_cli_slashing(int argc, char **argv);
+int hf_cli_audit(int argc, char **argv);
 int hf_cli_db(int argc, char **argv);
 int hf_cli_doctor(int argc, char **argv);
 int hf_cli_token(int argc, char **argv);

@@ -13,6 +13,7 @@ static const hf_cli_verb commands[] = {
     {"key", "make, import and list keys; deposit data", hf_cli_key},
     {"slashing", "import, export, prune and inspect the record of what was signed",
      hf_cli_slashing},
+    {"audit", "does the audit log hold, and what does it say", hf_cli_audit},
     {"db", "make and remove the tables of a shared database", hf_cli_db},
     {"token", "make, list and revoke the tokens that requests have to show", hf_cli_token},
 };

@@ -10,6 +10,8 @@
 #include "eth/eth.h"
 #include "ipc/ipc.h"
 
+#define HF_AUDIT_SINKS_LEN 64
+
 typedef struct hf_config {
     char data_dir[HF_PATH_LEN]; /* absolute after loading */
     hf_network network;
@@ -59,6 +61,12 @@ typedef struct hf_config {
     char store_endpoint[HF_STORE_ENDPOINT_LEN];
     bool store_create_table;
     uint64_t keep_epochs;
+    bool audit_enabled;
+    char audit_path[HF_PATH_LEN]; /* absolute */
+    uint8_t audit_sync;           /* hf_audit_sync */
+    uint64_t audit_rotate_bytes;
+    char audit_sinks[HF_AUDIT_SINKS_LEN];
+    hf_audit_settings audit; /* all of it, as the keeper gets it; path "" when it is off */
     hf_hardening_config hardening;
     hf_log_config log;
 } hf_config;

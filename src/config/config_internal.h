@@ -188,6 +188,9 @@ hf_status hf_config_apply_file(hf_settings *settings, const hf_yaml_doc *doc,
 hf_status hf_config_finish(hf_settings *settings, const hf_config_flags *flags,
                            hf_error *err) HF_MUST_CHECK;
 
+/* audit.c: the settings of the audit log, and this node's name in it. */
+hf_status hf_config_finish_audit(hf_settings *settings, hf_error *err) HF_MUST_CHECK;
+
 /* Every key with its value and origin, as YAML. */
 hf_status hf_config_print(const hf_settings *settings, hf_buf *out) HF_MUST_CHECK;
 

@@ -555,5 +555,8 @@ hf_status hf_config_finish(hf_settings *settings, const hf_config_flags *flags, 
     if (!hf_failed(st)) {
         st = finish_duties(settings, err);
     }
+    if (!hf_failed(st)) {
+        st = hf_config_finish_audit(settings, err);
+    }
     return st;
 }

@@ -20,6 +20,7 @@
 #define RELOAD_SECONDS_MAX 86400
 #define STORE_TIMEOUT_MS_MAX 10000
 #define EPOCHS_MAX 1000000000
+#define AUDIT_BYTES_MAX (UINT64_C(1) << 40)
 
 #define REQUIREMENTS "off prefer require"
 
@@ -371,8 +372,34 @@ const hf_config_key hf_config_keys[] = {
      .help = "The key that tokens are kept under, made with mode 0600 when absent; the same on "
              "signers that share a store; relative to data_dir."},
     LATER("canary_keys", "Keys that nobody should ever use."),
-    LATER("audit.path", "The chained log."),
-    LATER("audit.sync", "When it is flushed."),
+    {.path = "audit.enabled",
+     .type = HF_VALUE_BOOL,
+     .fallback = "true",
+     .offset = AT(config.audit_enabled),
+     .help = "Whether who asked for what, and what came of it, is written to the audit log."},
+    {.path = "audit.path",
+     .type = HF_VALUE_DATA_PATH,
+     .fallback = "audit.log",
+     .offset = AT(config.audit_path),
+     .help = "The audit log, chained with DATA_DIR/audit.key; relative to data_dir."},
+    {.path = "audit.sync",
+     .type = HF_VALUE_CHOICE,
+     .fallback = "always",
+     .choices = "always interval",
+     .offset = AT(config.audit_sync),
+     .help = "always: a request is on the disk before its signature leaves; interval: within a "
+             "second."},
+    {.path = "audit.rotate_bytes",
+     .type = HF_VALUE_U64,
+     .fallback = "67108864",
+     .most = AUDIT_BYTES_MAX,
+     .offset = AT(config.audit_rotate_bytes),
+     .help = "A file of that size is kept beside the log and a new one begun; 0: never."},
+    {.path = "audit.sinks",
+     .type = HF_VALUE_TEXT,
+     .most = HF_AUDIT_SINKS_LEN,
+     .offset = AT(config.audit_sinks),
+     .help = "Copies beside the file, any of stdout, syslog, journald, with spaces between them."},
 
     {.path = "hardening.seccomp",
      .type = HF_VALUE_CHOICE,

@@ -262,6 +262,26 @@ static uint64_t keys_total(const hf_metrics *m)
     return total;
 }
 
+static void put_audit(hf_text *out, const hf_metrics *m)
+{
+    put_one(out, "audit_healthy", "gauge",
+            "1 while the audit log can be written, or there is none.", m->audit_healthy);
+    put_one(out, "audit_broken", "gauge",
+            "1 when the audit log was not as it was left, or does not fit the slashing record.",
+            m->audit_broken);
+    put_one(out, "audit_lines_total", "counter", "Lines written to the audit log.", m->audit_lines);
+    put_one(out, "audit_failures_total", "counter",
+            "Writes of the audit log that failed; nothing was signed.", m->audit_failures);
+    put_one(out, "audit_unlogged_total", "counter",
+            "Events that are in the audit log by their number alone.", m->audit_unlogged);
+    put_one(out, "audit_rotations_total", "counter", "Files of the audit log begun.",
+            m->audit_rotations);
+    put_one(out, "audit_sink_lost_total", "counter", "Copies of lines that a sink did not take.",
+            m->audit_sink_lost);
+    put_head(out, "audit_commit_seconds", "histogram", "Time of one write of the audit log.");
+    put_histogram(out, "audit_commit_seconds", "", &m->audit_commit);
+}
+
 hf_status hf_front_metrics_format(const hf_front_context *context,
                                   const hf_msg_metrics_reply *reply, hf_buf *out)
 {
@@ -269,7 +289,7 @@ hf_status hf_front_metrics_format(const hf_front_context *context,
     hf_text text = {out, hf_ok()};
     put_build(&text, context, m);
     put_one(&text, "healthy", "gauge", "1 while it can sign: a key is loaded, the store records.",
-            m->store_healthy != 0 && keys_total(m) > 0);
+            m->store_healthy != 0 && m->audit_healthy != 0 && keys_total(m) > 0);
     put_signing(&text, m);
     put_durations(&text, m);
     put_protection_counts(&text, m);
@@ -277,6 +297,7 @@ hf_status hf_front_metrics_format(const hf_front_context *context,
     put_keys(&text, m);
     put_store(&text, m, reply->store_backend);
     put_duties(&text, m);
+    put_audit(&text, m);
     put_load(&text, context, m);
     /* Neither can happen before sealing and canaries exist; their alerts may be set up already. */
     put_one(&text, "seal_state", "gauge", "0: no seal is configured.", 0);

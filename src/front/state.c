@@ -36,22 +36,28 @@ static hf_next answer_health(hf_exchange *x, bool keeper_up, const hf_msg_status
     bool store_up = s->store_healthy != 0;
     bool duties_up = s->duty_configured == 0 || s->duty_healthy != 0;
     bool keys_up = keeper_up && keys_are_up(s);
-    bool is_up = keeper_up && store_up && duties_up && keys_up;
+    bool audit_up = s->audit.is_on == 0 || s->audit.is_healthy != 0;
+    bool is_up = keeper_up && store_up && duties_up && keys_up && audit_up;
     char duties[64] = "";
+    char audit[64] = "";
     if (s->duty_configured != 0) {
         (void)snprintf(duties, sizeof duties,
                        "{\"id\":\"duty-protection-check\",\"status\":\"%s\"},",
                        up_or_down(duties_up));
     }
+    if (s->audit.is_on != 0) {
+        (void)snprintf(audit, sizeof audit, "{\"id\":\"audit-check\",\"status\":\"%s\"},",
+                       up_or_down(audit_up));
+    }
     return hf_front_answer_small(
         x, is_up ? 200 : 503, HF_CONTENT_JSON,
         "{\"status\":\"%s\",\"outcome\":\"%s\",\"checks\":["
         "{\"id\":\"default-check\",\"status\":\"%s\"},"
-        "{\"id\":\"slashing-protection-db-health-check\",\"status\":\"%s\"},%s"
+        "{\"id\":\"slashing-protection-db-health-check\",\"status\":\"%s\"},%s%s"
         "{\"id\":\"keys-check\",\"status\":\"%s\",\"data\":{\"keys-loaded\":%u,"
         "\"error-count\":%u}}]}",
         up_or_down(is_up), up_or_down(is_up), up_or_down(keeper_up), up_or_down(store_up), duties,
-        up_or_down(keys_up), s->keys_loaded, s->load_failed);
+        audit, up_or_down(keys_up), s->keys_loaded, s->load_failed);
 }
 
 static hf_next health_known(hf_exchange *x, const void *frame)
@@ -178,6 +184,9 @@ static const char *overall_state(const hf_msg_status_reply *s)
     if (s->store_healthy == 0) {
         return "store_unavailable";
     }
+    if (s->audit.is_on != 0 && s->audit.is_healthy == 0) {
+        return "audit_unavailable";
+    }
     if (s->loading != 0 || s->first_load_done == 0) {
         return "loading";
     }
@@ -228,6 +237,23 @@ static void put_duties(hf_text *out, const hf_msg_status_reply *s)
     hf_text_put(out, "}");
 }
 
+static void put_audit(hf_text *out, const hf_msg_status_reply *s)
+{
+    const hf_audit_state *audit = &s->audit;
+    if (audit->is_on == 0) {
+        hf_text_put(out, ",\"audit\":{\"enabled\":false}");
+        return;
+    }
+    hf_text_put(out,
+                ",\"audit\":{\"enabled\":true,\"sync\":\"%s\",\"healthy\":%s,\"broken\":%s,"
+                "\"lines\":\"%" PRIu64 "\",\"detail\":",
+                audit->is_strict != 0 ? "always" : "interval",
+                audit->is_healthy != 0 ? "true" : "false", audit->is_broken != 0 ? "true" : "false",
+                audit->seq);
+    put_text(out, audit->detail, sizeof audit->detail);
+    hf_text_put(out, "}");
+}
+
 static void put_status(hf_text *out, const hf_front_context *context, const hf_msg_status_reply *s)
 {
     char since[TIME_BYTES];
@@ -245,6 +271,7 @@ static void put_status(hf_text *out, const hf_front_context *context, const hf_m
                 hf_store_backend_name((hf_store_backend)s->store_backend));
     hf_text_put(out, "}");
     put_duties(out, s);
+    put_audit(out, s);
     hf_text_put(out, ",\"reload\":");
     put_reload(out, s);
     hf_text_put(out, ",\"high_watermark\":");

@@ -72,6 +72,7 @@ typedef enum hf_reason {
     HF_REASON_RATE_LIMITED, /* 429 */
     /* 503 */
     HF_REASON_STORE_UNAVAILABLE,
+    HF_REASON_AUDIT_UNAVAILABLE,
     HF_REASON_DUTY_STORE_UNAVAILABLE,
     HF_REASON_DUTY_LOCK_LOST,
     HF_REASON_OVERLOADED,
@@ -221,6 +222,8 @@ typedef struct hf_hardening_config {
     uint8_t reserved[4];
 } hf_hardening_config;
 
+#include "ipc/ipc_audit.h"
+
 typedef struct hf_log_config {
     uint8_t format; /* hf_log_format */
     uint8_t least;  /* hf_log_level */
@@ -252,6 +255,7 @@ typedef struct hf_msg_keeper_config {
     uint8_t reserved[1];
     char duty_node_id[HF_DUTY_NODE_ID_LEN]; /* "": no duty protection is configured */
     uint64_t store_timeout_ms;              /* of a shared store */
+    hf_audit_settings audit;
 } hf_msg_keeper_config;
 
 typedef struct hf_msg_front_config {
@@ -470,6 +474,7 @@ typedef struct hf_msg_status_reply {
     uint32_t store_protection_count; /* of the store process */
     uint32_t reserved_2;
     hf_protection store_protections[HF_PROTECTIONS_MAX];
+    hf_audit_state audit;
 } hf_msg_status_reply;
 
 #include "ipc/ipc_auth.h"

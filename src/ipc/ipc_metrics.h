@@ -60,6 +60,14 @@ typedef struct hf_metrics {
     uint64_t hash_cache_hits;
     uint64_t hash_cache_misses;
     uint64_t uptime_ms;
+    uint64_t audit_lines;
+    uint64_t audit_failures; /* groups that could not be written, and failures of rotation */
+    uint64_t audit_unlogged; /* events without a line of their own */
+    uint64_t audit_rotations;
+    uint64_t audit_sink_lost; /* copies that a sink did not take */
+    uint64_t audit_healthy;
+    uint64_t audit_broken;
+    hf_histogram audit_commit;
     uint64_t auth_rejections;
     uint64_t token_rejections[HF_TOKEN_VERDICT_COUNT];
     uint64_t duties[HF_DUTY_TYPE_COUNT][HF_RESULT_COUNT];

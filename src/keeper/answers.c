@@ -81,6 +81,7 @@ void hf_answer_status(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *h
     reply.duty_configured = keeper->config.duty_node_id[0] != '\0';
     reply.duty_healthy = hf_duties_is_healthy(keeper, reply.duty_detail);
     reply.store_backend = keeper->config.store_backend;
+    hf_auditor_look(keeper, &reply.audit);
     if (in_full) {
         memcpy(reply.reload_error, loading->error, sizeof reply.reload_error);
         reply.protection_count = copy_protections(keeper, reply.protections);

@@ -22,6 +22,7 @@ static void push_job(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *he
     job->kind = kind;
     job->peer = peer;
     job->request_id = header->request_id;
+    job->asker = kind == HF_JOB_IMPORT_COMMIT ? keeper->import_asker : keeper->asker;
     if (kind == HF_JOB_IMPORT_ADD) {
         job->count = (uint32_t)count;
         memcpy(job->messages, ((const hf_msg_import_add *)frame)->messages,
@@ -47,6 +48,7 @@ static void take_import(hf_keeper *keeper, hf_peer *peer, const hf_frame_header 
             return;
         }
         keeper->importer = peer;
+        keeper->import_asker = keeper->asker;
     } else if (keeper->importer != peer) {
         hf_peer_send_result(keeper, peer, header->request_id, HF_REASON_MALFORMED, 0,
                             "no import was begun");
@@ -114,6 +116,16 @@ static void take_channel(hf_keeper *keeper, const hf_msg_new_channel *frame, int
     }
 }
 
+static void note_export(hf_keeper *keeper, const hf_msg_pubkey *frame)
+{
+    if (frame->has_pubkey) {
+        hf_auditor_note_key(keeper, HF_AUDIT_RECORD_EXPORTED, &keeper->asker, frame->pubkey, "done",
+                            "");
+    } else {
+        hf_auditor_note(keeper, HF_AUDIT_RECORD_EXPORTED, &keeper->asker, "done", "all keys");
+    }
+}
+
 /* Key management and exports, from fronts with a token and from admins. */
 static void take_managed(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *header,
                          const void *frame, int *fd)
@@ -123,6 +135,7 @@ static void take_managed(hf_keeper *keeper, hf_peer *peer, const hf_frame_header
     } else if (header->type == HF_MSG_KEY_DELETE) {
         hf_loading_delete(keeper, peer, frame);
     } else if (header->type == HF_MSG_EXPORT_OPEN) {
+        note_export(keeper, frame);
         hf_clerk_open(keeper, peer, frame);
     } else if (header->type == HF_MSG_IMPORT_BEGIN) {
         take_import(keeper, peer, header, HF_JOB_IMPORT_BEGIN, frame);
@@ -186,7 +199,10 @@ static void on_reload(hf_keeper *keeper, hf_peer *peer, const void *frame, int *
 {
     const hf_frame_header *header = frame;
     (void)fd;
-    hf_peer_send_result(keeper, peer, header->request_id, hf_loading_start(keeper), 0, "");
+    hf_reason reason = hf_loading_start(keeper);
+    hf_auditor_note(keeper, HF_AUDIT_RELOADED, &keeper->asker,
+                    reason == HF_REASON_OK ? "done" : "refused", "%s", "");
+    hf_peer_send_result(keeper, peer, header->request_id, reason, 0, "");
 }
 
 static void on_managed(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
@@ -342,6 +358,10 @@ static bool may_ask(hf_keeper *keeper, hf_peer *peer, const void *frame)
 {
     const hf_msg_ask *ask = frame; /* every question begins so */
     hf_gate_question question = {.operation = HF_OP_COUNT};
+    keeper->asker = (hf_pass){.accessor = ""};
+    if (peer->channel == HF_CHANNEL_ADMIN) {
+        hf_str_cut(keeper->asker.accessor, sizeof keeper->asker.accessor, "admin");
+    }
     if (ask->header.type == HF_MSG_DUTY_SIGN ||
         !hf_gate_scope_of(ask->header.type, &question.scope)) {
         return true;
@@ -351,6 +371,7 @@ static bool may_ask(hf_keeper *keeper, hf_peer *peer, const void *frame)
     hf_reason reason = hf_gate_check(keeper, peer, &ask->caller, &question, pass);
     if (reason != HF_REASON_OK) {
         hf_meter_add(&keeper->meter.now.refusals[reason], 1);
+        hf_auditor_note_denial(keeper, pass, hf_frame_name(ask->header.type), reason);
         hf_peer_send_result(keeper, peer, ask->header.request_id, reason, 0, pass->detail);
     }
     return reason == HF_REASON_OK;

@@ -97,7 +97,7 @@ static hf_reason admit(hf_keeper *keeper, const hf_msg_duty_sign *frame, hf_duty
     work->key = key;
     memcpy(work->ask.hash, frame->hash, sizeof work->ask.hash);
     hf_aztec_digest(frame->hashing, frame->hash, work->digest);
-    return HF_REASON_OK;
+    return hf_auditor_admit_duty(keeper, work) ? HF_REASON_OK : HF_REASON_AUDIT_UNAVAILABLE;
 }
 
 void hf_duties_take(hf_keeper *keeper, hf_peer *peer, const hf_msg_duty_sign *frame)

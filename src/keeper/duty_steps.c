@@ -50,6 +50,8 @@ void hf_duties_answer_front(hf_keeper *keeper, hf_duty_work *work, hf_reason rea
         log_refusal(keeper, work, reason);
     }
     hf_meter_add(&now->duties[type][result_of(reason)], 1);
+    hf_auditor_duty_result(keeper, work, work->audit);
+    work->audit = NULL;
     hf_peer_send(keeper, work->peer, reply);
     if (work->key != NULL) {
         uint32_t before = atomic_fetch_sub(&work->key->refs, 1);
@@ -69,6 +71,12 @@ static void set_asked(hf_duties *duties, const hf_duty_work *work, bool is_asked
 
 static void finish(hf_keeper *keeper, hf_duty_work *work, hf_reason reason, const char *detail)
 {
+    /* The line was written while the database was asked; only now does a signature leave. */
+    if (reason == HF_REASON_OK && !hf_auditor_wait(keeper, work->ticket)) {
+        hf_wipe(work->reply.signature, sizeof work->reply.signature);
+        work->reply.stored = 0;
+        reason = HF_REASON_AUDIT_UNAVAILABLE;
+    }
     set_asked(&keeper->duties, work, false);
     if (work->peer != NULL) {
         hf_duties_answer_front(keeper, work, reason, detail);

@@ -82,6 +82,7 @@ void hf_request_finish(hf_keeper *keeper, hf_request *request, hf_reason reason,
         }
         request->key = NULL;
     }
+    hf_auditor_result(keeper, request, request->audit);
     hf_peer_answer(keeper, request);
 }
 
@@ -128,6 +129,23 @@ static hf_request *open_request(hf_keeper *keeper, hf_peer *peer, const hf_msg_s
     return request;
 }
 
+/* Written down, and then on its way. */
+static void start_request(hf_keeper *keeper, hf_request *request, const hf_msg_sign *frame,
+                          const hf_admission *admission, hf_request ***slashable_end)
+{
+    bool is_taken = false;
+    hf_signers_expect(keeper, request, admission->root);
+    if (!hf_auditor_admit(keeper, request, &frame->request, admission, &is_taken)) {
+        hf_signers_forget(keeper, request);
+        hf_request_finish(keeper, request, HF_REASON_AUDIT_UNAVAILABLE, "");
+    } else if (admission->is_slashable) {
+        **slashable_end = request;
+        *slashable_end = &request->next;
+    } else if (!is_taken) {
+        hf_signers_sign(keeper, request);
+    }
+}
+
 /* Appends slashable requests to *slashable, for one push per turn. */
 static void take_sign(hf_keeper *keeper, hf_peer *peer, const hf_msg_sign *frame,
                       hf_request ***slashable_end)
@@ -162,13 +180,7 @@ static void take_sign(hf_keeper *keeper, hf_peer *peer, const hf_msg_sign *frame
     (void)atomic_fetch_add(&key->refs, 1);
     request->key = key;
     request->message = admission.message;
-    hf_signers_expect(keeper, request, admission.root);
-    if (admission.is_slashable) {
-        **slashable_end = request;
-        *slashable_end = &request->next;
-    } else {
-        hf_signers_sign(keeper, request);
-    }
+    start_request(keeper, request, frame, &admission, slashable_end);
 }
 
 /* ---- the loop -------------------------------------------------------------------------------- */
@@ -241,6 +253,7 @@ static void read_peer(hf_keeper *keeper, hf_peer *peer)
     }
     *slashable_end = NULL;
     hf_protector_push(keeper, slashable);
+    hf_auditor_wake(keeper);
     hf_signers_wake(keeper);
     if (brings_keys) {
         hf_inbox_wipe(keeper->inbox);

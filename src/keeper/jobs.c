@@ -36,6 +36,11 @@ static void finish_import(hf_keeper *keeper, const hf_job *job)
     hf_error err = {.code = HF_OK};
     hf_msg_import_report frame = {.reason = HF_REASON_OK};
     hf_status st = store->ops->import_commit(store, &frame.report, &err);
+    hf_auditor_note(
+        keeper, HF_AUDIT_RECORD_IMPORTED, &job->asker, hf_failed(st) ? "failed" : "done",
+        "%llu validators, %llu blocks, %llu attestations, %llu conflicts",
+        (unsigned long long)frame.report.validators, (unsigned long long)frame.report.blocks,
+        (unsigned long long)frame.report.attestations, (unsigned long long)frame.report.conflicts);
     if (hf_failed(st)) {
         frame.reason = HF_REASON_STORE_UNAVAILABLE;
         hf_str_cut(frame.detail, sizeof frame.detail, err.msg);
@@ -76,8 +81,39 @@ static bool prune_step(hf_keeper *keeper, hf_job *job)
     if (!hf_failed(st) && report.more) {
         return false;
     }
+    if (job->peer != NULL) {
+        hf_auditor_note(keeper, HF_AUDIT_RECORD_PRUNED, &job->asker,
+                        hf_failed(st) ? "failed" : "done", "to %llu epochs: %llu records",
+                        (unsigned long long)job->keep_epochs, (unsigned long long)job->pruned);
+    }
     answer_job(keeper, job, st, job->pruned, &err);
     return true;
+}
+
+/* "floors raised to slot 5, epochs 1 and 2" */
+static void note_watermark(hf_keeper *keeper, const hf_job *job, hf_status st, const char *what)
+{
+    const hf_watermark *mark = &job->watermark;
+    char slot[40] = "";
+    char epochs[64] = "";
+    if (mark->has_slot) {
+        (void)snprintf(slot, sizeof slot, " slot %llu", (unsigned long long)mark->slot);
+    }
+    if (mark->has_epochs) {
+        (void)snprintf(epochs, sizeof epochs, " source epoch %llu, target epoch %llu",
+                       (unsigned long long)mark->source, (unsigned long long)mark->target);
+    }
+    hf_auditor_note(keeper, HF_AUDIT_WATERMARK, &job->asker, hf_failed(st) ? "failed" : "done",
+                    "%s:%s%s", what, slot, epochs);
+}
+
+static void raise_floors(hf_keeper *keeper, const hf_job *job)
+{
+    hf_store *store = keeper->jobs.store;
+    hf_error err = {.code = HF_OK};
+    hf_status st = store->ops->raise_floors(store, &job->watermark, &err);
+    note_watermark(keeper, job, st, "floors");
+    answer_job(keeper, job, st, 0, &err);
 }
 
 static void set_high(hf_keeper *keeper, const hf_job *job)
@@ -92,6 +128,7 @@ static void set_high(hf_keeper *keeper, const hf_job *job)
         protector->high = job->watermark;
         (void)pthread_mutex_unlock(&protector->lock);
     }
+    note_watermark(keeper, job, st, removes ? "high watermark removed" : "high watermark");
     answer_job(keeper, job, st, 0, &err);
 }
 
@@ -121,7 +158,7 @@ static bool run_job(hf_keeper *keeper, hf_job *job)
         answer_store_status(keeper, job);
         return true;
     case HF_JOB_RAISE_FLOORS:
-        answer_job(keeper, job, store->ops->raise_floors(store, &job->watermark, &err), 0, &err);
+        raise_floors(keeper, job);
         return true;
     case HF_JOB_SET_HIGH:
         set_high(keeper, job);
@@ -253,6 +290,7 @@ void hf_jobs_work_once(hf_keeper *keeper)
         (void)pthread_mutex_unlock(&jobs->lock);
     }
     hf_tokens_look(keeper, jobs->store);
+    hf_auditor_anchor(keeper, jobs->store, false);
     uint64_t now = hf_time_mono_ns();
     if (now >= hf_jobs_next_ns(keeper)) {
         hf_job prune = {.kind = HF_JOB_PRUNE, .keep_epochs = keeper->config.keep_epochs};
@@ -325,5 +363,6 @@ void hf_jobs_stop(hf_keeper *keeper)
     (void)pthread_cond_signal(&jobs->work);
     (void)pthread_mutex_unlock(&jobs->lock);
     (void)pthread_join(jobs->thread, NULL);
+    hf_auditor_anchor(keeper, jobs->store, true);
     jobs->store->ops->close(jobs->store);
 }

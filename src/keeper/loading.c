@@ -73,6 +73,9 @@ static void finish_load(hf_keeper *keeper)
         loading->failed == 0 ? HF_LOG_INFO : HF_LOG_UNUSUAL, "keys_loaded",
         "%zu keys are loaded; %u files failed, %zu keys were dropped because their files are gone",
         keeper->ring.count, loading->failed, dropped);
+    hf_auditor_note(keeper, HF_AUDIT_KEYS_LOADED, NULL, loading->failed == 0 ? "done" : "failed",
+                    "%zu keys are loaded; %u files failed, %zu keys were dropped",
+                    keeper->ring.count, loading->failed, dropped);
 }
 
 static void take_key(hf_keeper *keeper, const hf_msg_key *frame)
@@ -151,6 +154,9 @@ void hf_loading_frame(hf_keeper *keeper, hf_peer *peer, const void *frame)
 static void end_import(hf_keeper *keeper, hf_key_import *import, hf_key_outcome outcome,
                        const char *detail)
 {
+    if (outcome == HF_KEY_ERROR) {
+        hf_auditor_note(keeper, HF_AUDIT_KEY_IMPORTED, &import->pass, "failed", "%s", detail);
+    }
     hf_peer_send_result(keeper, import->asker, import->request_id, HF_REASON_OK, outcome, detail);
     hf_peer_unref(keeper, import->asker);
     hf_key_free(&keeper->ring, import->key);
@@ -172,6 +178,7 @@ void hf_loading_import(hf_keeper *keeper, hf_peer *peer, const hf_msg_ask *frame
     import->session = ++loading->last_session;
     import->asker = peer;
     import->request_id = frame->header.request_id;
+    import->pass = keeper->asker;
     hf_peer_ref(peer);
     hf_msg_plain wanted;
     hf_frame_init(&wanted, HF_MSG_IMPORT_WANTED, import->session);
@@ -225,6 +232,8 @@ static void activate_imported(hf_keeper *keeper, hf_key_import *import)
         return;
     }
     char pubkey[2 * HF_BLS_PUBKEY_BYTES + 1];
+    uint8_t import_pubkey[HF_BLS_PUBKEY_BYTES]; /* the ring owns the key from here on */
+    memcpy(import_pubkey, key->pubkey, sizeof import_pubkey);
     hf_hex_encode(key->pubkey, HF_BLS_PUBKEY_BYTES, pubkey);
     hf_status st = hf_keyring_add(&keeper->ring, key);
     publish_counts(keeper);
@@ -233,6 +242,7 @@ static void activate_imported(hf_keeper *keeper, hf_key_import *import)
         return;
     }
     hf_log(HF_LOG_INFO, "key_imported", "0x%s", pubkey);
+    hf_auditor_note_key(keeper, HF_AUDIT_KEY_IMPORTED, &import->pass, import_pubkey, "done", "");
     end_import(keeper, import, hf_failed(st) ? HF_KEY_DUPLICATE : HF_KEY_IMPORTED, "");
 }
 
@@ -331,7 +341,7 @@ void hf_loading_delete(hf_keeper *keeper, hf_peer *peer, const hf_msg_pubkey *fr
         publish_counts(keeper);
     }
     hf_key_deletion *deletion = &loading->deletions[loading->deletion_count++];
-    *deletion = (hf_key_deletion){.asker = peer, .request_id = id};
+    *deletion = (hf_key_deletion){.asker = peer, .request_id = id, .pass = keeper->asker};
     memcpy(deletion->pubkey, frame->pubkey, HF_BLS_PUBKEY_BYTES);
     hf_peer_ref(peer);
     atomic_store(&keeper->closing, true);
@@ -350,6 +360,8 @@ void hf_loading_settle(hf_keeper *keeper)
         char pubkey[2 * HF_BLS_PUBKEY_BYTES + 1];
         hf_hex_encode(deletion->pubkey, HF_BLS_PUBKEY_BYTES, pubkey);
         hf_log(HF_LOG_INFO, "key_deleted", "0x%s", pubkey);
+        hf_auditor_note_key(keeper, HF_AUDIT_KEY_DELETED, &deletion->pass, deletion->pubkey, "done",
+                            "");
         hf_peer_send_result(keeper, deletion->asker, deletion->request_id, HF_REASON_OK,
                             HF_KEY_DELETED, "");
         hf_peer_unref(keeper, deletion->asker);

@@ -78,6 +78,15 @@ static bool is_idle(hf_keeper *keeper)
     return nothing_waits;
 }
 
+/* Tickets rise along a list. */
+static uint64_t last_ticket(const hf_request *list)
+{
+    while (list->next != NULL) {
+        list = list->next;
+    }
+    return list->ticket;
+}
+
 /* Splits the decided batch into what may be signed and what is refused. */
 static void release_batch(hf_keeper *keeper, hf_request *list)
 {
@@ -99,6 +108,10 @@ static void release_batch(hf_keeper *keeper, hf_request *list)
         }
     }
     if (allowed == NULL) {
+        return;
+    }
+    if (!hf_auditor_wait(keeper, last_ticket(allowed))) {
+        refuse_list(keeper, allowed, HF_REASON_AUDIT_UNAVAILABLE);
         return;
     }
     /* A lone request: this thread is awake already, and nothing waits for it. */
@@ -149,6 +162,7 @@ static void decide_batch(hf_keeper *keeper, hf_request *list, size_t n)
         protector->messages[i++] = request->message;
     }
     limit_wait(keeper, list);
+    hf_auditor_hurry(keeper, last_ticket(list));
     uint64_t start = hf_time_mono_ns();
     hf_status st = protector->store->ops->decide(protector->store, protector->messages, n,
                                                  protector->verdicts, &err);
@@ -342,6 +356,9 @@ void hf_protector_stop(hf_keeper *keeper)
     (void)pthread_cond_signal(&protector->work);
     (void)pthread_mutex_unlock(&protector->lock);
     (void)pthread_join(protector->thread, NULL);
+    if (!keeper->jobs.has_thread) {
+        hf_auditor_anchor(keeper, protector->store, true);
+    }
     protector->store->ops->close(protector->store);
 }
 

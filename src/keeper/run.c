@@ -28,6 +28,14 @@ static bool store_is_sane(const hf_msg_keeper_config *config)
            (config->store_backend < HF_STORE_BACKEND_COUNT && has_timeout);
 }
 
+static bool audit_is_sane(const hf_msg_keeper_config *config)
+{
+    const hf_audit_settings *audit = &config->audit;
+    return is_terminated(audit->path, HF_PATH_LEN) &&
+           (audit->path[0] == '/' || audit->path[0] == '\0') &&
+           is_terminated(audit->node, sizeof audit->node) && audit->sync <= HF_AUDIT_SYNC_INTERVAL;
+}
+
 /* The supervisor wrote it, and still: only what is sane is taken. */
 static bool config_is_sane(const hf_msg_keeper_config *config)
 {
@@ -36,7 +44,7 @@ static bool config_is_sane(const hf_msg_keeper_config *config)
            is_terminated(config->key_manager_token_path, HF_PATH_LEN) &&
            is_terminated(config->token_key_path, HF_PATH_LEN) && config->token_key_path[0] == '/' &&
            config->auth_mode <= HF_AUTH_TOKENS &&
-           is_terminated(config->duty_node_id, HF_DUTY_NODE_ID_LEN) &&
+           is_terminated(config->duty_node_id, HF_DUTY_NODE_ID_LEN) && audit_is_sane(config) &&
            is_terminated(config->network.name, HF_NETWORK_NAME_LEN) && store_is_sane(config) &&
            config->network.slots_per_epoch > 0 && config->log.format <= HF_LOG_JSON &&
            config->log.least <= HF_LOG_BROKEN && config->sign_threads <= HF_SIGN_THREADS_MAX;
@@ -82,18 +90,22 @@ static hf_status enclose(hf_keeper *keeper, hf_error *err)
 {
     char store_dir[HF_PATH_LEN];
     char token_dir[HF_PATH_LEN];
+    char audit_dir[HF_PATH_LEN];
     folder_of(keeper->config.store_path, store_dir);
     char key_dir[HF_PATH_LEN];
     bool has_token = keeper->config.key_manager_token_path[0] == '/';
     folder_of(has_token ? keeper->config.key_manager_token_path : "/none", token_dir);
     folder_of(keeper->config.token_key_path, key_dir);
+    bool has_audit = keeper->config.audit.path[0] == '/';
+    folder_of(has_audit ? keeper->config.audit.path : keeper->config.store_path, audit_dir);
     const hf_harden_path paths[] = {
         {keeper->config.data_dir, true},
         {store_dir, true},
         {key_dir, true},
+        {audit_dir, true},
         {token_dir, true},
     };
-    return hf_harden_landlock(&keeper->config.hardening, paths, has_token ? 4 : 3, &keeper->report,
+    return hf_harden_landlock(&keeper->config.hardening, paths, has_token ? 5 : 4, &keeper->report,
                               err);
 }
 
@@ -209,6 +221,9 @@ static hf_status start_threads(hf_keeper *keeper, hf_store *take_store, hf_error
     }
     if (!hf_failed(st)) {
         hf_time_short_slice();
+        st = hf_auditor_start(keeper);
+    }
+    if (!hf_failed(st)) {
         st = hf_protector_init(keeper, take_store, jobs_store);
     }
     if (!hf_failed(st)) {
@@ -233,6 +248,13 @@ static hf_status open_loop(hf_keeper *keeper, hf_error *err)
     return hf_ok();
 }
 
+/* The anchor in a shared store is asked for later, when it is there. */
+static hf_status open_log(hf_keeper *keeper, hf_store *store, hf_error *err)
+{
+    hf_status st = hf_auditor_open(keeper, has_shared_store(keeper) ? NULL : store, err);
+    return hf_error_wrap(err, st, "audit");
+}
+
 static hf_status start(hf_keeper *keeper, hf_error *err)
 {
     hf_store *store = NULL;
@@ -247,7 +269,8 @@ static hf_status start(hf_keeper *keeper, hf_error *err)
         hf_failed(st = read_token(keeper, err)) || hf_failed(st = hf_tokens_init(keeper, err)) ||
         hf_failed(st =
                       hf_keyring_init(&keeper->ring, keeper->config.max_keys, require_lock, err)) ||
-        hf_failed(st = open_loop(keeper, err)) || hf_failed(st = open_store(keeper, &store, err))) {
+        hf_failed(st = open_loop(keeper, err)) || hf_failed(st = open_store(keeper, &store, err)) ||
+        hf_failed(st = open_log(keeper, store, err))) {
         return st;
     }
     bool locked = hf_slab_is_locked(keeper->ring.slab);
@@ -270,6 +293,7 @@ static void announce(hf_keeper *keeper)
 
 static void stop(hf_keeper *keeper)
 {
+    hf_auditor_stop(keeper);
     hf_jobs_stop(keeper);
     hf_protector_stop(keeper);
     hf_signers_stop(keeper);

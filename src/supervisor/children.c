@@ -1,4 +1,5 @@
 /* The children: what each is told at its start, and which of them are there. */
+#include "audit/audit.h"
 #include "supervisor/supervisor_internal.h"
 
 #include <errno.h>
@@ -160,6 +161,8 @@ static hf_status start(hf_supervisor *sup, hf_child_kind kind, const void *confi
     hf_spawn_plan plan = {.program = program,
                           .fds = {pair[0]},
                           .fd_count = 1,
+                          .keeps_stdout = kind == HF_CHILD_KEEPER &&
+                                          (sup->config->audit.sinks & HF_AUDIT_SINK_STDOUT) != 0,
                           .knows_aws = kind == HF_CHILD_STORE &&
                                        sup->config->store_backend == HF_STORE_DYNAMODB};
     for (size_t i = 0; i < fd_count; i++) {
@@ -205,7 +208,8 @@ hf_status hf_start_keeper(hf_supervisor *sup, hf_error *err)
                                   .max_in_flight = config->max_in_flight,
                                   .require_all_keys = config->require_all_keys,
                                   .store_backend = config->store_backend,
-                                  .store_timeout_ms = config->store_timeout_ms};
+                                  .store_timeout_ms = config->store_timeout_ms,
+                                  .audit = config->audit};
     memcpy(frame.duty_node_id, config->duties.node_id, sizeof frame.duty_node_id);
     memcpy(frame.data_dir, config->data_dir, sizeof frame.data_dir);
     memcpy(frame.store_path, config->store_path, sizeof frame.store_path);

@@ -50,7 +50,8 @@ static bool place_descriptors(const hf_spawn_plan *plan)
 {
     int parked[HF_SPAWN_FDS_MAX];
     int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (null_fd < 0 || dup2(null_fd, STDIN_FILENO) < 0 || dup2(null_fd, STDOUT_FILENO) < 0) {
+    if (null_fd < 0 || dup2(null_fd, STDIN_FILENO) < 0 ||
+        (!plan->keeps_stdout && dup2(null_fd, STDOUT_FILENO) < 0)) {
         return false;
     }
     for (size_t i = 0; i < plan->fd_count; i++) {

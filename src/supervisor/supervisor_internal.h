@@ -32,7 +32,8 @@ typedef struct hf_spawn_plan {
     const char *program;       /* absolute path */
     int fds[HF_SPAWN_FDS_MAX]; /* become descriptors 3, 4, ... of the child */
     size_t fd_count;
-    bool knows_aws; /* gets HOME and the variables that AWS's programs read */
+    bool keeps_stdout; /* writes to our standard output */
+    bool knows_aws;    /* gets HOME and the variables that AWS's programs read */
 } hf_spawn_plan;
 
 hf_status hf_spawn(const hf_spawn_plan *plan, pid_t *ret_pid, hf_error *err) HF_MUST_CHECK;

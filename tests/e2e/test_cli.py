@@ -42,7 +42,7 @@ def test_version():
 def test_help_lists_the_commands():
     done = run("--help")
     assert done.returncode == 0
-    for name in ("serve", "check", "doctor", "key", "slashing", "db"):
+    for name in ("serve", "check", "doctor", "key", "slashing", "audit", "db"):
         assert re.search(rf"^  {name} ", done.stdout, re.M)
     assert run("help").stdout == done.stdout
 

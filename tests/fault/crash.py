@@ -4,8 +4,8 @@
     crash.py [--kills N] [--seconds S] [--seed SEED] [--clients N]
 
 Ends after N events or S seconds, whichever is given (both: whichever comes first). Every signature that any
-client received must afterwards be on record, in the database and in the export; none may be slashable with
-another; and the signer still signs. The seed is printed and repeats the requests and the events (not their
+client received must afterwards be on record, in the database, in the export and in the audit log, whose chain
+holds; none may be slashable with another; and the signer still signs. The seed is printed and repeats the requests and the events (not their
 exact moments). HF_BUILD names the build. Exit status 0 when all of it held.
 """
 
@@ -24,6 +24,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tests", "e2e"))
 
+import audit  # noqa: E402
 import harness  # noqa: E402
 from conftest import WatchedSigner, wait_for  # noqa: E402
 from evidence import Clients, World, interchange, judge, verify_signatures  # noqa: E402
@@ -164,6 +165,7 @@ class Crash:
     def examine(self):
         evidence = self.clients.snapshot()
         judge(evidence, os.path.join(self.signer.data_dir, "slashing.sqlite"))
+        audit.assert_has_all(self.signer.data_dir, evidence)
         return len(evidence)
 
     def export(self):
@@ -198,6 +200,8 @@ class Crash:
         verify_signatures(evidence)
         self.signer.kill()
         judge(evidence, os.path.join(self.signer.data_dir, "slashing.sqlite"), self.export())
+        audit.assert_has_all(self.signer.data_dir, evidence)
+        assert not self.signer.has_logged("audit_broken"), self.signer.log()
         answers = self.clients.answers
         assert self.clients.count(200) > 0 and self.clients.count(412) > 0, "the load did not test anything"
         strange = {answer: n for answer, n in answers.items() if answer[0] not in (200, 412, 503)

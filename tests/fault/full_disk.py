@@ -4,7 +4,7 @@
     full_disk.py [--rounds N] [--seconds S] [--seed SEED] [--limit-only]
 
 The data folder is a small tmpfs in a mount namespace of this program's own, filled to the last byte at random
-moments. While it is full, what can be slashed is answered 503 and not signed, other duties go on; when
+moments. While it is full, what can be slashed, or cannot be written down, is answered 503 and not signed; when
 there is room again the signer recovers by itself; and every signature that any client received is on
 record. Now and then it is killed and started while the disk is full. Without the right to make a namespace, or with --limit-only, the keeper gets a limit of the size of
 files instead (RLIMIT_FSIZE). The seed is printed and repeats the requests and rounds. Exit status 0: all held.
@@ -23,12 +23,13 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tests", "e2e"))
 
+import audit  # noqa: E402
 import harness  # noqa: E402
 from conftest import WatchedSigner, wait_for  # noqa: E402
 from evidence import Clients, World, judge, verify_signatures  # noqa: E402
 
 KEYS = 5  # one of them is the probe's own
-DISK_BYTES = 12 << 20  # at first
+DISK_BYTES = 20 << 20  # at first
 IN_NAMESPACE = "HF_FULL_DISK_IN_NAMESPACE"
 
 
@@ -109,13 +110,13 @@ class FullDisk:
         return self.signer.attest(self.signer.pubkeys[-1], self.probes, self.probes + 1)
 
     def unavailable(self):
-        return self.clients.answers[503, "STORE_UNAVAILABLE"]
+        return self.clients.answers[503, "STORE_UNAVAILABLE"] + self.clients.answers[503, "AUDIT_UNAVAILABLE"]
 
-    def others_go_on(self):
-        """A duty that cannot be slashed needs no record."""
+    def others_are_written_down(self):
+        """A duty that cannot be slashed needs no record, but its line in the audit log."""
         status, answer = self.signer.sign(self.signer.pubkeys[0], {
             "type": "RANDAO_REVEAL", "fork_info": harness.fork_info(), "randao_reveal": {"epoch": str(self.probes)}})
-        assert status == 200, answer
+        assert status == 200 or answer["code"] == "AUDIT_UNAVAILABLE", answer
 
     def one_round(self):
         time.sleep(self.rng.random() * 0.5)
@@ -126,7 +127,7 @@ class FullDisk:
             # The clients alone may ask for nothing new for long, and the write-ahead log has room of its own.
             wait_for("a refusal", lambda: self.probe()[0] == 503 or self.clients.problem, harness.PATIENCE)
             wait_for("an ill health", lambda: self.signer.get("/healthcheck")[0] == 503, harness.PATIENCE)
-            self.others_go_on()
+            self.others_are_written_down()
             time.sleep(self.rng.random() * 0.3)
             if self.disk.outlives_the_keeper and self.rng.random() < 0.3:
                 self.restart()
@@ -180,6 +181,7 @@ class FullDisk:
         judge(evidence, path)
         self.signer.kill()
         judge(evidence, path)
+        audit.assert_has_all(self.signer.data_dir, evidence)
         verify_signatures(evidence)
         assert self.clients.count(200) > 0 and self.clients.count(412) > 0, "the load did not test anything"
 

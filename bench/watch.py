@@ -1,0 +1,60 @@
+"""What watching costs: the same load on a signer with all of it and on one without, turn by turn.
+
+Both run at the same time, so that the machine is the same for both; each turn asks the one and then the
+other, or the other way round, and the row is the median over the turns.
+"""
+
+import os
+import statistics
+
+ROWS = ["audit"]
+KEYS = 64  # each key has votes enough, and the keystores of both are made at once
+OFF = "audit: {enabled: false}\n"
+ON = "audit: {sync: always}\n"
+
+
+class WatchRows:
+    def __init__(self, bench, start_signer):
+        self.bench = bench
+        self.size = bench.size
+        self.signers = {}
+        keys = bench.make_keys("watch-keys", 0, KEYS, "pbkdf2", 1)
+        for name, settings in (("without", OFF), ("with", ON)):
+            work = os.path.join(bench.work, f"watch-{name}")
+            os.mkdir(work, 0o700)
+            self.signers[name] = start_signer(bench.build, work, keys, settings)
+
+    def close(self):
+        for signer in self.signers.values():
+            signer.stop()
+
+    def turns(self, load):
+        """[{name: result}], the order alternating."""
+        results = []
+        for turn in range(self.size["turns"]):
+            names = ["without", "with"] if turn % 2 == 0 else ["with", "without"]
+            results.append({name: load(self.signers[name]) for name in names})
+        return results
+
+    def measure(self):
+        for signer in self.signers.values():
+            signer.wait_for_keys(KEYS)
+        count = int(self.size["seconds"] * 3000) + self.size["connections"]
+        rates = self.turns(lambda signer: self.bench.load(signer, "run", keys=KEYS, count=count, shared=0,
+                                                          connections=self.size["connections"]))
+
+        def cpu(result):
+            return result["signed"] / max(result["signer_cpu_seconds"], 0.01)
+
+        ratio = statistics.median(cpu(turn["with"]) / cpu(turn["without"]) for turn in rates)
+        wall = statistics.median(turn["without"]["wall_seconds"] / turn["with"]["wall_seconds"] for turn in rates)
+        self.bench.row("signatures, strict audit / without", ratio, 0.95, True, wall=wall, turns=rates)
+        rounds = max(5, self.size["idle_rounds"] // self.size["turns"])
+        probe = os.path.join(self.bench.work, "watch-probe")
+        lone = self.turns(lambda signer: self.bench.load(signer, "idle", keys=1, rounds=rounds,
+                                                         pause_ms=self.size["idle_pause_ms"], probe=probe))
+        os.unlink(probe)
+        more = statistics.median(turn["with"]["request_ms_p50"] - turn["without"]["request_ms_p50"] for turn in lone)
+        self.bench.row("p50 of one request, strict audit - without", more * 1000, 100, False, "us", turns=lone)
+        p50 = {name: statistics.median(turn[name]["request_ms_p50"] for turn in lone) for name in self.signers}
+        self.bench.notes["one request"] = f"p50 {p50['without']:.3f} ms without, {p50['with']:.3f} ms with strict audit"
