@@ -11,6 +11,7 @@
 #define SHOWN_MAX_BYTES 262144
 #define FILE_MAX_BYTES 4194304 /* /proc/net/tcp of a busy machine */
 #define FINDING_COLUMN 21
+#define USER_BYTES 4096 /* the names in an entry of the users */
 
 typedef struct check {
     const char *name;
@@ -119,9 +120,9 @@ bool hf_doctor_field(const char *text, const char *name, unsigned base, uint64_t
 }
 
 /* Steps into each section of the path in turn: deeper lines have two more spaces. */
-bool hf_doctor_setting(const hf_doctor *doctor, const char *path, char *out, size_t out_len)
+bool hf_doctor_find(const char *text, const char *path, char *out, size_t out_len)
 {
-    const char *line = doctor->shown;
+    const char *line = text;
     size_t depth = 0;
     while (*line != '\0') {
         size_t len = strcspn(line, "\n");
@@ -146,21 +147,28 @@ bool hf_doctor_setting(const hf_doctor *doctor, const char *path, char *out, siz
     return false;
 }
 
+bool hf_doctor_setting(const hf_doctor *doctor, const char *path, char *out, size_t out_len)
+{
+    return hf_doctor_find(doctor->shown, path, out, out_len);
+}
+
 /* ---- who is looked at ---------------------------------------------------------------------- */
 
 /* Nobody runs: whoever owns the data would, or the user that packages make, or we. */
 static void guess_user(hf_doctor *doctor)
 {
     struct stat info;
-    const struct passwd *entry = getpwnam("holdfast");
+    struct passwd entry;
+    struct passwd *found = NULL;
+    char names[USER_BYTES];
     doctor->uid = geteuid();
     doctor->gid = getegid();
     if (doctor->config != NULL && stat(doctor->config->data_dir, &info) == 0) {
         doctor->uid = info.st_uid;
         doctor->gid = info.st_gid;
-    } else if (entry != NULL) {
-        doctor->uid = entry->pw_uid;
-        doctor->gid = entry->pw_gid;
+    } else if (getpwnam_r("holdfast", &entry, names, sizeof names, &found) == 0 && found != NULL) {
+        doctor->uid = found->pw_uid;
+        doctor->gid = found->pw_gid;
     }
 }
 
@@ -236,8 +244,8 @@ static void run_checks(hf_doctor *doctor)
     }
 }
 
-static hf_status examine(hf_doctor *doctor, const hf_config_flags *flags, hf_config *config,
-                         hf_buf *shown)
+static void examine(hf_doctor *doctor, const hf_config_flags *flags, hf_config *config,
+                    hf_buf *shown)
 {
     hf_error err = {0};
     doctor->check = "configuration";
@@ -255,12 +263,15 @@ static hf_status examine(hf_doctor *doctor, const hf_config_flags *flags, hf_con
         doctor->config = config;
         doctor->shown = hf_buf_text(shown);
     }
+    hf_buf *written = flags->file == NULL ? NULL : hf_doctor_read("%s", flags->file);
+    doctor->written = written == NULL ? "" : hf_buf_text(written);
     guess_user(doctor);
     if (doctor->config != NULL) {
         ask_signer(doctor);
     }
     run_checks(doctor);
-    return st;
+    doctor->written = "";
+    hf_buf_free(written);
 }
 
 static int run(const hf_config_flags *flags, bool json)
@@ -276,8 +287,9 @@ static int run(const hf_config_flags *flags, bool json)
     doctor->proc = "/proc";
     doctor->sys = "/sys";
     doctor->shown = "";
+    doctor->written = "";
     doctor->config_path = flags->file;
-    (void)examine(doctor, flags, config, shown);
+    examine(doctor, flags, config, shown);
     status = HF_EXIT_DONE;
     if (json) {
         status = print_json(doctor);

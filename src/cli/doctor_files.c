@@ -234,6 +234,11 @@ void hf_check_password_files(hf_doctor *doctor)
     if (config->key_manager_enabled && access(config->key_manager_token_file, F_OK) == 0) {
         judge(&tally, HF_FILE_SECRET, config->key_manager_token_file);
     }
+    char key_file[HF_PATH_LEN];
+    if (hf_doctor_setting(doctor, "auth.key_file", key_file, sizeof key_file) &&
+        access(key_file, F_OK) == 0) {
+        judge(&tally, HF_FILE_SECRET, key_file);
+    }
     if (config->duty_url_file[0] != '\0') {
         judge(&tally, HF_FILE_SECRET, config->duty_url_file);
     }

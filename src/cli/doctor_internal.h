@@ -36,6 +36,7 @@ typedef struct hf_doctor {
     const char *sys;  /* "/sys" */
     const char *config_path;
     const hf_config *config; /* NULL: it could not be loaded */
+    const char *written;     /* the file itself, or "" */
     const char *shown;       /* its text with all defaults (holdfast check --show), or "" */
     uid_t uid;               /* who the signer is, or will be */
     gid_t gid;
@@ -64,7 +65,10 @@ bool hf_doctor_number(const char *text, unsigned base, uint64_t *ret_value);
 /* The number behind "name:" in a text like /proc/PID/status; false when it is not there. */
 bool hf_doctor_field(const char *text, const char *name, unsigned base, uint64_t *ret_value);
 
-/* The value of a setting in doctor->shown, cut to out; false when it is not there or empty. */
+/* The value of a setting in the text of a configuration, cut to out; false when it is not there. */
+bool hf_doctor_find(const char *text, const char *path, char *out, size_t out_len);
+
+/* The same in doctor->shown. */
 bool hf_doctor_setting(const hf_doctor *doctor, const char *path, char *out, size_t out_len);
 
 /* ---- checks ------------------------------------------------------------------------------- */

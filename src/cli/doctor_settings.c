@@ -51,10 +51,11 @@ void hf_check_tokens(hf_doctor *doctor)
     }
 }
 
+/* Their list is read in the file itself: its entries are a book of their own. */
 void hf_check_canaries(hf_doctor *doctor)
 {
     char value[VALUE_LEN];
-    if (!hf_doctor_setting(doctor, "canary_keys", value, sizeof value) ||
+    if (!hf_doctor_find(doctor->written, "canary_keys", value, sizeof value) ||
         strcmp(value, "[]") == 0) {
         hf_doctor_say(doctor, HF_ROW_WARN,
                       "canary_keys: keys that nobody should ever use, and what to do when one is",
@@ -64,14 +65,40 @@ void hf_check_canaries(hf_doctor *doctor)
     }
 }
 
+static bool audit_file_is_private(hf_doctor *doctor, const char *path)
+{
+    struct stat info;
+    const char *remedy = "";
+    if (stat(path, &info) != 0) {
+        return true; /* not yet there: it is made with mode 0600 */
+    }
+    hf_row_state state =
+        hf_doctor_judge_file(HF_FILE_PRIVATE, &info, doctor->uid, doctor->gid, &remedy);
+    if (state != HF_ROW_OK) {
+        hf_doctor_say(doctor, state, remedy, "%s: mode %04o, user %u", path, info.st_mode & 07777U,
+                      (unsigned)info.st_uid);
+    }
+    return state == HF_ROW_OK;
+}
+
 void hf_check_audit(hf_doctor *doctor)
 {
-    char path[VALUE_LEN];
-    if (!hf_doctor_setting(doctor, "audit.path", path, sizeof path) || path[0] == '\0') {
-        hf_doctor_say(doctor, HF_ROW_WARN,
-                      "audit.path: a file of its own, or another sink; holdfast.yaml(5)",
+    char path[VALUE_LEN] = "";
+    char enabled[VALUE_LEN] = "true";
+    char sync[VALUE_LEN] = "always";
+    bool has_path = hf_doctor_setting(doctor, "audit.path", path, sizeof path) && path[0] != '\0';
+    (void)hf_doctor_setting(doctor, "audit.enabled", enabled, sizeof enabled);
+    (void)hf_doctor_setting(doctor, "audit.sync", sync, sizeof sync);
+    if (!has_path || strcmp(enabled, "true") != 0) {
+        hf_doctor_say(doctor, HF_ROW_WARN, "switch the audit log on (holdfast.yaml(5))",
                       "no audit log: who signed what cannot be proved afterwards");
-    } else {
+        return;
+    }
+    bool fine = audit_file_is_private(doctor, path);
+    if (strcmp(sync, "always") != 0) {
+        hf_doctor_say(doctor, HF_ROW_WARN, "audit.sync: always",
+                      "audit.sync: %s: a crash may lose the last records", sync);
+    } else if (fine) {
         hf_doctor_say(doctor, HF_ROW_OK, "", "the audit log goes to %s", path);
     }
 }

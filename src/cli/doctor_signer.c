@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #define MOUNT_MODE_LEN 256
+#define USER_BYTES 4096 /* the names in an entry of the users */
 
 /* ---- finding its processes ----------------------------------------------------------------- */
 
@@ -73,7 +74,12 @@ static bool has_login(const struct passwd *user)
 
 void hf_check_user(hf_doctor *doctor)
 {
-    const struct passwd *user = getpwuid(doctor->uid);
+    struct passwd entry;
+    struct passwd *user = NULL;
+    char names[USER_BYTES];
+    if (getpwuid_r(doctor->uid, &entry, names, sizeof names, &user) != 0) {
+        user = NULL;
+    }
     const char *name = user == NULL ? "without a name" : user->pw_name;
     if (doctor->uid == 0) {
         hf_doctor_say(

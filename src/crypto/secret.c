@@ -13,6 +13,11 @@
 #define SLOTS_MAX (1U << 24)
 #define SLOT_BYTES_MAX (1U << 16)
 #define RESIDENT_PAGES 256 /* looked at in one go */
+#ifdef HF_SANITIZED        /* sanitizers only pretend to lock */
+#define SANITIZED true
+#else
+#define SANITIZED false
+#endif
 
 struct hf_slab {
     uint8_t *map; /* guard page, slots, guard page */
@@ -114,8 +119,7 @@ static hf_status slab_protect(hf_slab *slab, bool require_lock, hf_error *err)
     if (!slab->locked && require_lock) {
         return slab_fail_lock(slab->slots_len, errno, err);
     }
-#ifndef HF_SANITIZED /* sanitizers only pretend to lock */
-    if (slab->locked && !slab_is_resident(slab)) {
+    if (slab->locked && !SANITIZED && !slab_is_resident(slab)) {
         slab->locked = false;
         if (require_lock) {
             return hf_fail(err, HF_UNAVAILABLE,
@@ -123,7 +127,6 @@ static hf_status slab_protect(hf_slab *slab, bool require_lock, hf_error *err)
                            "keys in memory");
         }
     }
-#endif
     if (madvise(slab->slots, slab->slots_len, MADV_DONTDUMP) != 0 && require_lock) {
         return hf_fail(err, HF_UNAVAILABLE, "cannot keep keys out of core dumps: madvise: %s",
                        strerror(errno));

@@ -481,15 +481,33 @@ static void test_hardening_settings(void **state)
 static void test_tokens_canaries_audit(void **state)
 {
     (void)state;
-    doctor->shown = "auth:\n  mode: none # default\ncanary_keys: [] # default\n";
+    doctor->shown = "auth:\n  mode: none # default\n";
+    doctor->written = "canary_keys: []\n";
     assert_int_equal(look(hf_check_tokens), HF_ROW_WARN);
     assert_int_equal(look(hf_check_canaries), HF_ROW_WARN);
     assert_int_equal(look(hf_check_audit), HF_ROW_WARN);
     doctor->shown = "auth:\n  mode: tokens # f:1\ncanary_keys:\n  - key: 0xab\naudit:\n  path: "
                     "/a/audit.log # f:9\n";
+    doctor->written = "data_dir: /x\ncanary_keys:\n  - 0xab\n";
     assert_int_equal(look(hf_check_tokens), HF_ROW_OK);
     assert_int_equal(look(hf_check_canaries), HF_ROW_OK);
     assert_int_equal(look(hf_check_audit), HF_ROW_OK);
+    doctor->shown = "audit:\n  enabled: false\n  path: /a/audit.log # f:9\n";
+    assert_int_equal(look(hf_check_audit), HF_ROW_WARN);
+    doctor->shown = "audit:\n  enabled: true\n  path: /a/audit.log # f:9\n  sync: interval\n";
+    assert_int_equal(look(hf_check_audit), HF_ROW_WARN);
+    char text[400];
+    char path[300];
+    put("audit.log", "{}\n");
+    (void)snprintf(path, sizeof path, "%s/audit.log", machine);
+    (void)snprintf(text, sizeof text, "audit:\n  enabled: true\n  path: %s\n", path);
+    doctor->shown = text;
+    doctor->uid = geteuid();
+    assert_int_equal(chmod(path, 0644), 0);
+    assert_int_equal(look(hf_check_audit), HF_ROW_FAIL);
+    assert_int_equal(chmod(path, 0600), 0);
+    assert_int_equal(look(hf_check_audit), HF_ROW_OK);
+    doctor->shown = "";
 }
 
 /* ---- set-up -------------------------------------------------------------------------------- */
@@ -516,6 +534,7 @@ static int set_up(void **state)
     doctor->proc = machine;
     doctor->sys = machine_sys;
     doctor->shown = "";
+    doctor->written = "";
     doctor->config = &config;
     doctor->uid = SIGNER;
     doctor->gid = SIGNER;
