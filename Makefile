@@ -1,7 +1,7 @@
 # The front door. `make run` and `make test` set up a fresh machine by themselves.
 BUILD ?= build
 
-.PHONY: all setup run test lint bench fuzz soak ha-demo clean
+.PHONY: all setup run test lint bench fuzz soak ha-demo deb clean
 all: setup
 	@ninja -C $(BUILD)
 
@@ -21,5 +21,7 @@ soak: all
 	@tools/soak.sh $(BUILD)
 ha-demo: all
 	@tools/ha-demo.sh $(BUILD)
+deb: all
+	@tools/deb.sh $(BUILD)
 clean:
 	@rm -rf $(BUILD) build-*

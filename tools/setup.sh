@@ -41,7 +41,7 @@ fi
 build=$1
 
 packages="gcc make meson ninja-build pkg-config git npm openssl python3 python3-pytest python3-yaml
-    libmicrohttpd-dev libgnutls28-dev libjansson-dev libyaml-dev libsodium-dev libseccomp-dev
+    dpkg-dev libmicrohttpd-dev libgnutls28-dev libjansson-dev libyaml-dev libsodium-dev libseccomp-dev
     libsqlite3-dev libssl-dev libcmocka-dev libunistring-dev libpq-dev libcurl4-openssl-dev libsecp256k1-dev"
 
 # shellcheck disable=SC2086  # a list of words

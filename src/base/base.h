@@ -154,7 +154,11 @@ hf_status hf_file_read(const char *path, size_t max_bytes, hf_buf **ret_buf,
 /* The same from an open descriptor, which stays open. name appears in errors only. */
 hf_status hf_file_read_fd(int fd, const char *name, size_t max_bytes, hf_buf **ret_buf,
                           hf_error *err) HF_MUST_CHECK;
-/* Refuses (DENIED, naming file and remedy) a secret that group or others can read. */
+/*
+ * Refuses (DENIED, naming file and remedy) a secret that group or others can read; but a file of
+ * root's that the group we run as may read, and do nothing else with, is fine (packages,
+ * Kubernetes).
+ */
 hf_status hf_file_check_private(const char *path, hf_error *err) HF_MUST_CHECK;
 /* Writes path.tmp with the given mode, fsyncs, renames, fsyncs the folder: all or nothing. */
 hf_status hf_file_write_atomic(const char *path, const void *ptr, size_t len, mode_t mode,

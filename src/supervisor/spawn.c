@@ -30,12 +30,18 @@ static bool has_program(const char *dir)
 hf_status hf_programs_find(char *out, size_t out_len, hf_error *err)
 {
     char self[HF_PATH_LEN];
+    char beside[HF_PATH_LEN + sizeof "/../libexec/holdfast"];
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
     if (n > 0) {
         self[n] = '\0';
         *strrchr(self, '/') = '\0';
         if (has_program(self)) {
             return hf_str_copy(out, out_len, self);
+        }
+        /* Installed under another prefix than it was built for: a package, an image. */
+        if (!hf_failed(hf_str_format(beside, sizeof beside, "%s/../libexec/holdfast", self)) &&
+            has_program(beside)) {
+            return hf_str_copy(out, out_len, beside);
         }
     }
     if (has_program(HF_LIBEXECDIR)) {
