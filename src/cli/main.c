@@ -14,6 +14,7 @@ static const hf_cli_verb commands[] = {
     {"slashing", "import, export, prune and inspect the record of what was signed",
      hf_cli_slashing},
     {"audit", "does the audit log hold, and what does it say", hf_cli_audit},
+    {"seal", "who can open the sealed keys of a running signer", hf_cli_seal},
     {"db", "make and remove the tables of a shared database", hf_cli_db},
     {"token", "make, list and revoke the tokens that requests have to show", hf_cli_token},
 };

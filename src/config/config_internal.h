@@ -119,6 +119,7 @@ typedef struct hf_source_draft {
     char password_file[HF_PATH_LEN];
     char password_dir[HF_PATH_LEN];
     char config_dir[HF_PATH_LEN];
+    char key_file_dir[HF_PATH_LEN];
 } hf_source_draft;
 
 /* A network as it is put together from one or two sources; has[] by index of network.c's table. */

@@ -109,7 +109,7 @@ static hf_status check_data_dir(const hf_settings *settings, hf_error *err)
 
 /* ---- keys --------------------------------------------------------------------------------- */
 
-static const char later_backends[] = " sealed pkcs11 yubihsm aws-cloudhsm aws-kms vault ";
+static const char later_backends[] = " pkcs11 yubihsm aws-cloudhsm aws-kms vault ";
 
 static hf_status refuse_source(const hf_settings *settings, size_t index, const char *member,
                                hf_error *err, const char *what)
@@ -135,11 +135,16 @@ static hf_status source_backend(const hf_settings *settings, size_t index,
         *ret_backend = HF_BACKEND_WEB3SIGNER;
         return hf_ok();
     }
+    if (strcmp(name, "sealed") == 0) {
+        *ret_backend = HF_BACKEND_SEALED;
+        return hf_ok();
+    }
     return refuse_source(settings, index, "backend", err,
-                         name[0] == '\0' ? "missing; give local-keystore or web3signer"
+                         name[0] == '\0' ? "missing; give local-keystore, web3signer or sealed"
                          : strstr(later_backends, spaced) != NULL
-                             ? "not in this version of Holdfast; it has: local-keystore web3signer"
-                             : "unknown; give local-keystore or web3signer");
+                             ? "not in this version of Holdfast; it has: local-keystore web3signer "
+                               "sealed"
+                             : "unknown; give local-keystore, web3signer or sealed");
 }
 
 /* Which members a back end takes: misplaced ones would be silently without effect. */
@@ -151,6 +156,17 @@ static hf_status check_members(const hf_settings *settings, size_t index, hf_key
     bool has_file = draft->password_file[0] != '\0';
     bool has_folder = draft->password_dir[0] != '\0';
     bool has_config = draft->config_dir[0] != '\0';
+    bool has_key_files = draft->key_file_dir[0] != '\0';
+    if (backend == HF_BACKEND_SEALED) {
+        return has_keystore || has_file || has_folder || has_config
+                   ? refuse_source(settings, index, "backend", err,
+                                   "sealed takes key_file_dir alone; remove the other keys")
+                   : hf_ok();
+    }
+    if (has_key_files) {
+        return refuse_source(settings, index, "key_file_dir", err,
+                             "belongs to the back end sealed; remove it");
+    }
     if (backend == HF_BACKEND_WEB3SIGNER) {
         if (!has_config) {
             return refuse_source(settings, index, "config_dir", err,
@@ -202,7 +218,9 @@ static hf_status finish_source(hf_settings *settings, size_t index, hf_error *er
     if (!hf_failed(st)) {
         st = check_members(settings, index, backend, err);
     }
-    if (!hf_failed(st)) {
+    if (!hf_failed(st) && backend == HF_BACKEND_SEALED) {
+        st = take_dir(settings, index, "key_file_dir", draft->key_file_dir, true, source->dir, err);
+    } else if (!hf_failed(st)) {
         bool is_web3signer = backend == HF_BACKEND_WEB3SIGNER;
         st = take_dir(settings, index, is_web3signer ? "config_dir" : "keystore_dir",
                       is_web3signer ? draft->config_dir : draft->keystore_dir, true, source->dir,

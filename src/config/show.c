@@ -85,11 +85,14 @@ static const char *effective_text(const hf_settings *settings, size_t index)
 
 static hf_status put_source(hf_buf *out, const hf_key_source *source, const char *origin)
 {
-    bool is_web3signer = source->backend == HF_BACKEND_WEB3SIGNER;
+    static const char *const folders[HF_BACKEND_COUNT] = {[HF_BACKEND_LOCAL_KEYSTORE] =
+                                                              "keystore_dir",
+                                                          [HF_BACKEND_WEB3SIGNER] = "config_dir",
+                                                          [HF_BACKEND_SEALED] = "key_file_dir"};
     hf_status st =
-        put_line(out, 2, "- backend", is_web3signer ? "web3signer" : "local-keystore", origin);
-    if (!hf_failed(st)) {
-        st = put_line(out, 4, is_web3signer ? "config_dir" : "keystore_dir", source->dir, "");
+        put_line(out, 2, "- backend", hf_key_backend_name((hf_key_backend)source->backend), origin);
+    if (!hf_failed(st) && source->dir[0] != '\0') {
+        st = put_line(out, 4, folders[source->backend], source->dir, "");
     }
     if (!hf_failed(st) && source->password_file[0] != '\0') {
         st = put_line(out, 4, "password_file", source->password_file, "");

@@ -191,7 +191,7 @@ const hf_config_key hf_config_keys[] = {
      .flags = HF_KEY_NO_ENV,
      .help = "Where keys come from, any number at once; without it, only keys imported through the "
              "key manager API."},
-    SOURCE("backend", backend, "local-keystore or web3signer."),
+    SOURCE("backend", backend, "local-keystore, web3signer or sealed."),
     SOURCE("keystore_dir", keystore_dir,
            "local-keystore: folder of keystores (*.json), EIP-2335 or Ethereum accounts."),
     SOURCE("password_file", password_file,
@@ -199,6 +199,10 @@ const hf_config_key hf_config_keys[] = {
     SOURCE("password_dir", password_dir,
            "local-keystore: folder with NAME.txt for each NAME.json, mode 0600 each."),
     SOURCE("config_dir", config_dir, "web3signer: folder of Web3Signer's YAML key files."),
+    SOURCE(
+        "key_file_dir", key_file_dir,
+        "sealed: folder with NAME.key (32 bytes, mode 0600) of each holder of the seal that is a "
+        "machine, to unseal at the start."),
     LATER("signing_keys[].module", "pkcs11: path of the PKCS#11 module."),
     LATER("signing_keys[].token_label", "pkcs11: which token."),
     LATER("signing_keys[].pin_file", "pkcs11, aws-cloudhsm: file of the PIN."),

@@ -50,7 +50,7 @@ static const frame_rule rules[HF_MSG_COUNT_TYPES] = {
     ASK(AUTHORIZE, hf_msg_ask, ON_FRONT),
     ASK(KEY_IMPORT, hf_msg_ask, ON_FRONT),
     ASK(KEY_DELETE, hf_msg_pubkey, ON_FRONT),
-    RULE(RESULT, hf_msg_result, 0, ON_FRONT | ON_ADMIN | ON_IMPORT),
+    RULE(RESULT, hf_msg_result, 0, ON_FRONT | ON_ADMIN | ON_IMPORT | ON_CONTROL),
     ASK(KEYS, hf_msg_keys, ON_FRONT | ON_ADMIN),
     RULE(KEYS_REPLY, hf_msg_keys_reply, 0, ON_FRONT | ON_ADMIN),
     ASK(STATUS, hf_msg_ask, ON_FRONT | ON_ADMIN),
@@ -84,6 +84,20 @@ static const frame_rule rules[HF_MSG_COUNT_TYPES] = {
     RULE(DUTY_RELEASE, hf_msg_duty_ask, 0, ON_DUTY),
     RULE(DUTY_ANSWER, hf_msg_duty_answer, ON_DUTY, 0),
     RULE(DUTY_STATE, hf_msg_duty_state, ON_DUTY, 0),
+    ASK(SEAL_STATUS, hf_msg_ask, ON_FRONT | ON_ADMIN),
+    RULE(SEAL_STATUS_REPLY, hf_msg_seal_status_reply, 0, ON_FRONT | ON_ADMIN),
+    ASK(SEAL_BEGIN, hf_msg_seal_begin, ON_FRONT | ON_ADMIN),
+    RULE(SEAL_SHARES, hf_msg_seal_shares, 0, ON_FRONT | ON_ADMIN),
+    ASK(SEAL_REGISTER, hf_msg_seal_register, ON_FRONT | ON_ADMIN),
+    ASK(SEAL_SUBMIT, hf_msg_seal_submit, ON_FRONT | ON_ADMIN | ON_CONTROL),
+    RULE(SEAL_KEYS_WANTED, hf_msg_plain, 0, ON_CONTROL),
+    ASK(SEAL_CLOSE, hf_msg_ask, ON_FRONT | ON_ADMIN),
+    ASK(SEAL_CANCEL, hf_msg_ask, ON_FRONT | ON_ADMIN),
+    ASK(SEALED_ADD, hf_msg_sealed_add, ON_FRONT | ON_ADMIN),
+    RULE(SEALED_ADDED, hf_msg_sealed_added, 0, ON_FRONT | ON_ADMIN),
+    ASK(SEALED_CHANGE, hf_msg_sealed_change, ON_FRONT | ON_ADMIN),
+    ASK(SEALED_LIST, hf_msg_sealed_list, ON_FRONT | ON_ADMIN),
+    RULE(SEALED_LISTED, hf_msg_sealed_listed, 0, ON_FRONT | ON_ADMIN),
     RULE(STORE_MESSAGES, hf_msg_store_messages, 0, ON_STORE),
     RULE(STORE_VERDICTS, hf_msg_store_verdicts, ON_STORE, 0),
     RULE(STORE_CALL, hf_msg_store_call, 0, ON_STORE),
@@ -128,6 +142,18 @@ NO_PADDING(hf_msg_duty_sign, 16 + sizeof(hf_caller) + 16 + 72 + 32);
 NO_PADDING(hf_msg_duty_reply, 16 + 8 + 64 + 256 + 160);
 NO_PADDING(hf_msg_duty_ask, 16 + 8 + 72 + 32 + 64 + 72);
 NO_PADDING(hf_msg_duty_answer, 16 + 8 + 64 + 64 + 256 + 160);
+NO_PADDING(hf_seal_kdf, 8 + 8 + 16);
+NO_PADDING(hf_seal_candidate, 40 + 32 + 32 + 256);
+NO_PADDING(hf_msg_seal_begin, 16 + sizeof(hf_caller) + 8 + 16 * sizeof(hf_seal_candidate));
+NO_PADDING(hf_msg_seal_shares, 16 + 16 + 16 * 72 + 160);
+NO_PADDING(hf_msg_seal_register, 16 + sizeof(hf_caller) + sizeof(hf_seal_candidate));
+NO_PADDING(hf_msg_seal_submit, 16 + sizeof(hf_caller) + 33 + 1 + 33 + 5);
+NO_PADDING(hf_seal_holder_state, 40 + 8 + 32 + 256);
+NO_PADDING(hf_msg_seal_status_reply, 16 + 8 + 16 + 20 + 16 + 4 + 160 + 32 * 336);
+NO_PADDING(hf_msg_sealed_add, 16 + sizeof(hf_caller) + 8 + HF_SEALED_ADD_MAX * 40);
+NO_PADDING(hf_msg_sealed_added, 16 + 8 + 160 + HF_SEALED_ADD_MAX * 56);
+NO_PADDING(hf_msg_sealed_change, 16 + sizeof(hf_caller) + 8 + 48);
+NO_PADDING(hf_msg_sealed_listed, 16 + 16 + 256 * 64);
 NO_PADDING(hf_msg_store_config, 16 + 16 + 32 + 16 + 2048 + 256 + 64 + 512);
 NO_PADDING(hf_msg_store_messages, 16 + 24 + HF_STORE_PAGE * sizeof(hf_message));
 NO_PADDING(hf_msg_store_verdicts, 16 + 16 + HF_STORE_BATCH_MAX + 160);

@@ -18,9 +18,10 @@
 #include "base/base.h"
 #include "eth/eth.h"
 #include "protect/protect.h"
+#include "seal/seal.h"
 
 #define HF_IPC_MAGIC 0x48464951U /* "HFIQ" */
-#define HF_IPC_VERSION 3
+#define HF_IPC_VERSION 4
 #define HF_IPC_MAX_BYTES 65536
 
 #define HF_FD_CONTROL 3
@@ -69,8 +70,10 @@ typedef enum hf_reason {
     HF_REASON_DUTY_HELD,
     HF_REASON_TOO_LARGE,
     HF_REASON_UNSUPPORTED_MEDIA_TYPE,
+    HF_REASON_WRONG_SHARE,  /* 422 */
     HF_REASON_RATE_LIMITED, /* 429 */
     /* 503 */
+    HF_REASON_SEALED,
     HF_REASON_STORE_UNAVAILABLE,
     HF_REASON_AUDIT_UNAVAILABLE,
     HF_REASON_DUTY_STORE_UNAVAILABLE,
@@ -185,6 +188,22 @@ typedef enum hf_msg_type {
     HF_MSG_TOKEN_LIST,
     HF_MSG_TOKEN_PAGE,
     HF_MSG_TOKEN_REVOKE,
+
+    /* front, admin or supervisor -> keeper and back: the seal machine */
+    HF_MSG_SEAL_STATUS,
+    HF_MSG_SEAL_STATUS_REPLY,
+    HF_MSG_SEAL_BEGIN,
+    HF_MSG_SEAL_SHARES,
+    HF_MSG_SEAL_REGISTER,
+    HF_MSG_SEAL_SUBMIT,
+    HF_MSG_SEAL_CLOSE,
+    HF_MSG_SEAL_CANCEL,
+    HF_MSG_SEAL_KEYS_WANTED, /* keeper -> supervisor: SEAL_SUBMIT for each key file, please */
+    HF_MSG_SEALED_ADD,
+    HF_MSG_SEALED_ADDED,
+    HF_MSG_SEALED_CHANGE,
+    HF_MSG_SEALED_LIST,
+    HF_MSG_SEALED_LISTED,
     HF_MSG_COUNT_TYPES
 } hf_msg_type;
 
@@ -252,7 +271,7 @@ typedef struct hf_msg_keeper_config {
     uint8_t require_all_keys; /* 1: a failed key at the first load ends the keeper */
     uint8_t store_backend;    /* hf_store_backend: store_path counts for SQLITE alone */
     uint8_t auth_mode;        /* hf_auth_mode */
-    uint8_t reserved[1];
+    uint8_t has_sealed_keys;  /* 1: signing_keys has backend sealed */
     char duty_node_id[HF_DUTY_NODE_ID_LEN]; /* "": no duty protection is configured */
     uint64_t store_timeout_ms;              /* of a shared store */
     hf_audit_settings audit;
@@ -282,6 +301,7 @@ typedef enum hf_key_backend {
     HF_BACKEND_LOCAL_KEYSTORE = 0,
     HF_BACKEND_WEB3SIGNER,
     HF_BACKEND_IMPORTED, /* through the key manager API: the only removable ones */
+    HF_BACKEND_SEALED,   /* records of the store, under the seal's master key */
     HF_BACKEND_COUNT
 } hf_key_backend;
 
@@ -480,6 +500,7 @@ typedef struct hf_msg_status_reply {
 #include "ipc/ipc_auth.h"
 #include "ipc/ipc_duty.h"
 #include "ipc/ipc_metrics.h"
+#include "ipc/ipc_seal.h"
 #include "ipc/ipc_store.h"
 
 /* -- export, import, repair -- */

@@ -36,7 +36,9 @@ static const hf_reason_info reasons[HF_REASON_COUNT] = {
     REASON(DUTY_HELD, 409, HF_LOG_INFO, "another node is signing this duty"),
     REASON(TOO_LARGE, 413, HF_LOG_INFO, "the request is too large"),
     REASON(UNSUPPORTED_MEDIA_TYPE, 415, HF_LOG_INFO, "the body must be application/json"),
+    REASON(WRONG_SHARE, 422, HF_LOG_UNUSUAL, "that is not the share of this holder"),
     REASON(RATE_LIMITED, 429, HF_LOG_UNUSUAL, "too many of these requests; ask again later"),
+    REASON(SEALED, 503, HF_LOG_INFO, "the signer is sealed"),
     REASON(STORE_UNAVAILABLE, 503, HF_LOG_BROKEN,
            "the slashing protection store cannot record; nothing was signed"),
     REASON(AUDIT_UNAVAILABLE, 503, HF_LOG_BROKEN,
@@ -96,6 +98,8 @@ const char *hf_key_backend_name(hf_key_backend backend)
         return "web3signer";
     case HF_BACKEND_IMPORTED:
         return "imported";
+    case HF_BACKEND_SEALED:
+        return "sealed";
     case HF_BACKEND_COUNT:
         break;
     }

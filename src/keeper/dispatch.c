@@ -286,6 +286,13 @@ static void on_token_change(hf_keeper *keeper, hf_peer *peer, const void *frame,
     hf_tokens_change(keeper, peer, frame, &keeper->asker);
 }
 
+static void on_seal(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
+{
+    (void)fd;
+    keeper->inbox_is_secret = true; /* shares and wrapping keys, mostly */
+    hf_seal_frame(keeper, peer, frame);
+}
+
 typedef void (*frame_handler)(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd);
 
 static const frame_handler handlers[HF_MSG_COUNT_TYPES] = {
@@ -320,6 +327,15 @@ static const frame_handler handlers[HF_MSG_COUNT_TYPES] = {
     [HF_MSG_TOKEN_CREATE] = on_token_change,
     [HF_MSG_TOKEN_LIST] = on_token_list,
     [HF_MSG_TOKEN_REVOKE] = on_token_change,
+    [HF_MSG_SEAL_STATUS] = on_seal,
+    [HF_MSG_SEAL_BEGIN] = on_seal,
+    [HF_MSG_SEAL_REGISTER] = on_seal,
+    [HF_MSG_SEAL_SUBMIT] = on_seal,
+    [HF_MSG_SEAL_CLOSE] = on_seal,
+    [HF_MSG_SEAL_CANCEL] = on_seal,
+    [HF_MSG_SEALED_ADD] = on_seal,
+    [HF_MSG_SEALED_CHANGE] = on_seal,
+    [HF_MSG_SEALED_LIST] = on_seal,
 };
 
 /*

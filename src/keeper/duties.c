@@ -87,7 +87,7 @@ static hf_reason admit(hf_keeper *keeper, const hf_msg_duty_sign *frame, hf_duty
     bool held_back = keeper->config.require_all_keys && !keeper->loading.first_done;
     if (key == NULL || held_back) {
         hf_meter_add(&keeper->meter.now.missing_keys, 1);
-        return HF_REASON_UNKNOWN_KEY;
+        return hf_seal_reason_of_absence(keeper);
     }
     if (hf_duty_type_is_protected(frame->duty.type) && keeper->config.duty_node_id[0] == '\0') {
         (void)hf_error_set(err, HF_USAGE, "no database of duties is configured (duty_protection)");

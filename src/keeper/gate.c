@@ -34,6 +34,15 @@ static const struct {
     [HF_MSG_TOKEN_REVOKE] = {true, HF_SCOPE_TOKENS},
     [HF_MSG_SIGN] = {true, HF_SCOPE_SIGN},
     [HF_MSG_DUTY_SIGN] = {true, HF_SCOPE_DUTY},
+    [HF_MSG_SEAL_STATUS] = {true, HF_SCOPE_SEAL_STATUS},
+    [HF_MSG_SEAL_BEGIN] = {true, HF_SCOPE_SEAL_MANAGE},
+    [HF_MSG_SEAL_REGISTER] = {true, HF_SCOPE_SEAL_UNSEAL},
+    [HF_MSG_SEAL_SUBMIT] = {true, HF_SCOPE_SEAL_UNSEAL},
+    [HF_MSG_SEAL_CLOSE] = {true, HF_SCOPE_SEAL_MANAGE},
+    [HF_MSG_SEAL_CANCEL] = {true, HF_SCOPE_SEAL_MANAGE},
+    [HF_MSG_SEALED_ADD] = {true, HF_SCOPE_KEYS_IMPORT},
+    [HF_MSG_SEALED_CHANGE] = {true, HF_SCOPE_KEYS_CHANGE},
+    [HF_MSG_SEALED_LIST] = {true, HF_SCOPE_KEYS_LIST},
 };
 
 bool hf_gate_scope_of(uint16_t type, hf_scope *ret_scope)
@@ -116,7 +125,7 @@ hf_reason hf_gate_check(hf_keeper *keeper, const hf_peer *peer, const hf_caller 
                         const hf_gate_question *question, hf_pass *ret_pass)
 {
     *ret_pass = (hf_pass){.detail = ""};
-    if (peer->channel == HF_CHANNEL_ADMIN) {
+    if (peer->channel == HF_CHANNEL_ADMIN || peer->channel == HF_CHANNEL_CONTROL) {
         hf_str_cut(ret_pass->accessor, sizeof ret_pass->accessor, ADMIN);
         return HF_REASON_OK;
     }

@@ -169,7 +169,7 @@ static void take_sign(hf_keeper *keeper, hf_peer *peer, const hf_msg_sign *frame
     bool held_back = keeper->config.require_all_keys && !keeper->loading.first_done;
     if (key == NULL || held_back) {
         hf_meter_add(&keeper->meter.now.missing_keys, 1);
-        hf_request_finish(keeper, request, HF_REASON_UNKNOWN_KEY, "");
+        hf_request_finish(keeper, request, hf_seal_reason_of_absence(keeper), "");
         return;
     }
     hf_keeper_admit(&keeper->config.network, &frame->request, &admission);
@@ -255,7 +255,8 @@ static void read_peer(hf_keeper *keeper, hf_peer *peer)
     hf_protector_push(keeper, slashable);
     hf_auditor_wake(keeper);
     hf_signers_wake(keeper);
-    if (brings_keys) {
+    if (brings_keys || keeper->inbox_is_secret) {
+        keeper->inbox_is_secret = false;
         hf_inbox_wipe(keeper->inbox);
     }
     if (hf_failed(st) && st.code != HF_UNAVAILABLE) {
@@ -309,6 +310,7 @@ void hf_intake_loop(hf_keeper *keeper)
             hf_loading_settle(keeper);
             hf_peers_sweep(keeper);
         }
+        hf_seal_turn(keeper);
         if (keeper->stopping && n == 0) {
             return; /* the rest hangs on a store that does not answer */
         }

@@ -11,6 +11,7 @@
 #include "crypto/crypto.h"
 #include "harden/harden.h"
 #include "keeper/keeper.h"
+#include "keeper/seal_internal.h"
 #include "keeper/store_client.h"
 #include "keeper/tokens.h"
 #include "policy/policy.h"
@@ -90,6 +91,13 @@ bool hf_keyring_has_twin(const hf_keyring *ring, const hf_key *key);
 void hf_key_name(const hf_key *key, char ret_name[HF_KEY_NAME_LEN]);
 /* A key of its own, not yet in the ring: its public key or address is derived here (I3). */
 hf_status hf_key_new(hf_keyring *ring, const hf_msg_key *frame, hf_key **ret_key);
+/*
+ * The same for a key whose name was derived when it was sealed, and is bound to its secret by the
+ * record's tag: nothing is derived again (I3). name: a public key, or an address.
+ */
+hf_status hf_key_new_bound(hf_keyring *ring, hf_key_type type, const uint8_t *name,
+                           const uint8_t secret[HF_BLS_SECRET_BYTES], uint32_t backend,
+                           hf_key **ret_key);
 void hf_key_free(hf_keyring *ring, hf_key *key);
 /* Owns take_key from here on. CONFLICT (key freed) when it is there already. */
 hf_status hf_keyring_add(hf_keyring *ring, hf_key *take_key);
@@ -662,9 +670,11 @@ struct hf_keeper {
     hf_loading loading;
     hf_tokens tokens;
     hf_pass asker; /* of the question under way; intake thread only */
+    hf_seal_room seal;
     hf_meter meter;
     hf_inbox *inbox;             /* intake thread only, as the next */
     hf_pass import_asker;        /* who began the slashing import */
+    bool inbox_is_secret;        /* a frame with secrets was among the last */
     _Atomic uint64_t log_second; /* the second that log_lines counts in */
     _Atomic uint32_t log_lines;
 };

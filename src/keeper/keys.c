@@ -162,6 +162,39 @@ fail:
     return st;
 }
 
+hf_status hf_key_new_bound(hf_keyring *ring, hf_key_type type, const uint8_t *name,
+                           const uint8_t secret[HF_BLS_SECRET_BYTES], uint32_t backend,
+                           hf_key **ret_key)
+{
+    hf_status st = {HF_LIMIT};
+    hf_key *key = calloc(1, sizeof *key);
+    if (key == NULL) {
+        return (hf_status){HF_NOMEM};
+    }
+    key->secret = hf_slab_alloc(ring->slab);
+    if (key->secret == NULL) {
+        goto fail;
+    }
+    key->type = type;
+    key->backend = backend;
+    key->load = ring->load;
+    if (type == HF_KEY_TYPE_BLS) {
+        st = hf_bls_key_from_bytes(secret, &key->secret->bls);
+        memcpy(key->pubkey, name, HF_BLS_PUBKEY_BYTES);
+    } else {
+        st = hf_secp256k1_key_from_bytes(ring->secp, secret, &key->secret->secp256k1);
+        memcpy(key->address, name, HF_ADDRESS_BYTES);
+    }
+    if (hf_failed(st)) {
+        goto fail;
+    }
+    *ret_key = key;
+    return hf_ok();
+fail:
+    hf_key_free(ring, key);
+    return st;
+}
+
 void hf_key_free(hf_keyring *ring, hf_key *key)
 {
     if (key == NULL) {
@@ -363,6 +396,9 @@ void hf_keyring_source_loaded(hf_keyring *ring, const hf_msg_key *frame)
  */
 static bool is_still_backed(const hf_keyring *ring, const hf_key *key)
 {
+    if (key->backend == HF_BACKEND_SEALED) {
+        return true; /* a record of the store: loads are about files */
+    }
     const hf_key_source_state *source = find_source(ring, key->source_id);
     if (source == NULL || source->seen_in != ring->load) {
         return false;

@@ -269,7 +269,8 @@ static hf_status start(hf_keeper *keeper, hf_error *err)
         hf_failed(st = read_token(keeper, err)) || hf_failed(st = hf_tokens_init(keeper, err)) ||
         hf_failed(st =
                       hf_keyring_init(&keeper->ring, keeper->config.max_keys, require_lock, err)) ||
-        hf_failed(st = open_loop(keeper, err)) || hf_failed(st = open_store(keeper, &store, err)) ||
+        hf_failed(st = hf_seal_init(keeper, err)) || hf_failed(st = open_loop(keeper, err)) ||
+        hf_failed(st = open_store(keeper, &store, err)) ||
         hf_failed(st = open_log(keeper, store, err))) {
         return st;
     }
@@ -303,6 +304,7 @@ static void stop(hf_keeper *keeper)
         hf_store *exports = hf_store_client_store(keeper->store_clients[HF_LANE_EXPORT]);
         exports->ops->close(exports);
     }
+    hf_seal_done(keeper);
     hf_keyring_done(&keeper->ring);
     hf_requests_done(&keeper->requests);
     hf_inbox_free(keeper->inbox);

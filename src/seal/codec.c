@@ -78,9 +78,9 @@ static void put_holder(hf_seal_writer *writer, const hf_seal_holder *holder)
     if (holder->kind == HF_HOLDER_PASSPHRASE) {
         hf_seal_put_number(writer, holder->kdf.memory_bytes, 8);
         hf_seal_put_number(writer, holder->kdf.passes, 4);
+        hf_seal_put(writer, holder->kdf.salt, HF_SEAL_SALT_BYTES);
     }
     if (hf_holder_kind_is_wrapped(holder->kind)) {
-        hf_seal_put(writer, holder->kdf.salt, HF_SEAL_SALT_BYTES);
         hf_seal_put(writer, holder->wrapped, HF_SEAL_WRAPPED_BYTES);
     } else {
         hf_seal_put_number(writer, holder->blob_len, 2);
@@ -100,9 +100,9 @@ static void get_holder(hf_seal_reader *reader, hf_seal_holder *holder)
     if (holder->kind == HF_HOLDER_PASSPHRASE) {
         holder->kdf.memory_bytes = hf_seal_get_number(reader, 8);
         holder->kdf.passes = (uint32_t)hf_seal_get_number(reader, 4);
+        hf_seal_get(reader, holder->kdf.salt, HF_SEAL_SALT_BYTES);
     }
     if (hf_holder_kind_is_wrapped(holder->kind)) {
-        hf_seal_get(reader, holder->kdf.salt, HF_SEAL_SALT_BYTES);
         hf_seal_get(reader, holder->wrapped, HF_SEAL_WRAPPED_BYTES);
         return;
     }

@@ -51,7 +51,7 @@ static hf_status check_kdf(const hf_seal_holder *holder, hf_error *err)
 {
     const hf_seal_kdf *kdf = &holder->kdf;
     if (holder->kind != HF_HOLDER_PASSPHRASE) {
-        return kdf->memory_bytes == 0 && kdf->passes == 0
+        return hf_bytes_is_zero(kdf, sizeof *kdf)
                    ? hf_ok()
                    : hf_fail(err, HF_USAGE,
                              "holder %s: parameters of a passphrase for another kind",

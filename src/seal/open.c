@@ -30,17 +30,13 @@ hf_status hf_seal_key_of_passphrase(const hf_seal_kdf *kdf, hf_bytes passphrase,
     return hf_ok();
 }
 
-void hf_seal_key_of_file(const hf_seal_kdf *kdf, const uint8_t content[HF_SEAL_KEY_BYTES],
+void hf_seal_key_of_file(const uint8_t content[HF_SEAL_KEY_BYTES],
                          uint8_t ret_key[HF_SEAL_KEY_BYTES])
 {
     static const char purpose[] = "holdfast seal key file";
-    crypto_generichash_state state;
     HF_ASSERT(sodium_init() >= 0);
-    (void)crypto_generichash_init(&state, content, HF_SEAL_KEY_BYTES, HF_SEAL_KEY_BYTES);
-    (void)crypto_generichash_update(&state, (const uint8_t *)purpose, sizeof purpose);
-    (void)crypto_generichash_update(&state, kdf->salt, HF_SEAL_SALT_BYTES);
-    (void)crypto_generichash_final(&state, ret_key, HF_SEAL_KEY_BYTES);
-    hf_wipe(&state, sizeof state);
+    (void)crypto_generichash(ret_key, HF_SEAL_KEY_BYTES, (const uint8_t *)purpose, sizeof purpose,
+                             content, HF_SEAL_KEY_BYTES);
 }
 
 /* ---- what is bound ------------------------------------------------------------------------------

@@ -84,7 +84,7 @@ bool hf_holder_kind_is_wrapped(unsigned kind);
 #define HF_SEAL_KDF_MEMORY ((uint64_t)1 << 30) /* unless asked otherwise */
 #define HF_SEAL_KDF_PASSES 4
 
-/* How a wrapping key is made. Key files use the salt alone; other kinds nothing: zeros. */
+/* How a passphrase's wrapping key is made; zeros for the other kinds. */
 typedef struct hf_seal_kdf {
     uint64_t memory_bytes;
     uint32_t passes;
@@ -148,7 +148,7 @@ hf_status hf_seal_config_decode(hf_bytes data, hf_seal_config *ret_config,
 /* LIMIT: the memory cannot be had. Blocks for seconds. */
 hf_status hf_seal_key_of_passphrase(const hf_seal_kdf *kdf, hf_bytes passphrase,
                                     uint8_t ret_key[HF_SEAL_KEY_BYTES]) HF_MUST_CHECK;
-void hf_seal_key_of_file(const hf_seal_kdf *kdf, const uint8_t content[HF_SEAL_KEY_BYTES],
+void hf_seal_key_of_file(const uint8_t content[HF_SEAL_KEY_BYTES],
                          uint8_t ret_key[HF_SEAL_KEY_BYTES]);
 
 /*

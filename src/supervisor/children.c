@@ -210,6 +210,9 @@ hf_status hf_start_keeper(hf_supervisor *sup, hf_error *err)
                                   .store_backend = config->store_backend,
                                   .store_timeout_ms = config->store_timeout_ms,
                                   .audit = config->audit};
+    for (uint32_t i = 0; i < config->key_source_count; i++) {
+        frame.has_sealed_keys |= config->key_sources[i].backend == HF_BACKEND_SEALED;
+    }
     memcpy(frame.duty_node_id, config->duties.node_id, sizeof frame.duty_node_id);
     memcpy(frame.data_dir, config->data_dir, sizeof frame.data_dir);
     memcpy(frame.store_path, config->store_path, sizeof frame.store_path);
@@ -372,13 +375,16 @@ static void fill_loader_config(const hf_supervisor *sup, bool is_import,
     const hf_config *config = sup->config;
     *frame = (hf_msg_loader_config){.hardening = config->hardening,
                                     .log = config->log,
-                                    .is_import = is_import,
-                                    .source_count = config->key_source_count};
+                                    .is_import = is_import};
     /* DATA_DIR fits in HF_PATH_LEN with room to spare: hf_cli_serve checked it. */
     hf_status st = hf_str_format(frame->imported_dir, sizeof frame->imported_dir, "%s/imported",
                                  config->data_dir);
     HF_ASSERT(!hf_failed(st));
-    memcpy(frame->sources, config->key_sources, sizeof frame->sources);
+    for (uint32_t i = 0; i < config->key_source_count; i++) {
+        if (config->key_sources[i].backend != HF_BACKEND_SEALED) { /* no files: records */
+            frame->sources[frame->source_count++] = config->key_sources[i];
+        }
+    }
     hf_frame_init(frame, HF_MSG_LOADER_CONFIG, 0);
 }
 

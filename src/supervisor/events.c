@@ -442,6 +442,10 @@ static void on_frame(hf_supervisor *sup, hf_child *child, const hf_frame_header 
     } else if (header->type == HF_MSG_LOAD_WANTED && from_keeper) {
         sup->load_wanted = true;
         start_wanted_load(sup);
+    } else if (header->type == HF_MSG_SEAL_KEYS_WANTED && from_keeper) {
+        hf_give_key_files(sup, child);
+    } else if (header->type == HF_MSG_RESULT && from_keeper) {
+        /* of a key file's share: the keeper logs what came of it */
     } else if (header->type == HF_MSG_IMPORT_WANTED && from_keeper) {
         import_wanted(sup, fd, header->request_id);
     } else {

@@ -156,6 +156,11 @@ bool hf_child_is_watched(const hf_child *child);
 /* We were asleep ourselves, and maybe all of us: silence meanwhile counts for nothing. */
 void hf_forgive_silence(hf_supervisor *sup);
 
+/* ---- machines.c ---------------------------------------------------------------------------- */
+
+/* Hands the keeper the share's key of each holder that is a key file here. */
+void hf_give_key_files(hf_supervisor *sup, const hf_child *keeper);
+
 /* ---- reload.c ------------------------------------------------------------------------------ */
 
 /* Notes new TLS files: fronts are then replaced. */

@@ -124,7 +124,7 @@ static const key_case cases[] = {
      "holdfast.yaml:2: signing_keys: a single value, where a list is wanted"},
     {"signing_keys[].backend", D LOCAL "    password_file: pw.txt\n",
      D "signing_keys:\n  - backend: floppy\n",
-     AT3 "signing_keys[0].backend: unknown; give local-keystore or web3signer"},
+     AT3 "signing_keys[0].backend: unknown; give local-keystore, web3signer or sealed"},
     {"signing_keys[].keystore_dir", D LOCAL "    password_file: pw.txt\n",
      D "signing_keys:\n  - backend: local-keystore\n",
      AT3 "signing_keys[0].keystore_dir: missing; give the folder of the keystores"},
@@ -138,6 +138,9 @@ static const key_case cases[] = {
     {"signing_keys[].config_dir", D "signing_keys:\n  - {backend: web3signer, config_dir: w3s}\n",
      D "signing_keys:\n  - {backend: web3signer}\n",
      AT3 "signing_keys[0].config_dir: missing; give the folder of the YAML key files"},
+    {"signing_keys[].key_file_dir", D "signing_keys:\n  - {backend: sealed, key_file_dir: w3s}\n",
+     D "signing_keys:\n  - {backend: web3signer, config_dir: w3s, key_file_dir: w3s}\n",
+     AT3 "signing_keys[0].key_file_dir: belongs to the back end sealed; remove it"},
     LATER_SOURCE("module"),
     LATER_SOURCE("token_label"),
     LATER_SOURCE("pin_file"),
@@ -277,13 +280,12 @@ static void every_key_has_a_case(void **state)
 static void later_features_are_refused(void **state)
 {
     (void)state;
-    static const char *const backends[] = {"sealed",       "pkcs11",  "yubihsm",
-                                           "aws-cloudhsm", "aws-kms", "vault"};
+    static const char *const backends[] = {"pkcs11", "yubihsm", "aws-cloudhsm", "aws-kms", "vault"};
     char text[256];
     for (size_t i = 0; i < HF_ARRAY_LEN(backends); i++) {
         (void)snprintf(text, sizeof text, D "signing_keys:\n  - {backend: %s}\n", backends[i]);
         assert_refused(text, AT3 "signing_keys[0].backend: not in this version of Holdfast; it "
-                                 "has: local-keystore web3signer");
+                                 "has: local-keystore web3signer sealed");
     }
     assert_refused(D "slashing_protection:\n  start_guard: always\n",
                    AT3 "slashing_protection.start_guard: always: not in this version of Holdfast; "

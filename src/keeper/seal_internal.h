@@ -1,0 +1,223 @@
+/*
+ * The room of the seal: states and ceremonies (seal.c), what the store keeps of it (seal_vault.c),
+ * and the sealed keys (seal_keys.c).
+ *
+ * All of it belongs to the intake thread. The store is reached by tasks on the thread that does the
+ * jobs, one at a time: the intake thread prepares a task, the other runs it and hands it back
+ * (hf_seal_turn takes it up). Tasks hold ciphertext and public things alone; secrets stay in one
+ * locked slot, wiped when the signer is sealed.
+ */
+#ifndef HF_KEEPER_SEAL_INTERNAL_H
+#define HF_KEEPER_SEAL_INTERNAL_H
+
+#include "ipc/ipc.h"
+#include "seal/seal.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+typedef struct hf_keeper hf_keeper;
+typedef struct hf_peer hf_peer;
+
+/* ---- secrets: the one locked slot
+ * ----------------------------------------------------------------- */
+
+typedef struct hf_seal_secrets {
+    uint8_t master[HF_SEAL_KEY_BYTES];
+    uint8_t next_master[HF_SEAL_KEY_BYTES]; /* of a change that is not yet kept */
+    hf_seal_keys keys;
+    hf_seal_keys previous_keys; /* while records are being sealed anew */
+    hf_seal_share shares[HF_SEAL_HOLDERS_MAX];
+    hf_seal_share next_shares[HF_SEAL_HOLDERS_MAX];
+    hf_seal_share scratch;
+} hf_seal_secrets;
+
+/* ---- tasks
+ * ----------------------------------------------------------------------------------------- */
+
+typedef enum hf_seal_task_kind {
+    HF_SEAL_TASK_LOOK = 0, /* the configuration alone */
+    HF_SEAL_TASK_READ,     /* configuration, manifest and keys, of one moment */
+    HF_SEAL_TASK_WRITE
+} hf_seal_task_kind;
+
+/* What a write was for: who takes it up when it is done. */
+typedef enum hf_seal_aim {
+    HF_SEAL_AIM_START = 0, /* LOOK at the start, and again when it failed */
+    HF_SEAL_AIM_OPEN,      /* READ after the last share */
+    HF_SEAL_AIM_KEEP,      /* WRITE of a new configuration */
+    HF_SEAL_AIM_ADD,       /* WRITE of new keys */
+    HF_SEAL_AIM_CHANGE,    /* WRITE of a changed or removed key */
+    HF_SEAL_AIM_REREAD,    /* READ because another node changed something, or a write conflicted */
+    HF_SEAL_AIM_ROTATE     /* WRITE of records sealed anew */
+} hf_seal_aim;
+
+/* A record as it was read: ciphertext. */
+typedef struct hf_seal_row {
+    hf_sealed_key key; /* what it says of itself; type 0xff: not even that */
+    uint64_t version;
+    uint8_t id[HF_RECORD_ID_BYTES];
+    uint32_t len;
+    uint8_t data[HF_SEALED_RECORD_BYTES];
+} hf_seal_row;
+
+typedef struct hf_seal_page_row {
+    bool is_there;
+    uint64_t version;
+    uint32_t len;
+    uint8_t *data;
+} hf_seal_page_row;
+
+typedef struct hf_seal_found {
+    bool has_config;
+    uint64_t config_version;
+    hf_status config_status;
+    hf_seal_config config;
+    hf_seal_page_row head;
+    hf_seal_page_row pages[HF_MANIFEST_PAGES];
+    hf_seal_row *rows;
+    size_t row_count;
+    size_t row_max;
+    uint64_t generation;
+} hf_seal_found;
+
+typedef struct hf_seal_task {
+    hf_seal_task_kind kind;
+    hf_seal_aim aim;
+    hf_peer *asker; /* who gets the answer; refs held; may be NULL */
+    uint64_t request_id;
+    hf_status status;
+    hf_error err;
+    hf_seal_found *found; /* LOOK, READ */
+    /* WRITE */
+    hf_record_change changes[HF_RECORD_CHANGES_MAX];
+    uint8_t *data[HF_RECORD_CHANGES_MAX]; /* owned; what changes[i].record.data points to */
+    size_t change_count;
+    hf_seal_config *config;                     /* KEEP: what it becomes */
+    bool is_register;                           /* the answer is a RESULT */
+    hf_manifest_page *pages[HF_MANIFEST_PAGES]; /* what they become; owned */
+    hf_manifest_head head;
+    bool has_head;
+    hf_msg_sealed_added *added; /* ADD: the answer */
+    hf_seal_row *rows;          /* ADD, CHANGE: the records that become keys, or go */
+    size_t row_count;
+    uint64_t started_ns;
+} hf_seal_task;
+
+/* ---- the room
+ * ---------------------------------------------------------------------------------------- */
+
+typedef struct hf_seal_room {
+    bool is_configured;
+    bool is_known; /* the store was read */
+    hf_seal_state state;
+    int64_t since_unix_ms;
+    hf_seal_config config;
+    uint64_t config_version; /* of its record; 0: none */
+    hf_seal_config next;     /* of a change under way */
+    uint32_t next_registered;
+    bool has_next;
+    hf_seal_purpose next_purpose;
+    uint32_t given;
+    uint64_t deadline_ns; /* when partial shares or registrations are dropped; 0: none */
+    uint64_t wrong[HF_SEAL_HOLDERS_MAX];
+    uint64_t blocked_until_ns[HF_SEAL_HOLDERS_MAX];
+    uint64_t stray_wrong; /* shares of nobody */
+    uint64_t stray_blocked_until_ns;
+    hf_slab *slab;
+    hf_seal_secrets *secrets;
+    /* sealed keys: what the manifest says, while unsealed */
+    hf_manifest_head head;
+    hf_manifest_page *pages[HF_MANIFEST_PAGES];
+    bool is_page_old[HF_MANIFEST_PAGES]; /* under the master key before */
+    bool is_loading;
+    uint32_t keys_active;
+    uint32_t keys_inactive;
+    uint32_t keys_refused;
+    uint32_t keys_to_rotate;
+    bool is_rotating; /* records are being sealed anew */
+    char detail[HF_DETAIL_LEN];
+    uint64_t opening_ns;     /* when the last share came */
+    hf_seal_found *rotating; /* records that are being sealed anew */
+    unsigned rotating_page;
+    hf_peer *closer; /* is answered when no request uses a removed key any more */
+    uint64_t closer_request_id;
+    uint64_t closer_value;
+    hf_msg_sealed_change change; /* under way, while a task with that aim is */
+    uint64_t look_again_ns;
+    hf_seal_task *task; /* under way, or NULL */
+    _Atomic(hf_seal_task *) done;
+} hf_seal_room;
+
+hf_status hf_seal_init(hf_keeper *keeper, hf_error *err);
+void hf_seal_done(hf_keeper *keeper);
+/* Intake thread, every turn: takes up what the store answered, and lets time pass. */
+void hf_seal_turn(hf_keeper *keeper);
+/* Intake thread: any of the frames above that go to the keeper. */
+void hf_seal_frame(hf_keeper *keeper, hf_peer *peer, const void *frame);
+/* Why is an unknown key not there? SEALED, or UNKNOWN_KEY. */
+hf_reason hf_seal_reason_of_absence(const hf_keeper *keeper);
+
+/* ---- inside
+ * ------------------------------------------------------------------------------------------ */
+
+/* seal.c */
+void hf_seal_enter(hf_keeper *keeper, hf_seal_state state, const char *why);
+void hf_seal_shut(hf_keeper *keeper, hf_seal_state state, const char *why);
+/* What the event does now; false: nothing, and the asker was told. */
+bool hf_seal_take_step(hf_keeper *keeper, hf_peer *peer, uint64_t request_id, hf_seal_event event,
+                       hf_seal_state *ret_next);
+/* seal_status.c */
+void hf_seal_on_status(hf_keeper *keeper, hf_peer *peer, const hf_msg_ask *frame);
+/* seal_change.c */
+void hf_seal_on_begin(hf_keeper *keeper, hf_peer *peer, const hf_msg_seal_begin *frame);
+void hf_seal_on_register(hf_keeper *keeper, hf_peer *peer, const hf_msg_seal_register *frame);
+void hf_seal_drop_next(hf_seal_room *room);
+/* Candidates who have yet to register. */
+unsigned hf_seal_unregistered(const hf_seal_room *room);
+void hf_seal_kept(hf_keeper *keeper, hf_seal_task *task);
+void hf_seal_not_kept(hf_keeper *keeper, hf_seal_task *task);
+/* Writes a configuration that ends a rotation. */
+bool hf_seal_write_end(hf_keeper *keeper);
+/* seal_vault.c */
+hf_seal_task *hf_seal_task_new(hf_seal_task_kind kind, hf_seal_aim aim, hf_peer *asker,
+                               uint64_t request_id);
+void hf_seal_task_free(hf_keeper *keeper, hf_seal_task *task);
+/* Owns take_task; false: another is under way or there is no room (the asker was told BUSY). */
+bool hf_seal_task_start(hf_keeper *keeper, hf_seal_task *take_task);
+void hf_seal_found_free(hf_seal_found *found);
+/* Adds a change; take_data is owned. */
+void hf_seal_task_change(hf_seal_task *task, hf_record_kind kind,
+                         const uint8_t id[HF_RECORD_ID_BYTES], uint64_t expected,
+                         uint8_t *take_data, size_t len);
+void hf_seal_id_of_config(uint8_t ret_id[HF_RECORD_ID_BYTES]);
+void hf_seal_id_of_head(uint8_t ret_id[HF_RECORD_ID_BYTES]);
+void hf_seal_id_of_page(unsigned number, uint8_t ret_id[HF_RECORD_ID_BYTES]);
+/* Writes a page that the task has, and then the head. False: no memory. */
+bool hf_seal_task_page(hf_keeper *keeper, hf_seal_task *task, unsigned number);
+bool hf_seal_task_head(hf_keeper *keeper, hf_seal_task *task);
+/* seal_keys.c */
+/* Owns nothing; opens all records into the ring, and says in detail which of them do not fit. */
+void hf_seal_open_keys(hf_keeper *keeper, const hf_seal_found *found);
+void hf_seal_forget_keys(hf_keeper *keeper);
+void hf_seal_publish(hf_keeper *keeper);
+/* Opens a record with the key of its term. */
+hf_status hf_seal_open_row(const hf_seal_room *room, const hf_seal_row *row,
+                           uint8_t ret_secret[HF_SEALED_SECRET_BYTES]);
+/* NULL: it is as it should be, and signs when it is active. Else what is wrong. */
+const char *hf_seal_open_key(hf_keeper *keeper, const hf_seal_row *row);
+/* seal_records.c */
+/* A copy of the page for the task to change, which owns it. NULL: no memory. */
+hf_manifest_page *hf_seal_page_for(hf_keeper *keeper, hf_seal_task *task, unsigned number);
+/* The same secret under key, one version further. NULL: no memory, or it does not open. */
+uint8_t *hf_seal_reseal(hf_keeper *keeper, const hf_seal_row *row, hf_sealed_key *key);
+/* What a task wrote is what counts. */
+void hf_seal_take_manifest(hf_seal_room *room, hf_seal_task *task);
+void hf_seal_keys_frame(hf_keeper *keeper, hf_peer *peer, const void *frame);
+void hf_seal_keys_written(hf_keeper *keeper, hf_seal_task *task);
+/* seal_rotate.c */
+void hf_seal_rotate_start(hf_keeper *keeper);
+void hf_seal_rotation_read(hf_keeper *keeper, hf_seal_task *task);
+void hf_seal_rotate_step(hf_keeper *keeper);
+
+#endif
