@@ -91,7 +91,6 @@ static hf_status read_sources(const hf_cli_list *list, hf_token_terms *terms, hf
         }
         hf_status st = hf_cidr_parse(list->items[i], &terms->sources[i], err);
         if (hf_failed(st)) {
-            st.code = HF_USAGE;
             return hf_error_wrap(err, st, "--source: %s", list->items[i]);
         }
         terms->source_count++;
@@ -131,7 +130,6 @@ static hf_status read_options(const create_options *options, hf_msg_token_create
                                      &terms->max_uses, err);
     if (!hf_failed(st) && options->ttl != NULL) {
         st = hf_ttl_parse(options->ttl, &ask->ttl_seconds, err);
-        st.code = hf_failed(st) ? HF_USAGE : HF_OK;
         st = hf_error_wrap(err, st, "--ttl");
     }
     if (!hf_failed(st)) {
@@ -147,7 +145,9 @@ static hf_status read_options(const create_options *options, hf_msg_token_create
     }
     if (!hf_failed(st)) {
         st = hf_token_terms_check(terms, err);
-        st.code = hf_failed(st) ? HF_USAGE : HF_OK;
+    }
+    if (hf_failed(st)) {
+        err->code = HF_USAGE; /* whatever was wrong, somebody typed it */
     }
     return st;
 }

@@ -105,7 +105,7 @@ static void put_protection_counts(hf_text *out, const hf_metrics *m)
 static void put_refusals(hf_text *out, const hf_metrics *m)
 {
     static const hf_reason auth[] = {HF_REASON_UNAUTHORIZED, HF_REASON_FORBIDDEN,
-                                     HF_REASON_CROSS_ORIGIN};
+                                     HF_REASON_CROSS_ORIGIN, HF_REASON_RATE_LIMITED};
     put_head(out, "refusals_total", "counter", "Requests refused, by the code of the answer.");
     for (int r = HF_REASON_OK + 1; r < HF_REASON_COUNT; r++) {
         hf_text_put(out, "holdfast_refusals_total{reason=\"%s\"} %" PRIu64 "\n",
@@ -116,6 +116,16 @@ static void put_refusals(hf_text *out, const hf_metrics *m)
     for (size_t i = 0; i < HF_ARRAY_LEN(auth); i++) {
         hf_text_put(out, "holdfast_auth_rejections_total{reason=\"%s\"} %" PRIu64 "\n",
                     hf_reason_describe(auth[i])->code, m->refusals[auth[i]]);
+    }
+}
+
+static void put_tokens(hf_text *out, const hf_metrics *m)
+{
+    put_head(out, "token_rejections_total", "counter",
+             "Tokens refused, by what was wrong with them.");
+    for (int v = HF_TOKEN_VALID + 1; v < HF_TOKEN_NEEDS_USES; v++) {
+        hf_text_put(out, "holdfast_token_rejections_total{verdict=\"%s\"} %" PRIu64 "\n",
+                    hf_token_verdict_name((hf_token_verdict)v), m->token_rejections[v]);
     }
 }
 
@@ -294,6 +304,7 @@ hf_status hf_front_metrics_format(const hf_front_context *context,
     put_durations(&text, m);
     put_protection_counts(&text, m);
     put_refusals(&text, m);
+    put_tokens(&text, m);
     put_keys(&text, m);
     put_store(&text, m, reply->store_backend);
     put_duties(&text, m);

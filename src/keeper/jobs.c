@@ -273,6 +273,15 @@ static void look_at_high(hf_keeper *keeper)
     (void)pthread_mutex_unlock(&keeper->protector.lock);
 }
 
+void hf_jobs_look(hf_keeper *keeper)
+{
+    hf_jobs *jobs = &keeper->jobs;
+    (void)pthread_mutex_lock(&jobs->lock);
+    jobs->must_look = true;
+    (void)pthread_cond_signal(&jobs->work);
+    (void)pthread_mutex_unlock(&jobs->lock);
+}
+
 uint64_t hf_jobs_next_ns(const hf_keeper *keeper)
 {
     return keeper->config.keep_epochs != 0 ? keeper->jobs.next_prune_ns : UINT64_MAX;
@@ -305,9 +314,10 @@ static void wait_for_work(hf_jobs *jobs, uint64_t until)
 {
     struct timespec when = {.tv_sec = (time_t)(until / HF_NS_PER_SECOND),
                             .tv_nsec = (long)(until % HF_NS_PER_SECOND)};
-    if (jobs->head == NULL && !jobs->stop) {
+    if (jobs->head == NULL && !jobs->stop && !jobs->must_look) {
         (void)pthread_cond_timedwait(&jobs->work, &jobs->lock, &when);
     }
+    jobs->must_look = false;
 }
 
 static void *jobs_main(void *context)

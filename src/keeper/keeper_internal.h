@@ -160,6 +160,12 @@ void hf_tokens_list(hf_keeper *keeper, hf_peer *peer, const hf_msg_token_list *f
 /* TOKEN_CREATE, TOKEN_REVOKE, let in as pass. */
 void hf_tokens_change(hf_keeper *keeper, hf_peer *peer, const void *frame, const hf_pass *pass);
 
+/* Protector's thread, with a shared store: records may have been changed by another node. */
+void hf_tokens_note_generation(hf_keeper *keeper, uint64_t generation);
+/* Waits, for a moment, until the tokens are as of this generation at least; false: they are not. */
+bool hf_tokens_catch_up(hf_keeper *keeper, uint64_t generation);
+bool hf_tokens_has(hf_keeper *keeper, const char accessor[HF_AUTH_ACCESSOR_LEN]);
+
 /* Jobs thread: reads the tokens when records have changed. */
 void hf_tokens_look(hf_keeper *keeper, hf_store *store);
 void hf_tokens_create(hf_keeper *keeper, hf_store *store, hf_peer *peer, const void *frame);
@@ -366,6 +372,7 @@ typedef struct hf_jobs {
     hf_job *tail;
     unsigned count;
     bool stop;
+    bool must_look;
     bool knows_high; /* who does the jobs only, as what follows */
     uint64_t next_prune_ns;
 } hf_jobs;
@@ -381,6 +388,8 @@ bool hf_jobs_push(hf_keeper *keeper, hf_job *take_job);
  */
 bool hf_jobs_call(hf_keeper *keeper, hf_job_call call, hf_peer *peer, const void *frame);
 bool hf_jobs_are_waiting(hf_keeper *keeper);
+/* Any thread, with a jobs thread: records have changed. */
+void hf_jobs_look(hf_keeper *keeper);
 /* One job, and one step of pruning when it is time. */
 void hf_jobs_work_once(hf_keeper *keeper);
 uint64_t hf_jobs_next_ns(const hf_keeper *keeper);

@@ -87,8 +87,21 @@ static uint64_t last_ticket(const hf_request *list)
     return list->ticket;
 }
 
+/* Another node may have revoked the token that this request came with. */
+static hf_reason look_at_token(hf_keeper *keeper, const hf_request *request, bool is_current)
+{
+    if (keeper->store_clients[HF_LANE_SIGNING] == NULL ||
+        !hf_accessor_is_sane(request->pass.accessor)) {
+        return HF_REASON_OK; /* no other node, or no token */
+    }
+    if (!is_current) {
+        return HF_REASON_STORE_UNAVAILABLE;
+    }
+    return hf_tokens_has(keeper, request->pass.accessor) ? HF_REASON_OK : HF_REASON_UNAUTHORIZED;
+}
+
 /* Splits the decided batch into what may be signed and what is refused. */
-static void release_batch(hf_keeper *keeper, hf_request *list)
+static void release_batch(hf_keeper *keeper, hf_request *list, bool is_current)
 {
     const hf_verdict *verdict = keeper->protector.verdicts;
     uint64_t now = hf_time_mono_ns();
@@ -100,11 +113,13 @@ static void release_batch(hf_keeper *keeper, hf_request *list)
         list->next = NULL;
         hf_meter_observe(&keeper->meter.now.duration[list->operation][HF_STAGE_DECIDE],
                          now - list->admitted_ns);
-        if (hf_verdict_allows(*verdict)) {
+        hf_reason reason = hf_verdict_allows(*verdict) ? look_at_token(keeper, list, is_current)
+                                                       : hf_reason_from_verdict(*verdict);
+        if (reason == HF_REASON_OK) {
             *allowed_end = list;
             allowed_end = &list->next;
         } else {
-            refuse_list(keeper, list, hf_reason_from_verdict(*verdict));
+            refuse_list(keeper, list, reason);
         }
     }
     if (allowed == NULL) {
@@ -153,6 +168,14 @@ static uint64_t stale_after_ns(hf_keeper *keeper)
     return shared_budget_ns(keeper) - SHARED_CHANCE_NS;
 }
 
+/* Are the tokens those of the moment of the decision? */
+static bool has_current_tokens(hf_keeper *keeper)
+{
+    hf_store *store = keeper->protector.store;
+    return keeper->store_clients[HF_LANE_SIGNING] == NULL ||
+           hf_tokens_catch_up(keeper, store->ops->generation(store));
+}
+
 static void decide_batch(hf_keeper *keeper, hf_request *list, size_t n)
 {
     hf_protector *protector = &keeper->protector;
@@ -177,7 +200,7 @@ static void decide_batch(hf_keeper *keeper, hf_request *list, size_t n)
         refuse_list(keeper, list, HF_REASON_STORE_UNAVAILABLE);
         return;
     }
-    release_batch(keeper, list);
+    release_batch(keeper, list, has_current_tokens(keeper));
 }
 
 /* Takes out of the list what has waited too long; returns how many remain. */
@@ -216,6 +239,9 @@ static void look_at_health(hf_keeper *keeper)
         }
         note_health(keeper, protector->store->ops->health(protector->store, &err), &err);
         protector->next_health_ns = now + HEALTH_INTERVAL_NS;
+        if (keeper->store_clients[HF_LANE_SIGNING] != NULL) {
+            hf_tokens_note_generation(keeper, protector->store->ops->generation(protector->store));
+        }
     }
 }
 

@@ -26,7 +26,12 @@ hf_status hf_tokens_init(hf_keeper *keeper, hf_error *err)
     const char *path = keeper->config.token_key_path;
     uint8_t key[HF_AUTH_KEY_BYTES];
     hf_buf *buf = NULL;
+    pthread_condattr_t attr;
     (void)pthread_mutex_init(&tokens->lock, NULL);
+    (void)pthread_condattr_init(&attr);
+    (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&tokens->was_read, &attr);
+    (void)pthread_condattr_destroy(&attr);
     tokens->guesses = hf_auth_guesses_new();
     if (tokens->guesses == NULL) {
         return hf_fail(err, HF_NOMEM, "not enough memory to start");

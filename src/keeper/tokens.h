@@ -44,6 +44,9 @@ typedef struct hf_tokens {
     hf_token_table *fresh;
     hf_token_grant grants[HF_TOKENS_PARKED_MAX];
     size_t grant_count;
+    char (*known)[HF_AUTH_ACCESSOR_LEN]; /* of all tokens, sorted */
+    size_t known_count;
+    pthread_cond_t was_read;
     /* the jobs thread's */
     hf_token_entry *all; /* by accessor, uses_at_hand 0 */
     size_t count;
@@ -51,8 +54,9 @@ typedef struct hf_tokens {
     bool is_read;
     bool said_none;
     bool said_unread;
-    uint64_t generation; /* of the records when they were read */
-    uint64_t retry_ns;   /* after a failure to read */
+    _Atomic uint64_t generation; /* of the records when they were read; any thread may look */
+    _Atomic uint64_t seen;       /* the highest that a decision of a shared store told */
+    uint64_t retry_ns;           /* after a failure to read */
 } hf_tokens;
 
 #endif

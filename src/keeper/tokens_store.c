@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #define READ_AGAIN_NS HF_NS_PER_SECOND
+#define CATCH_UP_NS (300 * HF_NS_PER_MS)
 #define TRIES 3 /* to change a record that others change too */
 
 static void id_of(const char *accessor, uint8_t ret_id[HF_RECORD_ID_BYTES])
@@ -54,6 +55,83 @@ static bool make_room(hf_tokens *tokens)
     return true;
 }
 
+/* ---- for the protector ----------------------------------------------------------------------- */
+
+/* With the lock held, if anybody else runs. */
+static bool replace_known(hf_tokens *tokens)
+{
+    char(*known)[HF_AUTH_ACCESSOR_LEN] = calloc(tokens->count + 1, sizeof *known);
+    if (known == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < tokens->count; i++) {
+        memcpy(known[i], tokens->all[i].token.accessor, sizeof known[i]);
+    }
+    free(tokens->known);
+    tokens->known = known;
+    tokens->known_count = tokens->count;
+    return true;
+}
+
+static int compare_accessors(const void *a, const void *b)
+{
+    return strncmp(a, b, HF_AUTH_ACCESSOR_LEN);
+}
+
+bool hf_tokens_has(hf_keeper *keeper, const char accessor[HF_AUTH_ACCESSOR_LEN])
+{
+    hf_tokens *tokens = &keeper->tokens;
+    (void)pthread_mutex_lock(&tokens->lock);
+    bool has =
+        tokens->known_count > 0 && bsearch(accessor, tokens->known, tokens->known_count,
+                                           sizeof tokens->known[0], compare_accessors) != NULL;
+    (void)pthread_mutex_unlock(&tokens->lock);
+    return has;
+}
+
+static void ask_for_look(hf_keeper *keeper, uint64_t generation)
+{
+    hf_tokens *tokens = &keeper->tokens;
+    if (generation > atomic_load(&tokens->seen)) {
+        atomic_store(&tokens->seen, generation);
+    }
+    hf_jobs_look(keeper);
+}
+
+void hf_tokens_note_generation(hf_keeper *keeper, uint64_t generation)
+{
+    if (generation > atomic_load(&keeper->tokens.generation)) {
+        ask_for_look(keeper, generation);
+    }
+}
+
+bool hf_tokens_catch_up(hf_keeper *keeper, uint64_t generation)
+{
+    hf_tokens *tokens = &keeper->tokens;
+    if (generation <= atomic_load(&tokens->generation)) {
+        return true;
+    }
+    uint64_t until = hf_time_mono_ns() + CATCH_UP_NS;
+    struct timespec when = {.tv_sec = (time_t)(until / HF_NS_PER_SECOND),
+                            .tv_nsec = (long)(until % HF_NS_PER_SECOND)};
+    ask_for_look(keeper, generation);
+    (void)pthread_mutex_lock(&tokens->lock);
+    int waited = 0;
+    while (waited == 0 && generation > atomic_load(&tokens->generation)) {
+        waited = pthread_cond_timedwait(&tokens->was_read, &tokens->lock, &when);
+    }
+    (void)pthread_mutex_unlock(&tokens->lock);
+    return generation <= atomic_load(&tokens->generation);
+}
+
+static void note_read(hf_tokens *tokens, uint64_t generation)
+{
+    (void)pthread_mutex_lock(&tokens->lock);
+    atomic_store(&tokens->generation, generation);
+    (void)pthread_cond_broadcast(&tokens->was_read);
+    (void)pthread_mutex_unlock(&tokens->lock);
+}
+
 /* ---- handing over -------------------------------------------------------------------------- */
 
 static void publish(hf_keeper *keeper)
@@ -68,6 +146,10 @@ static void publish(hf_keeper *keeper)
     (void)pthread_mutex_lock(&tokens->lock);
     hf_token_table *unseen = tokens->fresh;
     tokens->fresh = fresh;
+    if (!replace_known(tokens)) {
+        tokens->known_count = 0; /* those whom nobody knows sign nothing; again in a second */
+        tokens->is_read = false;
+    }
     atomic_store(&tokens->has_news, true);
     (void)pthread_mutex_unlock(&tokens->lock);
     hf_token_table_free(unseen);
@@ -143,9 +225,9 @@ static hf_status read_all(hf_keeper *keeper, hf_store *store, hf_error *err)
     if (tokens->count > 0) {
         qsort(tokens->all, tokens->count, sizeof tokens->all[0], by_accessor);
     }
-    tokens->generation = generation;
     tokens->is_read = true;
     publish(keeper);
+    note_read(tokens, generation);
     say_none(keeper);
     return hf_ok();
 }
@@ -155,7 +237,8 @@ void hf_tokens_look(hf_keeper *keeper, hf_store *store)
     hf_tokens *tokens = &keeper->tokens;
     hf_error err = {.code = HF_OK};
     if (store->ops->records == NULL ||
-        (tokens->is_read && store->ops->generation(store) == tokens->generation) ||
+        (tokens->is_read && store->ops->generation(store) == tokens->generation &&
+         tokens->seen <= tokens->generation) ||
         (!tokens->is_read && hf_time_mono_ns() < tokens->retry_ns)) {
         return;
     }
@@ -196,7 +279,7 @@ static hf_status change(hf_keeper *keeper, hf_store *store, const char *accessor
     /* Ours is the one change since: no need to read all again. */
     if (!hf_failed(st) && before == tokens->generation &&
         store->ops->generation(store) == before + 1) {
-        tokens->generation = before + 1;
+        note_read(tokens, before + 1);
     }
     return st;
 }
@@ -394,5 +477,6 @@ void hf_tokens_done(hf_keeper *keeper)
         hf_wipe(tokens->all, tokens->count * sizeof tokens->all[0]);
         free(tokens->all);
     }
+    free(tokens->known);
     hf_wipe(&tokens->keys, sizeof tokens->keys);
 }
