@@ -87,12 +87,17 @@ static uint64_t last_ticket(const hf_request *list)
     return list->ticket;
 }
 
-/* Another node may have revoked the token that this request came with. */
+/* Came it with a token that another node may have revoked? */
+static bool has_shared_token(const hf_keeper *keeper, const hf_request *request)
+{
+    return keeper->store_clients[HF_LANE_SIGNING] != NULL &&
+           hf_accessor_is_sane(request->pass.accessor);
+}
+
 static hf_reason look_at_token(hf_keeper *keeper, const hf_request *request, bool is_current)
 {
-    if (keeper->store_clients[HF_LANE_SIGNING] == NULL ||
-        !hf_accessor_is_sane(request->pass.accessor)) {
-        return HF_REASON_OK; /* no other node, or no token */
+    if (!has_shared_token(keeper, request)) {
+        return HF_REASON_OK;
     }
     if (!is_current) {
         return HF_REASON_STORE_UNAVAILABLE;
@@ -168,12 +173,16 @@ static uint64_t stale_after_ns(hf_keeper *keeper)
     return shared_budget_ns(keeper) - SHARED_CHANCE_NS;
 }
 
-/* Are the tokens those of the moment of the decision? */
-static bool has_current_tokens(hf_keeper *keeper)
+/* Are the tokens that these requests came with those of the moment of the decision? */
+static bool has_current_tokens(hf_keeper *keeper, const hf_request *list)
 {
     hf_store *store = keeper->protector.store;
-    return keeper->store_clients[HF_LANE_SIGNING] == NULL ||
-           hf_tokens_catch_up(keeper, store->ops->generation(store));
+    for (; list != NULL; list = list->next) {
+        if (has_shared_token(keeper, list)) {
+            return hf_tokens_catch_up(keeper, store->ops->generation(store));
+        }
+    }
+    return true;
 }
 
 static void decide_batch(hf_keeper *keeper, hf_request *list, size_t n)
@@ -200,7 +209,7 @@ static void decide_batch(hf_keeper *keeper, hf_request *list, size_t n)
         refuse_list(keeper, list, HF_REASON_STORE_UNAVAILABLE);
         return;
     }
-    release_batch(keeper, list, has_current_tokens(keeper));
+    release_batch(keeper, list, has_current_tokens(keeper, list));
 }
 
 /* Takes out of the list what has waited too long; returns how many remain. */
