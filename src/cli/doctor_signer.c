@@ -100,16 +100,13 @@ typedef struct want {
     const char *field;
     unsigned base;
     uint64_t value;
-    bool of_supervisor; /* it must start programs and open sockets: no filter of its own */
     const char *lacking;
 } want;
 
 static const want wants[] = {
-    {"NoNewPrivs", 10, 1, true, "may gain privileges"},
-    {"CapEff", 16, 0, true, "has capabilities"},
-    {"CapPrm", 16, 0, true, "has capabilities in store"},
-    {"CapAmb", 16, 0, true, "hands capabilities on"},
-    {"Seccomp", 10, 2, false, "has no system call filter"},
+    {"NoNewPrivs", 10, 1, "may gain privileges"},    {"CapEff", 16, 0, "has capabilities"},
+    {"CapPrm", 16, 0, "has capabilities in store"},  {"CapAmb", 16, 0, "hands capabilities on"},
+    {"Seccomp", 10, 2, "has no system call filter"},
 };
 
 static bool judge_process(hf_doctor *doctor, pid_t pid, const char *name)
@@ -121,8 +118,7 @@ static bool judge_process(hf_doctor *doctor, pid_t pid, const char *name)
     }
     for (size_t i = 0; i < HF_ARRAY_LEN(wants); i++) {
         uint64_t value = 0;
-        if ((pid == doctor->supervisor && !wants[i].of_supervisor) ||
-            !hf_doctor_field(hf_buf_text(status), wants[i].field, wants[i].base, &value) ||
+        if (!hf_doctor_field(hf_buf_text(status), wants[i].field, wants[i].base, &value) ||
             value == wants[i].value) {
             continue;
         }

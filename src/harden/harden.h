@@ -59,7 +59,9 @@ typedef enum hf_sandbox {
     HF_SANDBOX_KEEPER = 0, /* frames, the store's files, threads that exist; no socket, no exec */
     HF_SANDBOX_FRONT,      /* sockets accepted, frames, memfd; no file, no exec, no new socket */
     HF_SANDBOX_LOADER,     /* read files, fork workers, frames; no socket, no exec */
-    HF_SANDBOX_STORE       /* read files, connect, threads; no listening, no fork, no exec */
+    HF_SANDBOX_STORE,      /* read files, connect, threads; no listening, no fork, no exec */
+    HF_SANDBOX_SUPERVISOR  /* starts programs, which inherit it: only what none of them ever does
+                              kills */
 } hf_sandbox;
 
 /*

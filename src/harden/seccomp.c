@@ -85,6 +85,17 @@ static const char *const probed_files[] = {
     "faccessat2", "readlink", "readlinkat", "getcwd", "unlink", "statfs", "fstatfs",
 };
 
+/* Other processes' memory, other namespaces, the machine itself: for the supervisor and all below. */
+static const char *const never[] = {
+    "ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "pidfd_getfd", "kcmp",
+    "bpf", "userfaultfd", "perf_event_open", "io_uring_setup", "io_uring_enter",
+    "io_uring_register", "setns", "unshare", "mount", "umount2", "pivot_root", "chroot",
+    "move_mount", "open_tree", "fsopen", "fsmount", "fsconfig", "fspick", "mount_setattr",
+    "open_by_handle_at", "init_module", "finit_module", "delete_module", "kexec_load",
+    "kexec_file_load", "reboot", "swapon", "swapoff", "settimeofday", "clock_settime",
+    "clock_adjtime", "iopl", "ioperm", "modify_ldt", "acct", "quotactl",
+};
+
 /* clang-format on */
 
 static int add_names(scmp_filter_ctx filter, uint32_t action, const char *const *names, size_t n,
@@ -234,6 +245,9 @@ static int add_sandbox(scmp_filter_ctx filter, hf_sandbox sandbox, unsigned *cou
 static int add_rules(scmp_filter_ctx filter, hf_sandbox sandbox, unsigned *count)
 {
     unsigned refused = 0;
+    if (sandbox == HF_SANDBOX_SUPERVISOR) {
+        return ADD(SCMP_ACT_KILL_PROCESS, never, count);
+    }
     int r = ADD(SCMP_ACT_ALLOW, everywhere, count);
     if (r == 0) {
         r = ADD_IF(conditional_everywhere);
@@ -269,7 +283,8 @@ static hf_status load_filter(hf_sandbox sandbox, unsigned *ret_count, hf_error *
 {
     unsigned count = 0;
     hf_status st = hf_ok();
-    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
+    scmp_filter_ctx filter =
+        seccomp_init(sandbox == HF_SANDBOX_SUPERVISOR ? SCMP_ACT_ALLOW : SCMP_ACT_KILL_PROCESS);
     if (filter == NULL) {
         return hf_fail(err, HF_NOMEM, "seccomp_init failed");
     }
@@ -310,7 +325,10 @@ hf_status hf_harden_seccomp(const hf_hardening_config *config, hf_sandbox sandbo
     if (hf_failed(st)) {
         return st;
     }
-    (void)snprintf(detail, sizeof detail, "%u system calls allowed, others kill", count);
+    (void)snprintf(detail, sizeof detail,
+                   sandbox == HF_SANDBOX_SUPERVISOR ? "%u system calls kill"
+                                                    : "%u system calls allowed, others kill",
+                   count);
     hf_harden_note(report, name, HF_PROTECTION_ON, detail);
     return hf_ok();
 }

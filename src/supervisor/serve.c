@@ -87,6 +87,9 @@ static hf_status prepare(hf_supervisor *sup, hf_error *err)
         st = hf_harden_privileges(&sup->config->hardening, &report, err);
     }
     if (!hf_failed(st)) {
+        st = hf_harden_seccomp(&sup->config->hardening, HF_SANDBOX_SUPERVISOR, &report, err);
+    }
+    if (!hf_failed(st)) {
         (void)hf_tls_watch_look(&sup->tls_watch, sup->config);
         st = hf_start_keeper(sup, err);
     }

@@ -101,6 +101,16 @@ def test_a_keeper_reaches_the_files_of_its_store_alone(signer):
     assert signer.attest(signer.pubkeys[0], 1, 2)[0] == 200
 
 
+def test_the_supervisor_debugs_nobody_and_enters_nothing(signers):
+    """It starts programs, so that is allowed; what none of the processes ever does is not."""
+    for act in (("ptrace", 16, 1, 0, 0), ("process_vm_readv", 1, 0, 0, 0, 0, 0), ("mount", 0, 0, 0, 0, 0), ("bpf", 0, 0, 0)):
+        signer = signers(keys=1)
+        signer.start(wait=False)
+        signer.wait_ready()
+        assert inject(signer.process.pid, *act) == ("killed", signal.SIGSYS), act
+        assert signer.wait_exit() == -signal.SIGSYS  # and nobody is left
+
+
 # ---- a machine that lacks something
 
 

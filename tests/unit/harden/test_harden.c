@@ -325,6 +325,24 @@ static void test_acts(void **state)
     }
 }
 
+/* It starts programs and opens sockets; what nobody in the family does, nobody can do. */
+static void test_supervisor(void **state)
+{
+    (void)state;
+    skip_without_filter();
+    const expectation acts[] = {
+        {.name = "ptrace", .act = act_ptrace, .keeper = KILLED},
+        {.name = "unshare", .act = act_unshare, .keeper = KILLED},
+        {.name = "bpf", .act = act_bpf, .keeper = KILLED},
+        {.name = "fork", .act = act_fork, .keeper = DONE},
+        {.name = "socket(AF_UNIX)", .act = act_unix_socket, .keeper = DONE},
+        {.name = "everyday calls", .act = act_everyday, .keeper = DONE},
+    };
+    for (size_t i = 0; i < HF_ARRAY_LEN(acts); i++) {
+        expect_fate(&acts[i], HF_SANDBOX_SUPERVISOR, acts[i].keeper);
+    }
+}
+
 static void test_loader_worker_may_die_with_it(void **state)
 {
     (void)state;
@@ -583,6 +601,7 @@ int main(void)
         cmocka_unit_test(test_sanitizer_build_says_so),
 #endif
         cmocka_unit_test(test_acts),
+        cmocka_unit_test(test_supervisor),
         cmocka_unit_test(test_loader_worker_may_die_with_it),
         cmocka_unit_test(test_abort_is_an_abort_without_core),
         cmocka_unit_test(test_filter_covers_earlier_threads),
