@@ -69,6 +69,14 @@ def test_every_metric_and_label_in_packaging_exists(tmp_path):
     assert not missing, "\n".join(missing)
 
 
+def test_every_metric_of_shared_databases_has_a_place():
+    """On the dashboard or in an alert: what is counted for several machines, somebody sees."""
+    with open(os.path.join(harness.ROOT, "docs", "metrics.md"), encoding="utf-8") as text:
+        counted = set(re.findall(r"^\| `(holdfast_(?:store|duty)_\w+)`", text.read(), re.M))
+    shown = {re.sub(r"_(bucket|sum|count)$", "", name) for _, expression in expressions() for name, _ in selectors(expression)}
+    assert len(counted) > 14 and not counted - shown, counted - shown
+
+
 def test_every_metric_has_help_and_type(tmp_path):
     with harness.Signer(tmp_path) as signer:
         text = signer.metrics()
