@@ -299,6 +299,16 @@ static void answer(hf_keeper *keeper, hf_peer *peer, uint64_t id, hf_status st, 
     hf_peer_send_result(keeper, peer, id, reason, 0, hf_failed(st) ? err->msg : "");
 }
 
+/* hf_tokens_change put who asks in the place of how they proved it. */
+static hf_pass pass_of(const hf_caller *caller)
+{
+    hf_pass pass = {.port = caller->port};
+    hf_str_cut(pass.accessor, sizeof pass.accessor, caller->token);
+    memcpy(pass.address, caller->address, sizeof pass.address);
+    hf_str_cut(pass.certificate, sizeof pass.certificate, caller->certificate);
+    return pass;
+}
+
 /* ---- making -------------------------------------------------------------------------------- */
 
 static hf_status terms_of(const hf_msg_token_create *frame, int64_t now, hf_token_terms *ret_terms,
@@ -357,8 +367,11 @@ void hf_tokens_create(hf_keeper *keeper, hf_store *store, hf_peer *peer, const v
         return;
     }
     publish(keeper);
+    hf_pass pass = pass_of(&ask->caller);
     hf_log(HF_LOG_INFO, "token_created", "%s token %s (%s) by %s", hf_token_kind_name(terms.kind),
-           token.accessor, terms.name, ask->caller.token);
+           token.accessor, terms.name, pass.accessor);
+    hf_auditor_note(keeper, HF_AUDIT_TOKEN, &pass, "done", "%s token %s was made: %s",
+                    hf_token_kind_name(terms.kind), token.accessor, terms.name);
     hf_frame_init(&reply, HF_MSG_TOKEN_CREATED, ask->header.request_id);
     memcpy(reply.token.accessor, token.accessor, sizeof reply.token.accessor);
     reply.token.created_unix_ms = token.created_unix_ms;
@@ -402,7 +415,10 @@ void hf_tokens_revoke(hf_keeper *keeper, hf_store *store, hf_peer *peer, const v
                                  HF_AUTH_ACCESSOR_CHARS);
     if (!hf_failed(st)) {
         publish(keeper); /* before the answer: the next question finds it gone */
-        hf_log(HF_LOG_INFO, "token_revoked", "%s by %s", ask->accessor, ask->caller.token);
+        hf_pass pass = pass_of(&ask->caller);
+        hf_log(HF_LOG_INFO, "token_revoked", "%s by %s", ask->accessor, pass.accessor);
+        hf_auditor_note(keeper, HF_AUDIT_TOKEN, &pass, "done", "token %s was revoked",
+                        ask->accessor);
     }
     answer(keeper, peer, ask->header.request_id, st, &err);
 }
