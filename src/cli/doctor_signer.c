@@ -174,6 +174,9 @@ void hf_check_protections(hf_doctor *doctor)
     fine = judge_protections(doctor, "store", status->store_protections,
                              status->store_protection_count) &&
            fine;
+    fine = judge_protections(doctor, "duty", status->duty_protections,
+                             status->duty_protection_count) &&
+           fine;
     if (fine) {
         hf_doctor_say(doctor, HF_ROW_OK, "", "%u protections of the keeper are on",
                       (unsigned)status->protection_count);

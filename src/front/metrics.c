@@ -318,6 +318,7 @@ hf_status hf_front_metrics_format(const hf_front_context *context,
     put_protections(&text, reply->protections, reply->protection_count, "keeper");
     put_protections(&text, context->protections.items, context->protections.count, "front");
     put_protections(&text, reply->store_protections, reply->store_protection_count, "store");
+    put_protections(&text, reply->duty_protections, reply->duty_protection_count, "duty");
     return text.st;
 }
 

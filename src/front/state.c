@@ -284,6 +284,10 @@ static void put_status(hf_text *out, const hf_front_context *context, const hf_m
         hf_text_put(out, ",\"store\":");
         put_protections(out, s->store_protections, s->store_protection_count);
     }
+    if (s->duty_configured != 0) {
+        hf_text_put(out, ",\"duty\":");
+        put_protections(out, s->duty_protections, s->duty_protection_count);
+    }
     hf_text_put(out, "}}");
 }
 

@@ -164,7 +164,8 @@ NO_PADDING(hf_msg_store_page, 16 + 16 + 160 + HF_STORE_PAGE * sizeof(hf_message)
 NO_PADDING(hf_record_head, 4 + 4 + 8 + 48 + 8);
 NO_PADDING(hf_msg_store_records, 16 + 32 + 160 + HF_RECORDS_PAGE_BYTES);
 NO_PADDING(hf_msg_store_hello, 16 + 8 + HF_PROTECTIONS_MAX * sizeof(hf_protection));
-NO_PADDING(hf_msg_duty_state, 16 + 8 + sizeof(hf_duty_counters) + 160);
+NO_PADDING(hf_msg_duty_state,
+           16 + 8 + sizeof(hf_duty_counters) + 160 + HF_PROTECTIONS_MAX * sizeof(hf_protection));
 _Static_assert(sizeof(hf_msg_loader_config) <= HF_IPC_MAX_BYTES, "a frame fits the buffer");
 
 void hf_frame_init(void *frame, hf_msg_type type, uint64_t request_id)

@@ -492,8 +492,9 @@ typedef struct hf_msg_status_reply {
     uint8_t reserved[1];
     hf_protection protections[HF_PROTECTIONS_MAX];
     uint32_t store_protection_count; /* of the store process */
-    uint32_t reserved_2;
+    uint32_t duty_protection_count;  /* of the process of duties */
     hf_protection store_protections[HF_PROTECTIONS_MAX];
+    hf_protection duty_protections[HF_PROTECTIONS_MAX];
     hf_audit_state audit;
 } hf_msg_status_reply;
 

@@ -66,9 +66,10 @@ typedef struct hf_msg_duty_answer {
 typedef struct hf_msg_duty_state {
     hf_frame_header header;
     uint32_t healthy; /* 0 or 1 */
-    uint32_t reserved;
+    uint32_t protection_count;
     hf_duty_counters counters; /* since that process started */
     char detail[HF_DETAIL_LEN];
+    hf_protection protections[HF_PROTECTIONS_MAX];
 } hf_msg_duty_state;
 
 #endif

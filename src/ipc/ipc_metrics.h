@@ -84,8 +84,9 @@ typedef struct hf_msg_metrics_reply {
     uint32_t store_backend; /* hf_store_backend */
     hf_protection protections[HF_PROTECTIONS_MAX];
     uint32_t store_protection_count; /* of the store process */
-    uint32_t reserved;
+    uint32_t duty_protection_count;  /* of the process of duties */
     hf_protection store_protections[HF_PROTECTIONS_MAX];
+    hf_protection duty_protections[HF_PROTECTIONS_MAX];
 } hf_msg_metrics_reply;
 
 #endif

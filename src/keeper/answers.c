@@ -86,6 +86,7 @@ void hf_answer_status(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *h
         memcpy(reply.reload_error, loading->error, sizeof reply.reload_error);
         reply.protection_count = copy_protections(keeper, reply.protections);
         reply.store_protection_count = copy_store_protections(keeper, reply.store_protections);
+        reply.duty_protection_count = hf_duties_protections(keeper, reply.duty_protections);
     }
     hf_peer_send(keeper, peer, &reply);
 }
@@ -104,5 +105,6 @@ void hf_answer_metrics(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *
     reply.protection_count = copy_protections(keeper, reply.protections);
     reply.store_backend = keeper->config.store_backend;
     reply.store_protection_count = copy_store_protections(keeper, reply.store_protections);
+    reply.duty_protection_count = hf_duties_protections(keeper, reply.duty_protections);
     hf_peer_send(keeper, peer, &reply);
 }

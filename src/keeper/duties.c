@@ -155,6 +155,16 @@ bool hf_duties_is_healthy(hf_keeper *keeper, char ret_detail[HF_DETAIL_LEN])
     return healthy;
 }
 
+uint32_t hf_duties_protections(hf_keeper *keeper, hf_protection ret[HF_PROTECTIONS_MAX])
+{
+    hf_duties *duties = &keeper->duties;
+    (void)pthread_mutex_lock(&duties->lock);
+    uint32_t count = duties->protection_count;
+    memcpy(ret, duties->protections, sizeof duties->protections);
+    (void)pthread_mutex_unlock(&duties->lock);
+    return count;
+}
+
 /* ---- the thread: its channel -------------------------------------------------------------------
  */
 
@@ -234,6 +244,10 @@ static void take_state(hf_keeper *keeper, const hf_msg_duty_state *frame)
     duties->heard_ns = hf_time_mono_ns();
     duties->is_healthy = frame->healthy != 0;
     (void)snprintf(duties->detail, sizeof duties->detail, "%.*s", HF_DETAIL_LEN - 1, frame->detail);
+    if (frame->protection_count <= HF_PROTECTIONS_MAX) {
+        duties->protection_count = frame->protection_count;
+        memcpy(duties->protections, frame->protections, sizeof frame->protections);
+    }
     (void)pthread_mutex_unlock(&duties->lock);
     if (changed) {
         hf_log(frame->healthy != 0 ? HF_LOG_INFO : HF_LOG_BROKEN, "duty_store", "%.*s",

@@ -469,6 +469,8 @@ typedef struct hf_duties {
     uint64_t heard_ns; /* of the state; 0: never on this channel */
     bool is_healthy;
     char detail[HF_DETAIL_LEN];
+    uint32_t protection_count; /* of the process, as it said last */
+    hf_protection protections[HF_PROTECTIONS_MAX];
     /* its own thread's */
     int fd; /* HF_CHANNEL_DUTY, or -1 */
     hf_inbox *inbox;
@@ -485,6 +487,8 @@ void hf_duties_take(hf_keeper *keeper, hf_peer *peer, const hf_msg_duty_sign *fr
 void hf_duties_give_channel(hf_keeper *keeper, int take_fd);
 /* Any thread. Can locks be had, as far as is known? With a sentence either way. */
 bool hf_duties_is_healthy(hf_keeper *keeper, char ret_detail[HF_DETAIL_LEN]);
+/* How the process that asks the database protects itself; returns how many. */
+uint32_t hf_duties_protections(hf_keeper *keeper, hf_protection ret[HF_PROTECTIONS_MAX]);
 
 /* ---- auditor.c, auditor_events.c: the audit log ------------------------------------------------
  */

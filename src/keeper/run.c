@@ -255,6 +255,18 @@ static hf_status open_log(hf_keeper *keeper, hf_store *store, hf_error *err)
     return hf_error_wrap(err, st, "audit");
 }
 
+/* Where it is switched off nobody relies on it, whether or not the limit allowed it. */
+static void note_lock(hf_keeper *keeper)
+{
+    bool is_off = keeper->config.hardening.mlock == HF_PROTECT_OFF;
+    bool is_locked = hf_slab_is_locked(keeper->ring.slab);
+    hf_protection_state got = is_locked ? HF_PROTECTION_ON : HF_PROTECTION_UNAVAILABLE;
+    hf_harden_note(&keeper->report, "mlock", is_off ? HF_PROTECTION_OFF : got,
+                   is_off      ? "switched off by the configuration"
+                   : is_locked ? "key memory is locked, guarded and not dumped"
+                               : "not locked: RLIMIT_MEMLOCK too small, or an mlock that pretends");
+}
+
 static hf_status start(hf_keeper *keeper, hf_error *err)
 {
     hf_store *store = NULL;
@@ -274,10 +286,7 @@ static hf_status start(hf_keeper *keeper, hf_error *err)
         hf_failed(st = open_log(keeper, store, err))) {
         return st;
     }
-    bool locked = hf_slab_is_locked(keeper->ring.slab);
-    hf_harden_note(&keeper->report, "mlock", locked ? HF_PROTECTION_ON : HF_PROTECTION_UNAVAILABLE,
-                   locked ? "key memory is locked, guarded and not dumped"
-                          : "not locked: RLIMIT_MEMLOCK too small, or an mlock that pretends");
+    note_lock(keeper);
     if (hf_failed(st = start_threads(keeper, store, err))) {
         return st;
     }

@@ -10,8 +10,8 @@
 /*
  * Carries the keeper's questions from fd to the engine and the answers back, and the state once a
  * second, until the keeper's end or the supervisor's is closed, or the supervisor says stop. Both
- * descriptors do not block.
+ * descriptors do not block. The report, of this process's protections, goes with the state.
  */
-void hf_duty_serve(int fd, int control_fd, hf_duty_engine *engine);
+void hf_duty_serve(int fd, int control_fd, hf_duty_engine *engine, const hf_harden_report *report);
 
 #endif

@@ -34,13 +34,12 @@ static hf_status read_config(hf_msg_duty_config *config, hf_error *err)
 }
 
 /* Only the files that reaching this database takes, and no system call beyond. */
-static hf_status enclose(const hf_msg_duty_config *config, hf_error *err)
+static hf_status enclose(const hf_msg_duty_config *config, hf_harden_report *report, hf_error *err)
 {
     static hf_msg_store_config database; /* large, and this process has one thread yet */
     static hf_store_reach reach;
     const hf_hardening_config *hardening = &config->hardening;
-    hf_harden_report report = {.count = 0};
-    hf_status st = hf_harden_process(hardening, FD_DUTY, &report, err);
+    hf_status st = hf_harden_process(hardening, FD_DUTY, report, err);
     if (hf_failed(st)) {
         return st;
     }
@@ -51,22 +50,18 @@ static hf_status enclose(const hf_msg_duty_config *config, hf_error *err)
     }
     hf_wipe(database.url, sizeof database.url);
     if (!hf_failed(st)) {
-        st = hf_harden_landlock_connecting(hardening, reach.paths, reach.count, &report, err);
+        st = hf_harden_landlock_connecting(hardening, reach.paths, reach.count, report, err);
     }
     if (!hf_failed(st)) {
-        st = hf_harden_seccomp(hardening, HF_SANDBOX_STORE, &report, err);
-    }
-    for (uint32_t i = 0; i < report.count && !hf_failed(st); i++) {
-        const hf_protection *got = &report.items[i];
-        hf_log(HF_LOG_DEBUG, "protection", "%s: %s (%s)", got->name,
-               got->state == HF_PROTECTION_ON ? "on" : "off", got->detail);
+        st = hf_harden_seccomp(hardening, HF_SANDBOX_STORE, report, err);
     }
     return st;
 }
 
-static hf_status start(const hf_msg_duty_config *config, hf_duty_engine **ret_engine, hf_error *err)
+static hf_status start(const hf_msg_duty_config *config, hf_harden_report *report,
+                       hf_duty_engine **ret_engine, hf_error *err)
 {
-    hf_status st = enclose(config, err);
+    hf_status st = enclose(config, report, err);
     if (!hf_failed(st) && (fcntl(HF_FD_CONTROL, F_SETFL, O_NONBLOCK) != 0 ||
                            fcntl(FD_DUTY, F_SETFL, O_NONBLOCK) != 0)) {
         st = hf_fail(err, HF_IO, "fcntl: %s", strerror(errno));
@@ -78,13 +73,14 @@ int main(void)
 {
     static hf_msg_duty_config config;
     hf_duty_engine *engine = NULL;
+    hf_harden_report report = {.count = 0};
     hf_error err = {HF_OK, ""};
     hf_log_init("duty", HF_LOG_TEXT, HF_LOG_INFO);
     (void)signal(SIGPIPE, SIG_IGN); /* a database that hangs up is an error of the write */
     hf_status st = read_config(&config, &err);
     if (!hf_failed(st)) {
         hf_log_init("duty", (hf_log_format)config.log.format, (hf_log_level)config.log.least);
-        st = start(&config, &engine, &err);
+        st = start(&config, &report, &engine, &err);
     }
     hf_wipe(config.duties.database_url, sizeof config.duties.database_url);
     if (hf_failed(st)) {
@@ -92,6 +88,6 @@ int main(void)
         return st.code == HF_USAGE ? 2 : 1;
     }
     hf_duty_engine_cleaning(engine, true);
-    hf_duty_serve(FD_DUTY, HF_FD_CONTROL, engine);
+    hf_duty_serve(FD_DUTY, HF_FD_CONTROL, engine, &report);
     return 0;
 }

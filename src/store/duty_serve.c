@@ -28,6 +28,7 @@ typedef struct server {
     int control_fd;
     int wake_fd;
     hf_duty_engine *engine;
+    const hf_harden_report *report;
     hf_inbox *inbox;
     _Atomic size_t open;
     pthread_mutex_t lock; /* guards the answers that wait */
@@ -175,6 +176,8 @@ static void send_state(server *s, uint64_t now_ns)
     hf_duty_engine_counters(s->engine, &state.counters);
     hf_str_cut(state.detail, sizeof state.detail,
                state.healthy != 0 ? "the database of duties answers" : error.message);
+    state.protection_count = s->report->count;
+    memcpy(state.protections, s->report->items, s->report->count * sizeof state.protections[0]);
     hf_frame_init(&state, HF_MSG_DUTY_STATE, 0);
     hf_status lost = hf_frame_send(s->fd, &state);
     (void)lost; /* the next one follows in a second */
@@ -223,9 +226,9 @@ static void drop_answers(server *s)
     }
 }
 
-void hf_duty_serve(int fd, int control_fd, hf_duty_engine *engine)
+void hf_duty_serve(int fd, int control_fd, hf_duty_engine *engine, const hf_harden_report *report)
 {
-    server s = {.fd = fd, .control_fd = control_fd, .engine = engine};
+    server s = {.fd = fd, .control_fd = control_fd, .engine = engine, .report = report};
     s.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     s.inbox = hf_inbox_new();
     (void)pthread_mutex_init(&s.lock, NULL);

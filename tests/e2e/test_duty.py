@@ -257,6 +257,9 @@ def test_state_and_metrics(nodes):
     assert {"id": "duty-protection-check", "status": "UP"} in health["checks"]
     text = a.metrics()
     assert "holdfast_duty_store_healthy 1" in text
+    told = {p["name"]: p["state"] for p in a.get("/api/v1/holdfast/status")[1]["protections"]["duty"]}
+    assert told["no_new_privs"] == "on" and told["seccomp"] == ("off" if SANITIZED else "on")
+    assert 'holdfast_protection_enabled{name="no_new_privs",process="duty"} 1' in text
     assert 'holdfast_duty_requests_total{type="ATTESTATION",result="signed"}' in text
     assert 'holdfast_refusals_total{reason="DUTY_CONFLICT"}' in text
     assert "refused: ATTESTATION of slot 108 for " + ADDRESS in a.log()

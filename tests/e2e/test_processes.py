@@ -146,7 +146,9 @@ def test_status_tells_what_is_switched_off(signers):
     for process in ("keeper", "front"):
         told = protections(signer, process)
         assert told["seccomp"] == told["landlock"] == told["no_dump"] == "off"
+        assert told.get("mlock", "off") == "off"
         assert status_of(signer.pids(process)[0])["Seccomp"] == "0"
+    assert 'holdfast_protection_enabled{name="mlock",process="keeper"} 0' in signer.metrics()
 
 
 # ---- deaths

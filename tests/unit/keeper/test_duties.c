@@ -428,7 +428,11 @@ static void tells_whether_locks_can_be_had(void **state)
 {
     rig *r = *state;
     char detail[HF_DETAIL_LEN];
-    hf_msg_duty_state told = {.healthy = 1, .counters = {.takeovers = 7}};
+    hf_protection protections[HF_PROTECTIONS_MAX];
+    hf_msg_duty_state told = {.healthy = 1,
+                              .counters = {.takeovers = 7},
+                              .protection_count = 1,
+                              .protections = {{"seccomp", HF_PROTECTION_ON, "well"}}};
     assert_false(hf_duties_is_healthy(&r->keeper, detail));
     (void)snprintf(told.detail, sizeof told.detail, "all is well");
     hf_frame_init(&told, HF_MSG_DUTY_STATE, 0);
@@ -439,6 +443,15 @@ static void tells_whether_locks_can_be_had(void **state)
     assert_true(hf_duties_is_healthy(&r->keeper, detail));
     assert_string_equal(detail, "all is well");
     assert_int_equal(hf_meter_get(&r->keeper.meter.now.duty_store.takeovers), 7);
+    assert_int_equal(hf_duties_protections(&r->keeper, protections), 1);
+    assert_string_equal(protections[0].name, "seccomp");
+    told.protection_count = HF_PROTECTIONS_MAX + 1; /* a captured process may say anything */
+    told.healthy = 0;
+    assert_int_equal(hf_frame_send(r->store, &told).code, HF_OK);
+    for (int i = 0; i < 200 && hf_duties_is_healthy(&r->keeper, detail); i++) {
+        hf_time_sleep_ns(10 * HF_NS_PER_MS);
+    }
+    assert_int_equal(hf_duties_protections(&r->keeper, protections), 1);
 }
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
