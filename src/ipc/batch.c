@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 /* Fronts and loaders send, and keepers answer, nothing larger. */
-#define PLACE_BYTES 16384
+#define PLACE_BYTES 20480
 #define CONTROL_BYTES CMSG_SPACE(4 * sizeof(int))
 
 _Static_assert(sizeof(hf_msg_keys_reply) <= PLACE_BYTES, "the largest answer fits");
