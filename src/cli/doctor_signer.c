@@ -7,7 +7,8 @@
 #include <unistd.h>
 
 #define MOUNT_MODE_LEN 256
-#define USER_BYTES 4096 /* the names in an entry of the users */
+#define NAME_FIELD "Name:\t" /* the first line of /proc/PID/status */
+#define USER_BYTES 4096      /* the names in an entry of the users */
 
 /* ---- finding its processes ----------------------------------------------------------------- */
 
@@ -19,9 +20,12 @@ static void add_child(hf_doctor *doctor, pid_t pid, const char *status)
         return;
     }
     hf_doctor_child *child = &doctor->children[doctor->child_count++];
-    const char *name = strncmp(status, "Name:\t", 6) == 0 ? status + 6 : "";
     child->pid = pid;
-    (void)snprintf(child->name, sizeof child->name, "%.*s", (int)strcspn(name, "\n"), name);
+    child->name[0] = '\0';
+    if (strncmp(status, NAME_FIELD, sizeof NAME_FIELD - 1) == 0) {
+        hf_str_cut(child->name, sizeof child->name, status + sizeof NAME_FIELD - 1);
+        child->name[strcspn(child->name, "\n")] = '\0';
+    }
 }
 
 static void find_children(hf_doctor *doctor)
