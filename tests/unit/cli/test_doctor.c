@@ -317,7 +317,11 @@ static void test_locked_memory_of_the_keeper(void **state)
     assert_int_equal(look(hf_check_memlock), HF_ROW_WARN);
     doctor->child_count = 0; /* none runs: it is tried from here */
     config.max_keys = 100;
+#ifdef HF_SANITIZED /* where mlock only pretends, and that is seen */
+    assert_int_equal(look(hf_check_memlock), HF_ROW_FAIL);
+#else
     assert_int_equal(look(hf_check_memlock), HF_ROW_OK);
+#endif
 }
 
 static void test_protections(void **state)
