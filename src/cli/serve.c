@@ -16,7 +16,8 @@ int hf_cli_serve(int argc, char **argv)
         .arguments = "",
         .summary = "Runs the signer in the foreground until SIGTERM or SIGINT.",
         .details =
-            "SIGHUP reloads the keys and the TLS files; a changed configuration needs a restart.\n"
+            "SIGHUP reloads the keys, the TLS files, and policies, limits and canary_keys of the\n"
+            "configuration; anything else that changes there needs a restart.\n"
             "Flags beat the environment (HOLDFAST_...), which beats the file.\n"
             "Exit status: 0 stopped as told, 1 failed, 2 usage or configuration.",
         .options = options,
@@ -32,7 +33,7 @@ int hf_cli_serve(int argc, char **argv)
         return hf_cli_complain(HF_EXIT_FAILED, "out of memory");
     }
     hf_status st = hf_cli_load_for_serve(&flags, config, &err);
-    status = hf_failed(st) ? hf_cli_report(&err) : hf_serve(config);
+    status = hf_failed(st) ? hf_cli_report(&err) : hf_serve(&flags, config);
     free(config);
     return status;
 }

@@ -9,6 +9,7 @@
 #include "base/base.h"
 #include "eth/eth.h"
 #include "ipc/ipc.h"
+#include "policy/policy.h"
 
 #define HF_AUDIT_SINKS_LEN 64
 
@@ -67,6 +68,7 @@ typedef struct hf_config {
     uint64_t audit_rotate_bytes;
     char audit_sinks[HF_AUDIT_SINKS_LEN];
     hf_audit_settings audit; /* all of it, as the keeper gets it; path "" when it is off */
+    char canary_command[HF_PATH_LEN]; /* canary_command; "" for none */
     hf_hardening_config hardening;
     hf_log_config log;
 } hf_config;
@@ -93,6 +95,14 @@ typedef struct hf_config_flags {
  */
 hf_status hf_config_load(const hf_config_flags *flags, hf_config *ret_config,
                          hf_error *err) HF_MUST_CHECK;
+
+/* What the same sources say about who may sign what: policies, limits, canary keys, tags. The
+ * caller frees *ret_book. */
+hf_status hf_config_load_book(const hf_config_flags *flags, hf_config *ret_config,
+                              hf_book **ret_book, hf_error *err) HF_MUST_CHECK;
+/* A file of policies alone, YAML or JSON: policies: {NAME: [RULE...]}, or one with name and rules.
+ */
+hf_status hf_config_policy_file(const char *path, hf_book **ret_book, hf_error *err) HF_MUST_CHECK;
 
 /* `holdfast check --show`: every key, its value, and where that came from; secrets hidden. */
 hf_status hf_config_show(const hf_config_flags *flags, hf_buf *out, hf_error *err) HF_MUST_CHECK;

@@ -77,6 +77,7 @@ typedef enum hf_value_type {
     HF_VALUE_TEXT,    /* as it is; most is the room for it with its NUL */
     HF_VALUE_MEMBER,  /* of network: and of signing_keys: kept as text, checked as a whole */
     HF_VALUE_LIST,    /* signing_keys itself */
+    HF_VALUE_BOOK,    /* policies and the like: see policies.c */
     HF_VALUE_LATER    /* known by name, refused: its feature is not in this version */
 } hf_value_type;
 
@@ -145,6 +146,7 @@ typedef struct hf_settings {
     uint32_t network_line;
     uint8_t start_guard;
     char store_url_file[HF_PATH_LEN];
+    hf_book *book; /* owned */
 } hf_settings;
 
 /* The back end that alone takes the key; HF_STORE_BACKEND_COUNT for most keys. */
@@ -194,6 +196,13 @@ hf_status hf_config_finish_audit(hf_settings *settings, hf_error *err) HF_MUST_C
 
 /* Every key with its value and origin, as YAML. */
 hf_status hf_config_print(const hf_settings *settings, hf_buf *out) HF_MUST_CHECK;
+
+/* ---- policies.c --------------------------------------------------------------------------- */
+
+/* Is this node one of those that hf_config_read_book reads? */
+bool hf_config_entry_is_of_book(const char *path);
+hf_status hf_config_read_book(const hf_yaml_doc *doc, const char *name, hf_book *book,
+                              hf_error *err) HF_MUST_CHECK;
 
 /* ---- networks ----------------------------------------------------------------------------- */
 

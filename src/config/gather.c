@@ -93,6 +93,9 @@ static hf_status apply_entry(hf_settings *settings, const hf_yaml_entry *entry, 
 {
     hf_origin origin = {.kind = HF_ORIGIN_FILE, .line = entry->line, .name = settings->file};
     const hf_config_key *key = hf_config_key_find(entry->path);
+    if (hf_config_entry_is_of_book(entry->path)) {
+        return hf_ok(); /* read as a whole, below */
+    }
     if (key != NULL && (key->flags & HF_KEY_NO_FILE) == 0) {
         return apply_key(settings, key, entry, &origin, err);
     }
@@ -133,7 +136,8 @@ hf_status hf_config_apply_file(hf_settings *settings, const hf_yaml_doc *doc, hf
             return st;
         }
     }
-    return settings->network_is_mapping ? apply_network(settings, doc, err) : hf_ok();
+    hf_status st = hf_config_read_book(doc, settings->file, settings->book, err);
+    return hf_failed(st) || !settings->network_is_mapping ? st : apply_network(settings, doc, err);
 }
 
 static hf_status read_file(hf_settings *settings, const char *file, hf_error *err)

@@ -77,6 +77,7 @@ static const char *effective_text(const hf_settings *settings, size_t index)
     case HF_VALUE_NETWORK:
     case HF_VALUE_MEMBER:
     case HF_VALUE_LIST:
+    case HF_VALUE_BOOK:
     case HF_VALUE_LATER:
         break;
     }
@@ -203,7 +204,7 @@ static hf_status put_key(hf_buf *out, const hf_settings *settings, size_t index,
     if (key->type == HF_VALUE_LIST) {
         return put_sources(out, settings);
     }
-    if (key->type == HF_VALUE_LATER || key->type == HF_VALUE_MEMBER ||
+    if (key->type == HF_VALUE_LATER || key->type == HF_VALUE_MEMBER || key->type == HF_VALUE_BOOK ||
         (key->flags & HF_KEY_NO_FILE) != 0 || is_of_another_backend(settings, key) ||
         (!setting->is_set && key->fallback == NULL)) {
         return hf_ok();
@@ -259,6 +260,8 @@ static const char *type_name(const hf_config_key *key)
         return "word, path or mapping";
     case HF_VALUE_LIST:
         return "list";
+    case HF_VALUE_BOOK:
+        return strcmp(key->path, "policies") == 0 ? "mapping" : "list";
     case HF_VALUE_TEXT:
     case HF_VALUE_URL:
     case HF_VALUE_MEMBER:

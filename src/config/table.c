@@ -45,6 +45,10 @@
         .path = "signing_keys[]." name, .type = HF_VALUE_MEMBER, .offset = AT(sources[0].member),  \
         .flags = HF_KEY_NO_ENV, .help = (sentence)                                                 \
     }
+#define BOOK(name, sentence)                                                                       \
+    {                                                                                              \
+        .path = (name), .type = HF_VALUE_BOOK, .flags = HF_KEY_NO_ENV, .help = (sentence)          \
+    }
 #define NETWORK(name, sentence)                                                                    \
     {                                                                                              \
         .path = "network." name, .type = HF_VALUE_MEMBER, .flags = HF_KEY_NO_ENV,                  \
@@ -198,6 +202,7 @@ const hf_config_key hf_config_keys[] = {
            "local-keystore: one password for all of them, mode 0600."),
     SOURCE("password_dir", password_dir,
            "local-keystore: folder with NAME.txt for each NAME.json, mode 0600 each."),
+    BOOK("signing_keys[].tags", "Names by which policies and limits speak of these keys."),
     SOURCE("config_dir", config_dir, "web3signer: folder of Web3Signer's YAML key files."),
     SOURCE(
         "key_file_dir", key_file_dir,
@@ -361,7 +366,9 @@ const hf_config_key hf_config_keys[] = {
     DUTY_NUMBER("pool_max", pool_max, "10", DUTY_POOL_MIN, DUTY_POOL_MAX,
                 "Connections to the database."),
 
-    LATER("policies", "What may be signed by whom."),
+    BOOK("policies", "Named lists of rules: what tokens that name them may ask for."),
+    BOOK("limits", "What is signed for nobody, key by key: fork versions, exits, fee recipients, "
+                   "gas, clock, rates."),
     {.path = "auth.mode",
      .type = HF_VALUE_CHOICE,
      .fallback = "none",
@@ -375,7 +382,12 @@ const hf_config_key hf_config_keys[] = {
      .offset = AT(config.token_key_file),
      .help = "The key that tokens are kept under, made with mode 0600 when absent; the same on "
              "signers that share a store; relative to data_dir."},
-    LATER("canary_keys", "Keys that nobody should ever use."),
+    BOOK("canary_keys", "Keys that nobody should ever use, and what happens when somebody does."),
+    {.path = "canary_command",
+     .type = HF_VALUE_PATH,
+     .offset = AT(config.canary_command),
+     .flags = HF_KEY_FILE_EXISTS,
+     .help = "Program that the supervisor runs, without a shell, when a canary key is used."},
     {.path = "audit.enabled",
      .type = HF_VALUE_BOOL,
      .fallback = "true",

@@ -17,6 +17,7 @@
 /* One key on disk: a keystore, or one document of a Web3Signer key file. */
 typedef struct hf_key_file {
     uint32_t backend;  /* hf_key_backend */
+    uint32_t source;   /* place in signing_keys, or HF_SOURCE_NONE */
     uint32_t document; /* of a YAML key file, from 0 */
     uint8_t source_id[HF_SOURCE_ID_LEN];
     uint64_t stamp;            /* 0 until surveyed */

@@ -143,6 +143,7 @@ static hf_status add_file(hf_key_list *list, const hf_key_source *source, char *
                           char *password_path)
 {
     hf_key_file file = {.backend = source->backend,
+                        .source = source->place,
                         .name_at = (uint32_t)strlen(source->dir) + 1,
                         .path = path,
                         .password_path = password_path};

@@ -43,7 +43,8 @@ static hf_status describe(const hf_loader *loader, const hf_bls_key *key, char p
     if (hf_failed(st)) {
         return hf_fail(err, st.code, "%s: path too long", loader->config.imported_dir);
     }
-    *ret_file = (hf_key_file){.backend = HF_BACKEND_IMPORTED, .path = path};
+    *ret_file =
+        (hf_key_file){.backend = HF_BACKEND_IMPORTED, .source = HF_SOURCE_NONE, .path = path};
     hf_custody_source_id(path, 0, ret_file->source_id);
     return hf_ok();
 }

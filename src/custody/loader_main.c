@@ -133,7 +133,7 @@ static void list_source(hf_loader *loader, const hf_key_source *source)
 static void list_all(hf_loader *loader)
 {
     const hf_msg_loader_config *config = &loader->config;
-    static hf_key_source imported = {.backend = HF_BACKEND_IMPORTED};
+    static hf_key_source imported = {.backend = HF_BACKEND_IMPORTED, .place = HF_SOURCE_NONE};
     for (uint32_t i = 0; i < config->source_count; i++) {
         list_source(loader, &config->sources[i]);
     }

@@ -97,6 +97,7 @@ hf_status hf_loader_send_key(const hf_key_file *file, const hf_opened_key *key)
     memcpy(frame.source_id, file->source_id, HF_SOURCE_ID_LEN);
     frame.stamp = file->stamp;
     frame.backend = file->backend;
+    frame.source = file->source;
     frame.key_type = key->type;
     memcpy(frame.secret, key->secret, sizeof frame.secret);
     hf_status st = hf_loader_send(&frame);

@@ -72,6 +72,29 @@ typedef struct hf_block_header {
     uint8_t body_root[HF_ROOT_BYTES];
 } hf_block_header;
 
+/*
+ * What a block's body holds at one place, and the path from there to body_root (a Merkle branch by
+ * generalized index, consensus-specs ssz/merkle-proofs.md), as verifying clients send it along.
+ */
+#define HF_BLOCK_PROOF_DEPTH 9 /* of what proofs are read for: see hf_eth_block_place */
+#define HF_BLOCK_PROOFS_MAX 2
+typedef struct hf_block_proof {
+    uint32_t index;    /* generalized, of BeaconBlockBody */
+    uint8_t has_value; /* 0 or 1: a client may leave out what the signer has to know itself */
+    uint8_t depth;     /* nodes in the branch */
+    uint8_t reserved[2];
+    uint8_t value[HF_ROOT_BYTES]; /* the leaf */
+    uint8_t branch[HF_BLOCK_PROOF_DEPTH][HF_ROOT_BYTES];
+} hf_block_proof;
+
+/* A header and what is proven of its body. */
+typedef struct hf_proven_block {
+    hf_block_header header;
+    uint32_t proof_count;
+    uint32_t reserved;
+    hf_block_proof proofs[HF_BLOCK_PROOFS_MAX];
+} hf_proven_block;
+
 /* A container whose body matters only by its root, and the slot that chooses the fork version. */
 typedef struct hf_rooted_object {
     uint64_t slot;
@@ -84,6 +107,7 @@ typedef union hf_eth_fields {
     uint64_t randao_epoch;           /* RANDAO_REVEAL */
     hf_attestation_data attestation; /* ATTESTATION */
     hf_block_header block;           /* BLOCK, BLOCK_V2 (a full block by its body root) */
+    hf_proven_block proven;          /* the same, with what is proven of it (header is block) */
     hf_rooted_object rooted;         /* AGGREGATE_AND_PROOF(_V2), CONTRIBUTION_AND_PROOF,
                                         EXECUTION_PAYLOAD_BID, EXECUTION_PAYLOAD_ENVELOPE,
                                         BUILDER_REQUEST_AUTH; SYNC_COMMITTEE_MESSAGE, where the
@@ -175,6 +199,28 @@ bool hf_eth_is_gloas(const hf_network *network, const hf_fork_info *fork_info, u
  */
 hf_status hf_eth_signing_root(const hf_network *network, const hf_eth_request *request,
                               uint8_t ret_root[HF_ROOT_BYTES], hf_error *err) HF_MUST_CHECK;
+
+/* The fork version in the domain of an acceptable request; NULL where the network's own or none is
+ * used, whatever the client says. A borrowed member. */
+const uint8_t *hf_eth_version_used(const hf_network *network, const hf_eth_request *request);
+
+/* ---- proofs of a block's body --------------------------------------------------------------- */
+
+typedef enum hf_block_place {
+    HF_PLACE_FEE_RECIPIENT = 0, /* of the execution payload, or of its header */
+    HF_PLACE_GAS_LIMIT,
+    HF_PLACE_COUNT
+} hf_block_place;
+
+/* The generalized index of a place in the body of a block of this slot; 0 where this version of the
+ * program knows none (Gloas has no payload in it). */
+uint32_t hf_eth_block_place(const hf_network *network, const hf_fork_info *fork_info, uint64_t slot,
+                            hf_block_place place);
+/* Is this one of the indices that any fork has for one of the places? */
+bool hf_eth_block_place_is_known(uint64_t index);
+/* is_valid_merkle_branch: does the leaf stand at the proof's index under root? */
+bool hf_eth_block_proof_holds(const hf_block_proof *proof, const uint8_t leaf[HF_ROOT_BYTES],
+                              const uint8_t root[HF_ROOT_BYTES]);
 
 /* hash_tree_root of the fixed containers, for callers that need the object alone. */
 void hf_eth_attestation_data_root(const hf_attestation_data *data, uint8_t ret_root[32]);

@@ -291,6 +291,10 @@ static hf_status check_request(const hf_eth_request *request, hf_error *err)
     if (request->has_fork_info > 1) {
         return hf_fail(err, HF_INVALID_INPUT, "has_fork_info: neither 0 nor 1");
     }
+    bool is_block = request->operation == HF_OP_BLOCK || request->operation == HF_OP_BLOCK_V2;
+    if (is_block && request->fields.proven.proof_count > HF_BLOCK_PROOFS_MAX) {
+        return hf_fail(err, HF_INVALID_INPUT, "proofs: too many");
+    }
     if (request->operation == HF_OP_PAYLOAD_ATTESTATION) {
         if (request->fields.payload_attestation.payload_present > 1) {
             return hf_fail(err, HF_INVALID_INPUT, "payload_present: neither 0 nor 1");
@@ -306,6 +310,36 @@ static hf_status check_request(const hf_eth_request *request, hf_error *err)
     return hf_ok();
 }
 
+/* The version of the domain; *validators_root becomes that of the domain, too. */
+static const uint8_t *domain_version(const hf_network *network, const hf_eth_request *request,
+                                     uint64_t epoch, const uint8_t **validators_root)
+{
+    *validators_root = request->fork_info.genesis_validators_root;
+    if (request->operation == HF_OP_DEPOSIT) {
+        *validators_root = zero_leaf;
+        return request->fields.deposit.genesis_fork_version;
+    }
+    if (!hf_eth_operation_has_fork_info((hf_operation)request->operation)) {
+        *validators_root = zero_leaf;
+        return network->genesis_fork_version;
+    }
+    if (request->operation == HF_OP_VOLUNTARY_EXIT) {
+        return exit_version(network, &request->fork_info, epoch);
+    }
+    return hf_eth_version_at(&request->fork_info, epoch);
+}
+
+const uint8_t *hf_eth_version_used(const hf_network *network, const hf_eth_request *request)
+{
+    uint8_t object_root[32];
+    const uint8_t *validators_root;
+    uint64_t epoch = rules[request->operation].object(network, &request->fields, object_root);
+    const uint8_t *version = domain_version(network, request, epoch, &validators_root);
+    bool is_own =
+        version == network->capella_fork_version || version == network->genesis_fork_version;
+    return is_own ? NULL : version;
+}
+
 hf_status hf_eth_signing_root(const hf_network *network, const hf_eth_request *request,
                               uint8_t ret_root[HF_ROOT_BYTES], hf_error *err)
 {
@@ -314,22 +348,10 @@ hf_status hf_eth_signing_root(const hf_network *network, const hf_eth_request *r
         return st;
     }
     const operation_rule *rule = &rules[request->operation];
-    const hf_fork_info *fork_info = &request->fork_info;
-    const uint8_t *validators_root = fork_info->genesis_validators_root;
     uint8_t object_root[32];
+    const uint8_t *validators_root;
     uint64_t epoch = rule->object(network, &request->fields, object_root);
-    const uint8_t *version;
-    if (request->operation == HF_OP_DEPOSIT) {
-        version = request->fields.deposit.genesis_fork_version;
-        validators_root = zero_leaf;
-    } else if (!hf_eth_operation_has_fork_info((hf_operation)request->operation)) {
-        version = network->genesis_fork_version;
-        validators_root = zero_leaf;
-    } else if (request->operation == HF_OP_VOLUNTARY_EXIT) {
-        version = exit_version(network, fork_info, epoch);
-    } else {
-        version = hf_eth_version_at(fork_info, epoch);
-    }
+    const uint8_t *version = domain_version(network, request, epoch, &validators_root);
     uint8_t domain[32];
     hf_eth_domain(rule->domain_type, version, validators_root, domain);
     hf_eth_root_in_domain(object_root, domain, ret_root);

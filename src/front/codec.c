@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "front/codec_proofs.h"
 #include "front/ssz_json.h"
 
 /* ---- typed members ------------------------------------------------------------------------ */
@@ -482,7 +483,10 @@ static hf_status decode(const decoder *d, const char *pubkey_text)
     if (!hf_failed(st)) {
         st = read_fork_info(d);
     }
-    return hf_failed(st) ? st : read_member(d);
+    if (!hf_failed(st)) {
+        st = read_member(d);
+    }
+    return hf_failed(st) ? st : hf_codec_read_proofs(d->json, d->request, d->err);
 }
 
 hf_status hf_codec_decode_sign(const hf_network *network, const char *pubkey_text, hf_bytes body,

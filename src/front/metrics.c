@@ -310,10 +310,9 @@ hf_status hf_front_metrics_format(const hf_front_context *context,
     put_duties(&text, m);
     put_audit(&text, m);
     put_load(&text, context, m);
-    /* Neither can happen before sealing and canaries exist; their alerts may be set up already. */
     put_one(&text, "seal_state", "gauge", "0: no seal is configured.", 0);
     put_one(&text, "canary_signing_total", "counter", "Requests for a key that must never sign.",
-            0);
+            m->canaries);
     put_head(&text, "protection_enabled", "gauge", "1 where a protection is really on.");
     put_protections(&text, reply->protections, reply->protection_count, "keeper");
     put_protections(&text, context->protections.items, context->protections.count, "front");

@@ -113,6 +113,15 @@ static const frame_rule rules[HF_MSG_COUNT_TYPES] = {
     ASK(TOKEN_LIST, hf_msg_token_list, ON_FRONT | ON_ADMIN),
     RULE(TOKEN_PAGE, hf_msg_token_page, 0, ON_FRONT | ON_ADMIN),
     ASK(TOKEN_REVOKE, hf_msg_token_revoke, ON_FRONT | ON_ADMIN),
+    RULE(POLICY_BOOK, hf_msg_policy_book, ON_CONTROL, 0),
+    RULE(CANARY, hf_msg_canary, 0, ON_CONTROL),
+    ASK(POLICY_PUT, hf_msg_policy_ask, ON_FRONT | ON_ADMIN),
+    ASK(POLICY_GET, hf_msg_policy_ask, ON_FRONT | ON_ADMIN),
+    RULE(POLICY_PART, hf_msg_policy_part, 0, ON_FRONT | ON_ADMIN),
+    ASK(POLICY_LIST, hf_msg_policy_ask, ON_FRONT | ON_ADMIN),
+    RULE(POLICY_PAGE, hf_msg_policy_page, 0, ON_FRONT | ON_ADMIN),
+    ASK(POLICY_DELETE, hf_msg_policy_ask, ON_FRONT | ON_ADMIN),
+    ASK(EXIT_APPROVE, hf_msg_exit_approve, ON_FRONT | ON_ADMIN),
 };
 
 #define NO_PADDING(shape, bytes) _Static_assert(sizeof(shape) == (bytes), #shape " has padding")
@@ -166,6 +175,14 @@ NO_PADDING(hf_msg_store_records, 16 + 32 + 160 + HF_RECORDS_PAGE_BYTES);
 NO_PADDING(hf_msg_store_hello, 16 + 8 + HF_PROTECTIONS_MAX * sizeof(hf_protection));
 NO_PADDING(hf_msg_duty_state,
            16 + 8 + sizeof(hf_duty_counters) + 160 + HF_PROTECTIONS_MAX * sizeof(hf_protection));
+NO_PADDING(hf_block_proof, 4 + 4 + 32 + HF_BLOCK_PROOF_DEPTH * 32);
+NO_PADDING(hf_proven_block, 112 + 8 + HF_BLOCK_PROOFS_MAX * sizeof(hf_block_proof));
+NO_PADDING(hf_msg_canary, 16 + 16 + 48 + 32 + 16 + 64);
+NO_PADDING(hf_msg_policy_ask, 16 + sizeof(hf_caller) + 48 + 8);
+NO_PADDING(hf_msg_exit_approve, 16 + sizeof(hf_caller) + 8 + 48);
+NO_PADDING(hf_msg_policy_part, 16 + 24 + HF_POLICY_PART_BYTES);
+NO_PADDING(hf_msg_policy_page, 16 + 16 + HF_POLICIES_PAGE * 56);
+NO_PADDING(hf_msg_duty_state, 16 + 8 + sizeof(hf_duty_counters) + 160);
 _Static_assert(sizeof(hf_msg_loader_config) <= HF_IPC_MAX_BYTES, "a frame fits the buffer");
 
 void hf_frame_init(void *frame, hf_msg_type type, uint64_t request_id)

@@ -17,6 +17,7 @@
 #include "aztec/aztec.h"
 #include "base/base.h"
 #include "eth/eth.h"
+#include "policy/policy.h"
 #include "protect/protect.h"
 #include "seal/seal.h"
 
@@ -60,6 +61,14 @@ typedef enum hf_reason {
     /* 401, 403 */
     HF_REASON_UNAUTHORIZED,
     HF_REASON_FORBIDDEN,
+    HF_REASON_POLICY_FORK_VERSION,
+    HF_REASON_POLICY_EXIT,
+    HF_REASON_POLICY_EXIT_UNAPPROVED,
+    HF_REASON_POLICY_FEE_RECIPIENT,
+    HF_REASON_POLICY_GAS_LIMIT,
+    HF_REASON_POLICY_BLOCK_PROOF,
+    HF_REASON_POLICY_CLOCK,
+    HF_REASON_CANARY,
     HF_REASON_WRONG_NETWORK,
     HF_REASON_CROSS_ORIGIN,
     /* 404, 405, 409, 413, 415, 431 */
@@ -96,6 +105,7 @@ typedef struct hf_reason_info {
 
 /* Never NULL: a value out of range gives INTERNAL. */
 const hf_reason_info *hf_reason_describe(hf_reason reason);
+hf_reason hf_reason_from_limit(hf_limit_verdict verdict);
 hf_reason hf_reason_from_verdict(hf_verdict verdict); /* ALLOW and REPEAT give OK */
 
 /* ---- frames ---------------------------------------------------------------------------------- */
@@ -204,6 +214,16 @@ typedef enum hf_msg_type {
     HF_MSG_SEALED_CHANGE,
     HF_MSG_SEALED_LIST,
     HF_MSG_SEALED_LISTED,
+    HF_MSG_POLICY_BOOK, /* supervisor -> keeper, with one descriptor */
+    HF_MSG_CANARY,      /* keeper -> supervisor */
+    /* front or admin -> keeper and back */
+    HF_MSG_POLICY_PUT, /* with one descriptor */
+    HF_MSG_POLICY_GET,
+    HF_MSG_POLICY_PART,
+    HF_MSG_POLICY_LIST,
+    HF_MSG_POLICY_PAGE,
+    HF_MSG_POLICY_DELETE,
+    HF_MSG_EXIT_APPROVE,
     HF_MSG_COUNT_TYPES
 } hf_msg_type;
 
@@ -272,6 +292,9 @@ typedef struct hf_msg_keeper_config {
     uint8_t store_backend;    /* hf_store_backend: store_path counts for SQLITE alone */
     uint8_t auth_mode;        /* hf_auth_mode */
     uint8_t has_sealed_keys;  /* 1: signing_keys has backend sealed */
+    uint8_t has_book;         /* 1: POLICY_BOOK follows, and before it nothing is signed */
+    uint8_t reserved[3];
+    uint32_t sealed_source; /* place of backend sealed in signing_keys; HF_SOURCE_NONE */
     char duty_node_id[HF_DUTY_NODE_ID_LEN]; /* "": no duty protection is configured */
     uint64_t store_timeout_ms;              /* of a shared store */
     hf_audit_settings audit;
@@ -310,7 +333,7 @@ const char *hf_key_backend_name(hf_key_backend backend);
 
 typedef struct hf_key_source {
     uint32_t backend; /* hf_key_backend */
-    uint32_t reserved;
+    uint32_t place;   /* in signing_keys */
     char dir[HF_PATH_LEN];
     char password_file[HF_PATH_LEN]; /* one of the two, or neither for WEB3SIGNER */
     char password_dir[HF_PATH_LEN];
@@ -501,6 +524,7 @@ typedef struct hf_msg_status_reply {
 #include "ipc/ipc_auth.h"
 #include "ipc/ipc_duty.h"
 #include "ipc/ipc_metrics.h"
+#include "ipc/ipc_policy.h"
 #include "ipc/ipc_seal.h"
 #include "ipc/ipc_store.h"
 
@@ -582,6 +606,8 @@ typedef struct hf_msg_source_reply {
     uint8_t reserved[7];
 } hf_msg_source_reply;
 
+#define HF_SOURCE_NONE UINT32_MAX
+
 typedef struct hf_msg_key {
     hf_frame_header header;
     uint8_t source_id[HF_SOURCE_ID_LEN];
@@ -589,6 +615,8 @@ typedef struct hf_msg_key {
     uint8_t secret[HF_BLS_SECRET_BYTES]; /* big endian; the keeper derives the public key itself */
     uint32_t backend;
     uint32_t key_type; /* hf_key_type */
+    uint32_t source;   /* place in signing_keys, for its tags; HF_SOURCE_NONE */
+    uint32_t reserved;
 } hf_msg_key;
 
 typedef struct hf_msg_key_failed {

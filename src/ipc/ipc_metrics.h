@@ -70,6 +70,7 @@ typedef struct hf_metrics {
     hf_histogram audit_commit;
     uint64_t auth_rejections;
     uint64_t token_rejections[HF_TOKEN_VERDICT_COUNT];
+    uint64_t canaries; /* requests for a canary key */
     uint64_t duties[HF_DUTY_TYPE_COUNT][HF_RESULT_COUNT];
     uint64_t duties_stored; /* of those signed: answered with the signature on record */
     hf_histogram duty_duration[HF_DUTY_STAGE_COUNT];

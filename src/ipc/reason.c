@@ -27,6 +27,16 @@ static const hf_reason_info reasons[HF_REASON_COUNT] = {
     REASON(OUT_OF_RANGE, 400, HF_LOG_INFO, "a slot or epoch is out of range"),
     REASON(UNAUTHORIZED, 401, HF_LOG_UNUSUAL, "no valid token was sent"),
     REASON(FORBIDDEN, 403, HF_LOG_UNUSUAL, "not permitted"),
+    REASON(POLICY_FORK_VERSION, 403, HF_LOG_UNUSUAL, "a limit allows no such fork version"),
+    REASON(POLICY_EXIT, 403, HF_LOG_UNUSUAL, "a limit refuses exits of this key"),
+    REASON(POLICY_EXIT_UNAPPROVED, 403, HF_LOG_UNUSUAL,
+           "somebody else has to approve an exit of this key first"),
+    REASON(POLICY_FEE_RECIPIENT, 403, HF_LOG_UNUSUAL, "a limit allows no such fee recipient"),
+    REASON(POLICY_GAS_LIMIT, 403, HF_LOG_UNUSUAL, "a limit allows no such gas limit"),
+    REASON(POLICY_BLOCK_PROOF, 403, HF_LOG_UNUSUAL,
+           "a limit wants a proof of what the block holds, and there is no right one"),
+    REASON(POLICY_CLOCK, 403, HF_LOG_UNUSUAL, "a limit allows no slot so far from the clock"),
+    REASON(CANARY, 403, HF_LOG_BROKEN, "a canary key was asked for"),
     REASON(WRONG_NETWORK, 403, HF_LOG_UNUSUAL, "genesis_validators_root is another network's"),
     REASON(CROSS_ORIGIN, 403, HF_LOG_UNUSUAL, "requests from web pages are refused"),
     REASON(UNKNOWN_KEY, 404, HF_LOG_INFO, "no such key is loaded"),
@@ -57,6 +67,33 @@ static const hf_reason_info reasons[HF_REASON_COUNT] = {
 const hf_reason_info *hf_reason_describe(hf_reason reason)
 {
     return &reasons[reason < HF_REASON_COUNT ? reason : HF_REASON_INTERNAL];
+}
+
+hf_reason hf_reason_from_limit(hf_limit_verdict verdict)
+{
+    switch (verdict) {
+    case HF_LIMIT_PASSED:
+        return HF_REASON_OK;
+    case HF_LIMIT_FORK_VERSION:
+        return HF_REASON_POLICY_FORK_VERSION;
+    case HF_LIMIT_EXIT:
+        return HF_REASON_POLICY_EXIT;
+    case HF_LIMIT_EXIT_APPROVAL:
+        return HF_REASON_POLICY_EXIT_UNAPPROVED;
+    case HF_LIMIT_FEE_RECIPIENT:
+        return HF_REASON_POLICY_FEE_RECIPIENT;
+    case HF_LIMIT_GAS_LIMIT:
+        return HF_REASON_POLICY_GAS_LIMIT;
+    case HF_LIMIT_BLOCK_PROOF:
+        return HF_REASON_POLICY_BLOCK_PROOF;
+    case HF_LIMIT_CLOCK:
+        return HF_REASON_POLICY_CLOCK;
+    case HF_LIMIT_RATE:
+        return HF_REASON_RATE_LIMITED;
+    case HF_LIMIT_VERDICT_COUNT:
+        break;
+    }
+    return HF_REASON_INTERNAL;
 }
 
 hf_reason hf_reason_from_verdict(hf_verdict verdict)

@@ -268,6 +268,12 @@ static void on_loading(hf_keeper *keeper, hf_peer *peer, const void *frame, int 
     }
 }
 
+static void on_policy_book(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
+{
+    (void)peer;
+    hf_policies_take_book(keeper, frame, *fd);
+}
+
 static void on_duty_sign(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
 {
     (void)fd;
@@ -336,6 +342,7 @@ static const frame_handler handlers[HF_MSG_COUNT_TYPES] = {
     [HF_MSG_SEALED_ADD] = on_seal,
     [HF_MSG_SEALED_CHANGE] = on_seal,
     [HF_MSG_SEALED_LIST] = on_seal,
+    [HF_MSG_POLICY_BOOK] = on_policy_book,
 };
 
 /*

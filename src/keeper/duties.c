@@ -73,6 +73,13 @@ static hf_reason admit(hf_keeper *keeper, const hf_msg_duty_sign *frame, hf_duty
         (void)hf_error_set(err, HF_DENIED, "%s", work->pass.detail);
         return reason;
     }
+    char detail[HF_DETAIL_LEN];
+    const hf_policy_key named = hf_policy_key_from(frame->duty.validator, HF_ADDRESS_BYTES);
+    reason = hf_policies_judge_canary(keeper, &named, HF_OP_COUNT, &work->pass, detail);
+    if (reason != HF_REASON_OK) {
+        (void)hf_error_set(err, HF_DENIED, "%s", detail);
+        return reason;
+    }
     work->ask.duty = frame->duty;
     if (keeper->stopping) {
         return HF_REASON_SHUTTING_DOWN;

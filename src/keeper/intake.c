@@ -158,12 +158,20 @@ static void take_sign(hf_keeper *keeper, hf_peer *peer, const hf_msg_sign *frame
     hf_key *key = hf_keyring_find(&keeper->ring, frame->request.pubkey);
     hf_gate_question question = {HF_SCOPE_SIGN, request->operation, key, false};
     hf_reason reason = hf_gate_check(keeper, peer, &frame->caller, &question, &request->pass);
+    const hf_policy_key named = hf_policy_key_from(frame->request.pubkey, HF_BLS_PUBKEY_BYTES);
     if (reason != HF_REASON_OK) {
+        hf_policies_note_refused(keeper, &named, request->operation, &request->pass);
         hf_request_finish(keeper, request, reason, request->pass.detail);
         return;
     }
     if (keeper->stopping) {
         hf_request_finish(keeper, request, HF_REASON_SHUTTING_DOWN, "");
+        return;
+    }
+    reason = hf_policies_judge_canary(keeper, &named, request->operation, &request->pass,
+                                      admission.detail);
+    if (reason != HF_REASON_OK) {
+        hf_request_finish(keeper, request, reason, admission.detail);
         return;
     }
     bool held_back = keeper->config.require_all_keys && !keeper->loading.first_done;
@@ -175,6 +183,11 @@ static void take_sign(hf_keeper *keeper, hf_peer *peer, const hf_msg_sign *frame
     hf_keeper_admit(&keeper->config.network, &frame->request, &admission);
     if (admission.reason != HF_REASON_OK) {
         hf_request_finish(keeper, request, admission.reason, admission.detail);
+        return;
+    }
+    reason = hf_policies_judge(keeper, key, &frame->request, &request->pass, admission.detail);
+    if (reason != HF_REASON_OK) {
+        hf_request_finish(keeper, request, reason, admission.detail);
         return;
     }
     (void)atomic_fetch_add(&key->refs, 1);

@@ -54,7 +54,8 @@ typedef struct hf_key {
     hf_key_slot *secret;
     _Atomic uint32_t refs; /* requests that may still sign with it */
     uint32_t backend;
-    uint32_t load; /* the load that brought it last */
+    uint32_t source; /* place in signing_keys, or HF_SOURCE_NONE */
+    uint32_t load;   /* the load that brought it last */
     bool is_removed;
     struct hf_key *next; /* hash chain, or the list of the removed */
 } hf_key;
@@ -653,6 +654,37 @@ void hf_loading_peer_gone(hf_keeper *keeper, hf_peer *peer);
 /* Frees removed keys and answers the deletions that waited for them. */
 void hf_loading_settle(hf_keeper *keeper);
 
+/* ---- policies.c: limits, canaries, approvals; intake thread ------------------------------------
+ */
+
+typedef struct hf_policies {
+    hf_book *book; /* never NULL once initialised */
+    bool is_awaited;
+    bool is_locked; /* a canary key with the action seal was asked for */
+    uint64_t stamp; /* of what is known about policies */
+    hf_rates *rates;
+    hf_approvals approvals;
+    uint64_t canary_told_ns[HF_CANARIES_MAX]; /* by place in the book; 0: never */
+} hf_policies;
+
+hf_status hf_policies_init(hf_keeper *keeper);
+void hf_policies_done(hf_keeper *keeper);
+/* fd stays the caller's. */
+void hf_policies_take_book(hf_keeper *keeper, const hf_msg_policy_book *frame, int fd);
+hf_policy_key hf_policies_key_of(const hf_key *key);
+/* Is this key a canary, or was one asked for that locks everything? operation HF_OP_COUNT: a duty.
+ */
+hf_reason hf_policies_judge_canary(hf_keeper *keeper, const hf_policy_key *key, uint32_t operation,
+                                   const hf_pass *pass, char ret_detail[HF_DETAIL_LEN]);
+/* A canary counts also when the gate turned away who asked for it; nothing is locked then. */
+void hf_policies_note_refused(hf_keeper *keeper, const hf_policy_key *key, uint32_t operation,
+                              const hf_pass *pass);
+/* Does the request, which was admitted, keep the limits of its key? */
+hf_reason hf_policies_judge(hf_keeper *keeper, const hf_key *key, const hf_eth_request *request,
+                            const hf_pass *pass, char ret_detail[HF_DETAIL_LEN]);
+void hf_policies_approve(hf_keeper *keeper, hf_peer *peer, const hf_msg_exit_approve *frame,
+                         const hf_pass *pass);
+
 /* ---- intake.c, dispatch.c, answers.c, run.c -------------------------------------------------- */
 
 struct hf_keeper {
@@ -684,6 +716,7 @@ struct hf_keeper {
     hf_tokens tokens;
     hf_pass asker; /* of the question under way; intake thread only */
     hf_seal_room seal;
+    hf_policies policies;
     hf_meter meter;
     hf_inbox *inbox;             /* intake thread only, as the next */
     hf_pass import_asker;        /* who began the slashing import */

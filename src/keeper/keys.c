@@ -154,6 +154,7 @@ hf_status hf_key_new(hf_keyring *ring, const hf_msg_key *frame, hf_key **ret_key
     }
     memcpy(key->source_id, frame->source_id, HF_SOURCE_ID_LEN);
     key->backend = frame->backend;
+    key->source = frame->source;
     key->load = ring->load;
     *ret_key = key;
     return hf_ok();
@@ -177,6 +178,7 @@ hf_status hf_key_new_bound(hf_keyring *ring, hf_key_type type, const uint8_t *na
     }
     key->type = type;
     key->backend = backend;
+    key->source = HF_SOURCE_NONE;
     key->load = ring->load;
     if (type == HF_KEY_TYPE_BLS) {
         st = hf_bls_key_from_bytes(secret, &key->secret->bls);
@@ -214,6 +216,7 @@ static void adopt(hf_keyring *ring, hf_key *old, const hf_key *again)
         ring->by_backend[old->backend]--;
         ring->by_backend[again->backend]++;
         old->backend = again->backend;
+        old->source = again->source;
         old->load = ring->load;
     }
 }

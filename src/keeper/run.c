@@ -46,8 +46,9 @@ static bool config_is_sane(const hf_msg_keeper_config *config)
            config->auth_mode <= HF_AUTH_TOKENS &&
            is_terminated(config->duty_node_id, HF_DUTY_NODE_ID_LEN) && audit_is_sane(config) &&
            is_terminated(config->network.name, HF_NETWORK_NAME_LEN) && store_is_sane(config) &&
-           config->network.slots_per_epoch > 0 && config->log.format <= HF_LOG_JSON &&
-           config->log.least <= HF_LOG_BROKEN && config->sign_threads <= HF_SIGN_THREADS_MAX;
+           config->network.slots_per_epoch > 0 && config->has_book <= 1 &&
+           config->log.format <= HF_LOG_JSON && config->log.least <= HF_LOG_BROKEN &&
+           config->sign_threads <= HF_SIGN_THREADS_MAX;
 }
 
 static hf_status read_config(hf_keeper *keeper, hf_error *err)
@@ -212,7 +213,11 @@ static hf_status start_threads(hf_keeper *keeper, hf_store *take_store, hf_error
     hf_store *jobs_store = has_shared_store(keeper)
                                ? hf_store_client_store(keeper->store_clients[HF_LANE_ADMIN])
                                : take_store;
-    hf_status st = hf_requests_init(&keeper->requests, keeper->config.max_in_flight);
+    hf_status st = hf_policies_init(keeper);
+    if (hf_failed(st)) {
+        return hf_fail(err, st.code, "not enough memory to start");
+    }
+    st = hf_requests_init(&keeper->requests, keeper->config.max_in_flight);
     if (!hf_failed(st)) {
         st = hf_signers_init(keeper, keeper->config.max_in_flight, keeper->config.sign_threads);
     }
@@ -313,6 +318,7 @@ static void stop(hf_keeper *keeper)
         hf_store *exports = hf_store_client_store(keeper->store_clients[HF_LANE_EXPORT]);
         exports->ops->close(exports);
     }
+    hf_policies_done(keeper);
     hf_seal_done(keeper);
     hf_keyring_done(&keeper->ring);
     hf_requests_done(&keeper->requests);

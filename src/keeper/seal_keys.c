@@ -165,6 +165,7 @@ static const char *take_into_ring(hf_keeper *keeper, const hf_seal_row *row,
     hf_status st = hf_key_new_bound(&keeper->ring, (hf_key_type)row->key.type, row->key.name,
                                     secret, HF_BACKEND_SEALED, &key);
     if (!hf_failed(st)) {
+        key->source = keeper->config.sealed_source; /* for its tags */
         st = hf_keyring_add(&keeper->ring, key);
     }
     if (st.code == HF_LIMIT) {

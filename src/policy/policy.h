@@ -67,7 +67,7 @@ hf_scope_keys hf_policy_scope_keys(hf_scope scope);
 #define HF_POLICY_RULE_RANGES_MAX 16
 #define HF_POLICY_RULE_CERTIFICATES_MAX 16
 #define HF_POLICY_KEYS_MAX 1024    /* in all rules of a policy; tags name more */
-#define HF_POLICY_MAX_BYTES 60000U /* of the encoding: what a record holds */
+#define HF_POLICY_MAX_BYTES 59900U /* of the encoding: what a record holds, with its seal */
 #define HF_POLICY_ALL UINT64_MAX   /* of scopes and operations: "*", also what is added later */
 
 typedef enum hf_effect { HF_EFFECT_ALLOW = 0, HF_EFFECT_DENY } hf_effect;
@@ -197,5 +197,7 @@ void hf_policy_explain(const hf_policy_answer *answer, const hf_policy_question 
                        char *ret_sentence, size_t len);
 /* How long a new token with these policies may live at most; 0: as long as one likes. */
 uint64_t hf_policy_token_ttl_max(const hf_policy *const policies[], size_t count);
+
+#include "policy/limits.h"
 
 #endif

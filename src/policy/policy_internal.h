@@ -35,6 +35,11 @@ hf_status hf_policy_duration_parse(const char *text, uint64_t *ret_seconds,
 /* The same demands on a rule from text and on one from bytes. */
 hf_status hf_policy_rule_check(const hf_policy_rule *rule, hf_error *err) HF_MUST_CHECK;
 
+/* ---- limit.c ----------------------------------------------------------------------------------
+ */
+
+hf_status hf_limit_check(const hf_limit *limit, hf_error *err) HF_MUST_CHECK;
+
 /* ---- reader.c: bounded reading and writing of the encodings ---------------------------------- */
 
 typedef struct hf_policy_reader {

@@ -208,10 +208,15 @@ hf_status hf_start_keeper(hf_supervisor *sup, hf_error *err)
                                   .max_in_flight = config->max_in_flight,
                                   .require_all_keys = config->require_all_keys,
                                   .store_backend = config->store_backend,
+                                  .has_book = 1,
+                                  .sealed_source = HF_SOURCE_NONE,
                                   .store_timeout_ms = config->store_timeout_ms,
                                   .audit = config->audit};
     for (uint32_t i = 0; i < config->key_source_count; i++) {
-        frame.has_sealed_keys |= config->key_sources[i].backend == HF_BACKEND_SEALED;
+        if (config->key_sources[i].backend == HF_BACKEND_SEALED) {
+            frame.has_sealed_keys = 1;
+            frame.sealed_source = i;
+        }
     }
     memcpy(frame.duty_node_id, config->duties.node_id, sizeof frame.duty_node_id);
     memcpy(frame.data_dir, config->data_dir, sizeof frame.data_dir);
@@ -224,6 +229,7 @@ hf_status hf_start_keeper(hf_supervisor *sup, hf_error *err)
     hf_status st = start(sup, HF_CHILD_KEEPER, &frame, NULL, 0, &child, err);
     if (!hf_failed(st)) {
         child->kill_at_ns = child->started_ns + KEEPER_START_NS;
+        st = hf_give_book(sup, err);
     }
     return st;
 }
@@ -382,7 +388,8 @@ static void fill_loader_config(const hf_supervisor *sup, bool is_import,
     HF_ASSERT(!hf_failed(st));
     for (uint32_t i = 0; i < config->key_source_count; i++) {
         if (config->key_sources[i].backend != HF_BACKEND_SEALED) { /* no files: records */
-            frame->sources[frame->source_count++] = config->key_sources[i];
+            frame->sources[frame->source_count] = config->key_sources[i];
+            frame->sources[frame->source_count++].place = i;
         }
     }
     hf_frame_init(frame, HF_MSG_LOADER_CONFIG, 0);

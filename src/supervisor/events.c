@@ -428,7 +428,8 @@ static void heard(hf_supervisor *sup, hf_child *child)
     child->is_ready = true;
 }
 
-static void on_frame(hf_supervisor *sup, hf_child *child, const hf_frame_header *header, int fd)
+static void on_frame(hf_supervisor *sup, hf_child *child, const hf_frame_header *header,
+                     const void *frame, int fd)
 {
     bool from_keeper = child->kind == HF_CHILD_KEEPER;
     if (header->type == HF_MSG_READY && from_keeper) {
@@ -440,12 +441,17 @@ static void on_frame(hf_supervisor *sup, hf_child *child, const hf_frame_header 
     } else if (header->type == HF_MSG_READY && hf_child_gives_signs(child)) {
         heard(sup, child);
     } else if (header->type == HF_MSG_LOAD_WANTED && from_keeper) {
+        if (sup->phase == HF_PHASE_SERVING) {
+            hf_reload_book(sup);
+        }
         sup->load_wanted = true;
         start_wanted_load(sup);
     } else if (header->type == HF_MSG_SEAL_KEYS_WANTED && from_keeper) {
         hf_give_key_files(sup, child);
     } else if (header->type == HF_MSG_RESULT && from_keeper) {
         /* of a key file's share: the keeper logs what came of it */
+    } else if (header->type == HF_MSG_CANARY && from_keeper) {
+        hf_on_canary(sup, frame);
     } else if (header->type == HF_MSG_IMPORT_WANTED && from_keeper) {
         import_wanted(sup, fd, header->request_id);
     } else {
@@ -465,7 +471,7 @@ static void hung_up(hf_child *child)
 
 void hf_on_control(hf_supervisor *sup, hf_child *child)
 {
-    static uint8_t buf[HF_IPC_MAX_BYTES];
+    static _Alignas(8) uint8_t buf[HF_IPC_MAX_BYTES];
     hf_frame_header header;
     size_t len = 0;
     int fd = -1;
@@ -479,7 +485,7 @@ void hf_on_control(hf_supervisor *sup, hf_child *child)
     }
     if (hf_frame_is_acceptable(buf, len, HF_CHANNEL_CONTROL, false)) {
         memcpy(&header, buf, sizeof header);
-        on_frame(sup, child, &header, fd);
+        on_frame(sup, child, &header, buf, fd);
     } else {
         hf_log(HF_LOG_BROKEN, "frame_refused", "%zu bytes from the %s that are no frame for us",
                len, hf_child_name(child->kind));

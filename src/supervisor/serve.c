@@ -109,7 +109,7 @@ static void clean_up(hf_supervisor *sup)
     }
 }
 
-int hf_serve(const hf_config *config)
+int hf_serve(const hf_config_flags *flags, const hf_config *config)
 {
     static hf_supervisor sup; /* large; one a process */
     hf_error err = {HF_OK, ""};
@@ -118,6 +118,7 @@ int hf_serve(const hf_config *config)
     (void)close_range(STDERR_FILENO + 1, ~0U, 0); /* what our parent left open is not ours */
     hf_log_init("supervisor", config->log.format, config->log.least);
     sup = (hf_supervisor){.config = config,
+                          .flags = flags,
                           .lock_fd = -1,
                           .signal_fd = -1,
                           .api_fd = -1,

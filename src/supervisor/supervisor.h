@@ -14,7 +14,7 @@
  * exit status of the program: 0 stopped as told, 1 it could not start or go on (the log says why),
  * 2 the configuration cannot be had here. One thread, which it takes over with its signals.
  */
-int hf_serve(const hf_config *config);
+int hf_serve(const hf_config_flags *flags, const hf_config *config);
 
 /*
  * Makes the data folder (0700; its parent must be there) and locks it: one signer, or one command

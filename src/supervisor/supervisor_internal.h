@@ -103,6 +103,7 @@ typedef enum hf_phase {
 
 typedef struct hf_supervisor {
     const hf_config *config;
+    const hf_config_flags *flags; /* to read policies again */
     hf_phase phase;
     int exit_status;
     char programs_dir[HF_PATH_LEN];
@@ -155,6 +156,13 @@ bool hf_child_gives_signs(const hf_child *child);
 bool hf_child_is_watched(const hf_child *child);
 /* We were asleep ourselves, and maybe all of us: silence meanwhile counts for nothing. */
 void hf_forgive_silence(hf_supervisor *sup);
+/* ---- policies.c ---------------------------------------------------------------------------- */
+
+/* Reads policies, limits and canary keys and hands them to the keeper. */
+hf_status hf_give_book(hf_supervisor *sup, hf_error *err) HF_MUST_CHECK;
+/* The same while it runs: what is wrong is logged, and the ones before stay. */
+void hf_reload_book(hf_supervisor *sup);
+void hf_on_canary(hf_supervisor *sup, const hf_msg_canary *frame);
 
 /* ---- machines.c ---------------------------------------------------------------------------- */
 

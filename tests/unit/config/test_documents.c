@@ -176,6 +176,7 @@ static void make_example_files(void)
     assert_int_equal(mkdir("machines", 0700), 0);
     assert_int_equal(mkdir("tls", 0700), 0);
     scratch_write("password.txt", "secret\n", 0600);
+    scratch_write("canary.sh", "#!/bin/sh\n", 0700);
     scratch_write("duty-url.txt", "postgresql://holdfast@db.example/duties\n", 0600);
     scratch_write("tls/cert.pem", "certificate", 0644);
     scratch_write("tls/key.pem", "private key", 0600);

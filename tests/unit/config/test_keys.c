@@ -13,6 +13,7 @@
     "postgres needs either slashing_protection.url or, for a URL with a password, "                \
     "slashing_protection.url_file"
 #define AT3 "holdfast.yaml:3: "
+#define ADDRESS "0x5aaeb6053f3e94c9b9a09f33669435e7ef1beaed"
 #define LATER_SENTENCE "not in this version of Holdfast; remove the key"
 
 typedef struct key_case {
@@ -141,6 +142,9 @@ static const key_case cases[] = {
     {"signing_keys[].key_file_dir", D "signing_keys:\n  - {backend: sealed, key_file_dir: w3s}\n",
      D "signing_keys:\n  - {backend: web3signer, config_dir: w3s, key_file_dir: w3s}\n",
      AT3 "signing_keys[0].key_file_dir: belongs to the back end sealed; remove it"},
+    {"signing_keys[].tags", D LOCAL "    password_file: pw.txt\n    tags: [home]\n",
+     D "signing_keys:\n  - tags: [a b]\n",
+     AT3 "signing_keys[0].tags[0]: a tag has 1 to 31 letters, digits, _ and -"},
     LATER_SOURCE("module"),
     LATER_SOURCE("token_label"),
     LATER_SOURCE("pin_file"),
@@ -217,13 +221,17 @@ static const key_case cases[] = {
     DUTY_CASE("old_duties_max_age_hours", "0", "87601", "0 to 87600"),
     DUTY_CASE("pool_max", "3", "65", "3 to 64"),
 
-    {"policies", D "policies: {}\n", D "policies: {a: b}\n",
-     "holdfast.yaml:2: policies: " LATER_SENTENCE},
+    {"policies", D "policies: {a: [{effect: deny}], b: {rules: []}}\n", D "policies: {a: b}\n",
+     "holdfast.yaml:2: policies.a: a policy is a list of rules"},
+    {"limits", D "limits: [{exits: refuse}]\n", D "limits: [{exits: maybe}]\n",
+     "holdfast.yaml:2: limits[0].exits: \"maybe\": allow, approve or refuse"},
+    {"canary_keys", D "canary_keys: [" ADDRESS "]\n", D "canary_keys: [{action: deny}]\n",
+     "holdfast.yaml:2: canary_keys[0]: the entry names no key"},
+    {"canary_command", D "canary_command: cert.pem\n", D "canary_command: ''\n",
+     "holdfast.yaml:2: canary_command: : an empty path; give one or remove the key"},
     WORD_CASE("auth", "mode", "tokens", "none tokens"),
     {"auth.key_file", D "auth:\n  key_file: /run/token.key\n", D "auth:\n  key_file: ''\n",
      AT3 "auth.key_file: : an empty path; give one or remove the key"},
-    {"canary_keys", D "canary_keys: []\n", D "canary_keys: [{action: deny}]\n",
-     "holdfast.yaml:2: canary_keys: " LATER_SENTENCE},
     {"audit.enabled", D "audit: {enabled: false}\n", D "audit:\n  enabled: maybe\n",
      AT3 "audit.enabled: maybe: give true or false"},
     {"audit.path", D "audit: {path: a.log}\n", D "audit:\n  path: ''\n", AT3 "audit.path: : an empty path; give one or remove the key"},

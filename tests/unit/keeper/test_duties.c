@@ -61,6 +61,7 @@ static int setup(void **state)
     r->front = pair[0];
     r->peer = hf_peer_open(&r->keeper, pair[1], HF_CHANNEL_FRONT, 0);
     assert_non_null(r->peer);
+    assert_int_equal(hf_policies_init(&r->keeper).code, HF_OK);
     assert_int_equal(hf_duties_init(&r->keeper).code, HF_OK);
     give_store(r);
     (void)add_key(r);
@@ -72,6 +73,7 @@ static int teardown(void **state)
 {
     rig *r = *state;
     hf_duties_stop(&r->keeper);
+    hf_policies_done(&r->keeper);
     hf_keyring_done(&r->keeper.ring);
     (void)close(r->front);
     (void)close(r->store);
