@@ -182,7 +182,6 @@ NO_PADDING(hf_msg_policy_ask, 16 + sizeof(hf_caller) + 48 + 8);
 NO_PADDING(hf_msg_exit_approve, 16 + sizeof(hf_caller) + 8 + 48);
 NO_PADDING(hf_msg_policy_part, 16 + 24 + HF_POLICY_PART_BYTES);
 NO_PADDING(hf_msg_policy_page, 16 + 16 + HF_POLICIES_PAGE * 56);
-NO_PADDING(hf_msg_duty_state, 16 + 8 + sizeof(hf_duty_counters) + 160);
 _Static_assert(sizeof(hf_msg_loader_config) <= HF_IPC_MAX_BYTES, "a frame fits the buffer");
 
 void hf_frame_init(void *frame, hf_msg_type type, uint64_t request_id)
