@@ -8,7 +8,6 @@ import os
 import statistics
 
 ROWS = ["audit"]
-KEYS = 64  # each key has votes enough, and the keystores of both are made at once
 OFF = "audit: {enabled: false}\n"
 ON = "audit: {sync: always}\n"
 
@@ -18,7 +17,7 @@ class WatchRows:
         self.bench = bench
         self.size = bench.size
         self.signers = {}
-        keys = bench.make_keys("watch-keys", 0, KEYS, "pbkdf2", 1)
+        keys = bench.make_keys("watch-keys", 0, bench.size["voters"], "pbkdf2", 1)
         for name, settings in (("without", OFF), ("with", ON)):
             work = os.path.join(bench.work, f"watch-{name}")
             os.mkdir(work, 0o700)
@@ -38,9 +37,9 @@ class WatchRows:
 
     def measure(self):
         for signer in self.signers.values():
-            signer.wait_for_keys(KEYS)
+            signer.wait_for_keys(self.size["voters"])
         count = int(self.size["seconds"] * 3000) + self.size["connections"]
-        rates = self.turns(lambda signer: self.bench.load(signer, "run", keys=KEYS, count=count, shared=0,
+        rates = self.turns(lambda signer: self.bench.load(signer, "run", keys=self.size["voters"], count=count, shared=0,
                                                           connections=self.size["connections"]))
 
         def cpu(result):

@@ -138,7 +138,8 @@ typedef struct hf_audit_line {
     uint64_t seq;
     size_t body_len; /* what the MAC covers */
     uint8_t mac[HF_AUDIT_MAC_BYTES];
-    bool is_first; /* of its file (kind "opened"), then with the next two */
+    int64_t unix_s; /* its time; 0 when that is none */
+    bool is_first;  /* of its file (kind "opened"), then with the next two */
     uint8_t previous[HF_AUDIT_MAC_BYTES];
     char key_id[HF_AUDIT_KEY_ID_LEN];
     size_t field_count;
@@ -176,6 +177,8 @@ typedef struct hf_audit_check {
     bool has_wanted; /* look out for this head: is it in the chain? */
     bool found_wanted;
     hf_audit_head wanted;
+    int64_t wanted_unix_s; /* when that line was written, and when the last sound one */
+    int64_t last_unix_s;
 } hf_audit_check;
 
 void hf_audit_check_init(hf_audit_check *check, const uint8_t key[HF_AUDIT_KEY_BYTES]);
@@ -216,7 +219,8 @@ typedef struct hf_audit_opening {
     uint64_t dropped_bytes;  /* a torn end */
     uint64_t restored_lines; /* from the journal */
     bool has_anchor;         /* what follows was looked at */
-    bool has_anchored_line;  /* the anchored line is in the newest file or behind its beginning */
+    bool is_ahead; /* the log goes on for long behind the anchor: the store may be an older copy */
+    bool has_anchored_line; /* the anchored line is in the newest file or behind its beginning */
     char aside[HF_AUDIT_PATH_LEN + 48];
     char sentence[HF_AUDIT_TEXT_LEN]; /* "" when all was as it was left */
 } hf_audit_opening;

@@ -60,10 +60,11 @@ static hf_audit_fault judge(const hf_audit_check *check, const hf_audit_line *li
     return is_mac(mac, line->mac) ? HF_AUDIT_SOUND : HF_AUDIT_CHANGED;
 }
 
-static void look_for_wanted(hf_audit_check *check, uint64_t seq, const uint8_t *mac)
+static void look_for_wanted(hf_audit_check *check, uint64_t seq, const uint8_t *mac, int64_t unix_s)
 {
     if (check->has_wanted && seq == check->wanted.seq && is_mac(mac, check->wanted.mac)) {
         check->found_wanted = true;
+        check->wanted_unix_s = unix_s;
     }
 }
 
@@ -80,14 +81,16 @@ bool hf_audit_check_line(hf_audit_check *check, const char *text, size_t len)
     }
     if (!check->has_begun) {
         check->has_begun = true;
+        check->wanted_unix_s = line.unix_s; /* when it lies before: no later than that */
         check->first.seq = line.seq - 1;
         memcpy(check->first.mac, line.previous, HF_AUDIT_MAC_BYTES);
-        look_for_wanted(check, check->first.seq, check->first.mac);
+        look_for_wanted(check, check->first.seq, check->first.mac, line.unix_s);
     }
     check->at_file_start = false;
     check->head.seq = line.seq;
     memcpy(check->head.mac, line.mac, HF_AUDIT_MAC_BYTES);
-    look_for_wanted(check, line.seq, line.mac);
+    look_for_wanted(check, line.seq, line.mac, line.unix_s);
+    check->last_unix_s = line.unix_s;
     check->lines++;
     check->file_lines++;
     check->file_bytes += len + 1;

@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 #define SIBLINGS_MAX 4096
+/* The anchor moves on once a second, but for the time that a store is away. */
+#define AHEAD_SECONDS 30
 #define TAIL_BYTES ((size_t)2 * HF_AUDIT_LINE_MAX)
 
 /* ---- the newest file beside the log -----------------------------------------------------------
@@ -236,6 +238,14 @@ static void compare_with_anchor(hf_audit_log *log, const hf_audit_check *check,
     /* Behind the beginning of the newest file the chain itself vouches for it. */
     bool is_behind = check->has_begun && anchor->seq < check->first.seq;
     opening->has_anchored_line = is_head || check->found_wanted || is_behind;
+    opening->is_ahead = !is_head && opening->has_anchored_line &&
+                        check->last_unix_s - check->wanted_unix_s > AHEAD_SECONDS;
+    if (opening->is_ahead && opening->sentence[0] == '\0') {
+        (void)snprintf(opening->sentence, sizeof opening->sentence,
+                       "the log goes on to line %llu, the slashing record knows line %llu as the "
+                       "last: the record may be an older copy",
+                       (unsigned long long)head->seq, (unsigned long long)anchor->seq);
+    }
     if (!opening->has_anchored_line && opening->sentence[0] == '\0') {
         (void)snprintf(opening->sentence, sizeof opening->sentence,
                        "the log ends with line %llu, the slashing record knows line %llu: "

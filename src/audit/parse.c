@@ -129,6 +129,20 @@ static bool take_first(hf_audit_line *line)
                                     line->previous, HF_AUDIT_MAC_BYTES));
 }
 
+/* "2026-11-21T16:23:48.417076Z", to the second. */
+static int64_t time_of(const hf_audit_line *line)
+{
+    char text[20];
+    struct tm utc = {0};
+    const hf_audit_field *time = hf_audit_line_find(line, "time");
+    if (time == NULL || !time->is_text || time->value.len < sizeof text) {
+        return 0;
+    }
+    memcpy(text, time->value.ptr, sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    return strptime(text, "%Y-%m-%dT%H:%M:%S", &utc) == NULL ? 0 : (int64_t)timegm(&utc);
+}
+
 static bool has_trailer(const char *text, size_t len)
 {
     return len > TRAILER_LEN && hf_bytes_equal(text + len - TRAILER_LEN, MAC_NAME, 8) &&
@@ -158,6 +172,7 @@ hf_status hf_audit_line_parse(const char *text, size_t len, hf_audit_line *ret_l
         }
     }
     line.body_len = len - TRAILER_LEN;
+    line.unix_s = time_of(&line);
     const hf_audit_field *kind = hf_audit_line_find(&line, "kind");
     if (kind == NULL || !kind->is_text || (field_is(kind, "opened") && !take_first(&line))) {
         return bad;

@@ -434,7 +434,8 @@ void hf_auditor_tell_opening(hf_keeper *keeper)
 {
     hf_auditor *auditor = &keeper->auditor;
     const hf_audit_opening *opening = &auditor->opening;
-    bool is_wrong = opening->is_broken || (opening->has_anchor && !opening->has_anchored_line);
+    bool is_wrong = opening->is_broken || opening->is_ahead ||
+                    (opening->has_anchor && !opening->has_anchored_line);
     auditor->head = hf_audit_log_head(auditor->log);
     hf_auditor_note(keeper, HF_AUDIT_STARTED, NULL, NULL, "holdfast " HF_VERSION ", %s",
                     auditor->is_strict ? "strict" : "interval");

@@ -19,6 +19,8 @@ void hf_seal_enter(hf_keeper *keeper, hf_seal_state state, const char *why)
     if (room->state != state) {
         hf_log(HF_LOG_INFO, "seal_state", "%s -> %s: %s", hf_seal_state_name(room->state),
                hf_seal_state_name(state), why);
+        hf_auditor_note(keeper, HF_AUDIT_SEAL, NULL, "done", "%s -> %s: %s",
+                        hf_seal_state_name(room->state), hf_seal_state_name(state), why);
         room->state = state;
         room->since_unix_ms = hf_time_unix_ms();
     }
@@ -70,6 +72,8 @@ static void refuse_share(hf_keeper *keeper, hf_peer *peer, uint64_t request_id, 
     }
     hf_log(HF_LOG_UNUSUAL, "seal_share_wrong", "a wrong share for %s, the %lluth", name,
            (unsigned long long)*wrong);
+    hf_auditor_note(keeper, HF_AUDIT_SHARE, &keeper->asker, "refused",
+                    "a wrong share for %s, the %lluth", name, (unsigned long long)*wrong);
     (void)snprintf(detail, sizeof detail, "that is not the share of %s", name);
     hf_peer_send_result(keeper, peer, request_id, HF_REASON_WRONG_SHARE,
                         hf_seal_missing(&room->config, room->given), detail);
@@ -192,6 +196,9 @@ static void take_share(hf_keeper *keeper, hf_peer *peer, uint64_t request_id, un
         room->deadline_ns = hf_time_mono_ns() + PARTIAL_NS;
         hf_log(HF_LOG_INFO, "seal_share", "the share of %s is right; %u missing",
                room->config.holders[holder].name, missing);
+        hf_auditor_note(keeper, HF_AUDIT_SHARE, &keeper->asker, "done",
+                        "the share of %s is right; %u missing", room->config.holders[holder].name,
+                        missing);
     }
     if (event == HF_SEAL_ON_LAST_SHARE) {
         complete(keeper, peer, request_id);

@@ -250,6 +250,8 @@ void hf_seal_on_register(hf_keeper *keeper, hf_peer *peer, const hf_msg_seal_reg
     hf_seal_wrap(&room->next, (unsigned)i, frame->holder.key, &room->secrets->next_shares[i]);
     room->next_registered |= 1U << i;
     hf_log(HF_LOG_INFO, "seal_registered", "%s; %u missing", name, hf_seal_unregistered(room));
+    hf_auditor_note(keeper, HF_AUDIT_SHARE, &keeper->asker, "done", "%s has registered; %u missing",
+                    name, hf_seal_unregistered(room));
     if (hf_seal_unregistered(room) == 0) {
         keep_next(keeper, peer, id, true);
         return;

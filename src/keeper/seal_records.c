@@ -187,6 +187,8 @@ static void added(hf_keeper *keeper, hf_seal_task *task)
         hf_sealed_key_text(&task->rows[i].key, text);
         hf_log(why == NULL ? HF_LOG_INFO : HF_LOG_BROKEN, "sealed_key_added", "%s%s%s", text,
                why == NULL ? "" : ": ", why == NULL ? "" : why);
+        hf_auditor_note(keeper, HF_AUDIT_KEY_IMPORTED, NULL, why == NULL ? "done" : "failed",
+                        "sealed key %s%s%s", text, why == NULL ? "" : ": ", why == NULL ? "" : why);
     }
     hf_seal_publish(keeper);
     send_added(keeper, task, HF_REASON_OK, "");
@@ -335,6 +337,10 @@ static void changed(hf_keeper *keeper, hf_seal_task *task)
     hf_seal_publish(keeper);
     hf_sealed_key_text(key, text);
     hf_log(HF_LOG_INFO, "sealed_key_changed", "%s was %s", text, done[room->change.action]);
+    hf_auditor_note(keeper,
+                    room->change.action == HF_SEALED_DELETE ? HF_AUDIT_KEY_DELETED
+                                                            : HF_AUDIT_KEY_CHANGED,
+                    NULL, "done", "sealed key %s was %s", text, done[room->change.action]);
     hf_peer_ref(task->asker);
     room->closer = task->asker;
     room->closer_request_id = task->request_id;

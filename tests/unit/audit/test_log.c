@@ -252,6 +252,31 @@ static void test_an_older_file(void **state)
     hf_audit_log_close(log);
 }
 
+/* The store is older than the log: the anchored line is there, with much behind it. */
+static void test_an_older_store(void **state)
+{
+    hf_audit_opening opening;
+    hf_audit_chain chain;
+    char line[HF_AUDIT_LINE_MAX];
+    const hf_audit_event event = {.kind = HF_AUDIT_RESULT, .decision = "signed"};
+    const int64_t noon_us = INT64_C(1795268438000000);
+    (void)state;
+    for (int64_t later_s = 2; later_s <= 200; later_s += 198) {
+        hf_audit_chain_init(&chain, config.key, "n");
+        int fd = open(at("audit.log"), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+        size_t len = hf_audit_chain_open(&chain, noon_us, line);
+        assert_int_equal(write(fd, line, len), len);
+        hf_audit_head anchor = chain.head;
+        len = hf_audit_chain_write(&chain, &event, noon_us + later_s * 1000000, line);
+        assert_int_equal(write(fd, line, len), len);
+        (void)close(fd);
+        hf_audit_log_close(open_log(&anchor, &opening));
+        assert_true(opening.has_anchored_line && !opening.is_broken);
+        assert_int_equal(opening.is_ahead, later_s > 100);
+        assert_int_equal(opening.sentence[0] != '\0', later_s > 100);
+    }
+}
+
 /* The same numbers and another history. */
 static void test_another_history(void **state)
 {
@@ -442,6 +467,7 @@ int main(void)
         TEST(test_the_journal_goes_round),
         TEST(test_a_changed_line),
         TEST(test_an_older_file),
+        TEST(test_an_older_store),
         TEST(test_another_history),
         TEST(test_no_file_at_all),
         TEST(test_the_file_is_moved_away),

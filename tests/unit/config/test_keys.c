@@ -234,10 +234,11 @@ static const key_case cases[] = {
      AT3 "auth.key_file: : an empty path; give one or remove the key"},
     {"audit.enabled", D "audit: {enabled: false}\n", D "audit:\n  enabled: maybe\n",
      AT3 "audit.enabled: maybe: give true or false"},
-    {"audit.path", D "audit: {path: a.log}\n", D "audit:\n  path: ''\n", AT3 "audit.path: : an empty path; give one or remove the key"},
+    {"audit.path", D "audit: {path: a.log}\n", D "audit:\n  path: ''\n",
+     AT3 "audit.path: : an empty path; give one or remove the key"},
     WORD_CASE("audit", "sync", "interval", "always interval"),
     {"audit.rotate_bytes", D "audit: {rotate_bytes: 0}\n", D "audit:\n  rotate_bytes: -1\n",
-     AT3 "audit.rotate_bytes: -1: give a whole number"},
+     AT3 "audit.rotate_bytes: -1: give a number from 0 to 1099511627776"},
     {"audit.sinks", D "audit: {sinks: stdout syslog}\n", D "audit:\n  sinks: stdout tape\n",
      AT3 "audit.sinks: tape: no such sink; give stdout, syslog or journald"},
 
