@@ -14,7 +14,6 @@
 #define AMOUNT_LEAST_ETH 1ULL
 #define AMOUNT_MOST_ETH 32ULL
 #define AMOUNT_MOST_COMPOUNDING_ETH 2048ULL /* EIP-7251 */
-#define ADDRESS_BYTES 20
 #define CREDENTIALS_BLS 0x00
 #define CREDENTIALS_ADDRESS 0x01
 #define CREDENTIALS_COMPOUNDING 0x02
@@ -186,7 +185,8 @@ static hf_status parse_amount(const char *text, uint64_t most_eth, uint64_t *ret
 
 static hf_status parse_address(const deposit_options *o, deposit_run *run, hf_error *err)
 {
-    uint8_t *address = run->address_credentials + 32 - ADDRESS_BYTES;
+    uint8_t *address = run->address_credentials + 32 - HF_ADDRESS_BYTES;
+    hf_error why = {0};
     if (o->withdrawal_address == NULL) {
         if (o->keystore_dir != NULL || o->compounding) {
             return hf_fail(err, HF_USAGE, "--withdrawal-address is needed with %s",
@@ -194,11 +194,10 @@ static hf_status parse_address(const deposit_options *o, deposit_run *run, hf_er
         }
         return hf_ok();
     }
-    if (hf_failed(hf_hex_decode(o->withdrawal_address, strlen(o->withdrawal_address), address,
-                                ADDRESS_BYTES)) ||
-        hf_bytes_is_zero(address, ADDRESS_BYTES)) {
-        return hf_fail(err, HF_USAGE,
-                       "--withdrawal-address: must be an address of 20 bytes in hex");
+    if (hf_failed(hf_address_parse(o->withdrawal_address, address, &why)) ||
+        hf_bytes_is_zero(address, HF_ADDRESS_BYTES)) {
+        return hf_fail(err, HF_USAGE, "--withdrawal-address: %s",
+                       why.msg[0] != '\0' ? why.msg : "must be an address, and not the zero one");
     }
     run->address_credentials[0] = o->compounding ? CREDENTIALS_COMPOUNDING : CREDENTIALS_ADDRESS;
     run->has_address = true;

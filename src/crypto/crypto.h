@@ -110,6 +110,11 @@ bool hf_bls_verify(const uint8_t pubkey[HF_BLS_PUBKEY_BYTES], const uint8_t root
 #define HF_SECP256K1_SIGNATURE_BYTES 65 /* r || s || v, v 27 or 28 */
 #define HF_ADDRESS_BYTES 20
 
+/* An address as a person writes it, with or without 0x: one of mixed case has the checksum of
+ * EIP-55, and is INVALID_INPUT when that is wrong. */
+hf_status hf_address_parse(const char *text, uint8_t ret_address[HF_ADDRESS_BYTES],
+                           hf_error *err) HF_MUST_CHECK;
+
 /* A secret scalar, big endian, 0 < secret < n; lives in a slab slot or on a stack that gets wiped.
  */
 typedef struct hf_secp256k1_key {

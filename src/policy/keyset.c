@@ -100,6 +100,7 @@ hf_status hf_keyset_check(const hf_keyset *set, hf_error *err)
 hf_status hf_policy_key_parse(const char *text, hf_policy_key *ret_key, hf_error *err)
 {
     hf_policy_key key = {0};
+    hf_error why = {0};
     size_t len = strlen(text);
     bool has_prefix = len > 2 && text[0] == '0' && (text[1] == 'x' || text[1] == 'X');
     size_t digits = has_prefix ? len - 2 : len;
@@ -113,6 +114,9 @@ hf_status hf_policy_key_parse(const char *text, hf_policy_key *ret_key, hf_error
                        "\"%.110s\" is no key: write a public key (0x and 96 digits) or an address "
                        "(0x and 40 digits)",
                        text);
+    }
+    if (key.len == HF_ADDRESS_BYTES && hf_failed(hf_address_parse(text, key.bytes, &why))) {
+        return hf_fail(err, HF_INVALID_INPUT, "\"%.60s\": %.90s", text, why.msg);
     }
     *ret_key = key;
     return hf_ok();

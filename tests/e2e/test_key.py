@@ -343,6 +343,8 @@ def test_deposit_refusals(work):
         refused(2, "--amount: must be 1 to 32 ETH", *base, "--amount", amount)
     for address in ("0x1234", "00" * 20, "zz" * 20, "ab" * 21):
         refused(2, "--withdrawal-address: must be an address", *base, "--withdrawal-address", address)
+    refused(2, "--withdrawal-address: its checksum (EIP-55", *base, "--withdrawal-address",
+            "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAeD")
     refused(2, "--withdrawal-address is needed with --compounding", *base, "--compounding")
     refused(2, "--withdrawal-address is needed with --keystore-dir", "deposit", "--network", "mainnet",
             "--keystore-dir", "ks")
