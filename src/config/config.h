@@ -55,6 +55,7 @@ typedef struct hf_config {
     uint8_t store_backend;            /* hf_store_backend */
     char store_path[HF_PATH_LEN];     /* SQLITE: absolute */
     char store_url[HF_STORE_URL_LEN]; /* POSTGRES; holds a password when it came from url_file */
+    char store_url_file[HF_PATH_LEN]; /* where that came from, or "" */
     bool store_auto_migrate;
     uint32_t store_timeout_ms;            /* of a shared store */
     char store_table[HF_STORE_TABLE_LEN]; /* DYNAMODB and following */

@@ -145,7 +145,6 @@ typedef struct hf_settings {
     hf_network_draft network_draft;
     uint32_t network_line;
     uint8_t start_guard;
-    char store_url_file[HF_PATH_LEN];
     hf_book *book; /* owned */
 } hf_settings;
 

@@ -515,7 +515,7 @@ static hf_status read_url_file(hf_settings *settings, hf_error *err)
 {
     hf_buf *buf = NULL;
     hf_error why = {0};
-    hf_status st = hf_file_read(settings->store_url_file, HF_STORE_URL_LEN - 1, &buf, &why);
+    hf_status st = hf_file_read(settings->config.store_url_file, HF_STORE_URL_LEN - 1, &buf, &why);
     if (hf_failed(st)) {
         return refuse_key(settings, "slashing_protection.url_file", err, why.msg);
     }

@@ -29,8 +29,7 @@
 #define HF_FD_KEEPER 4      /* front and loader: channel to the keeper */
 #define HF_FD_API 5         /* front: listening socket of the API */
 #define HF_FD_METRICS 6     /* front: listening socket of the metrics */
-#define HF_FD_STORE_LANES 4 /* store: HF_STORE_LANES channels to the keeper, and behind them */
-#define HF_FD_DUTY 7        /* store: the duty channel, where duties are configured */
+#define HF_FD_STORE_LANES 4 /* store: HF_STORE_LANES channels to the keeper; duty: one */
 #define HF_FD_IMPORT 5      /* loader in import mode: the keystore and its password, see below */
 
 #define HF_PATH_LEN 1024

@@ -16,6 +16,7 @@
 #define QUESTIONS_MAX 4096
 #define STATE_EVERY_NS HF_NS_PER_SECOND
 #define TICK_MS 250
+#define REFUSED_FOR_NS (3 * HF_NS_PER_SECOND)
 
 typedef struct question {
     struct question *next; /* in the list of answers */
@@ -37,6 +38,7 @@ typedef struct server {
     question *unsent; /* taken from there: this thread's alone */
     uint64_t state_at_ns;
     uint64_t alive_ns;
+    uint64_t refused_since_ns; /* 0: the last connection was not refused */
     bool was_healthy;
     bool is_over;
 } server;
@@ -163,11 +165,27 @@ static void receive(server *s)
 /* ---- state -------------------------------------------------------------------------------------
  */
 
+/* As in server.c: the supervisor reads the file with the URL again, and starts another. */
+static void mind_refusals(server *s, hf_duty_result ready, uint64_t now_ns)
+{
+    if (ready != HF_DUTY_ACCESS) {
+        s->refused_since_ns = 0;
+    } else if (s->refused_since_ns == 0) {
+        s->refused_since_ns = now_ns;
+    } else if (now_ns - s->refused_since_ns > REFUSED_FOR_NS && !s->is_over) {
+        hf_log(HF_LOG_BROKEN, "duty_refused",
+               "the database refuses this process; another tries with what url_file says now");
+        s->is_over = true;
+    }
+}
+
 static void send_state(server *s, uint64_t now_ns)
 {
     hf_msg_duty_state state = {.healthy = 0};
     hf_duty_error error = {HF_DUTY_OK, ""};
-    state.healthy = hf_duty_engine_ready(s->engine, 0, &error) == HF_DUTY_OK;
+    hf_duty_result ready = hf_duty_engine_ready(s->engine, 0, &error);
+    state.healthy = ready == HF_DUTY_OK;
+    mind_refusals(s, ready, now_ns);
     if (now_ns < s->state_at_ns && state.healthy == (uint32_t)s->was_healthy) {
         return;
     }

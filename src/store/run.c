@@ -49,7 +49,8 @@ static hf_status enclose(hf_store_process *process, hf_error *err)
 {
     static hf_store_reach reach; /* large, and this process has one thread yet */
     const hf_hardening_config *hardening = &process->config.hardening;
-    hf_status st = hf_harden_process(hardening, HF_FD_DUTY, &process->report, err);
+    hf_status st =
+        hf_harden_process(hardening, HF_FD_STORE_LANES + HF_STORE_LANES - 1, &process->report, err);
     if (!hf_failed(st)) {
         hf_store_reach_find(&process->config, &reach);
         st = hf_harden_landlock_connecting(hardening, reach.paths, reach.count, &process->report,

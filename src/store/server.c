@@ -3,8 +3,11 @@
 #include "store/store_internal.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #define QUICK_FAILURE_NS (200 * HF_NS_PER_MS)
+/* Questions after its health, a second apart, that the database refused one after the other. */
+#define REFUSALS_MAX 3
 
 typedef struct server {
     int fd;
@@ -12,6 +15,7 @@ typedef struct server {
     hf_record_server *records;
     _Alignas(8) uint8_t frame[HF_IPC_MAX_BYTES];
     size_t len;
+    unsigned refusals;
     /* the batch that is coming in */
     uint64_t batch_id;
     uint32_t batch_got;
@@ -175,6 +179,18 @@ static bool call_is_sane(const hf_msg_store_call *ask)
            ask->call != HF_CALL_CHANGE_RECORDS;
 }
 
+/* Who is refused again and again ends: the supervisor reads the file with the URL again, which may
+ * have another password by now, and starts another. */
+static void mind_refusals(server *s, hf_status st)
+{
+    s->refusals = st.code == HF_DENIED ? s->refusals + 1 : 0;
+    if (s->refusals == REFUSALS_MAX) {
+        hf_log(HF_LOG_BROKEN, "store_refused",
+               "the database refuses this process; another tries with what url_file says now");
+        _exit(1);
+    }
+}
+
 /* An import lives and dies with its connection. */
 static bool call_is_repeatable(uint32_t call)
 {
@@ -195,6 +211,9 @@ static bool take_call(server *s, const hf_msg_store_call *ask)
             st = run_call(s, ask, &answer, &err);
         }
         send_result(s, ask->header.request_id, ask->call, st, &err, &answer);
+        if (ask->call == HF_CALL_HEALTH) {
+            mind_refusals(s, st);
+        }
     }
     return true;
 }

@@ -241,6 +241,29 @@ bool hf_has_store(const hf_config *config)
     return config->store_backend != HF_STORE_SQLITE;
 }
 
+/* The URL as it is in its file now: a password may have been renewed since the start. */
+static void read_url_again(const char *path, char *url, size_t len)
+{
+    hf_error err = {HF_OK, ""};
+    hf_buf *text = NULL;
+    if (path[0] == '\0') {
+        return;
+    }
+    hf_status st = hf_file_check_private(path, &err);
+    if (!hf_failed(st)) {
+        st = hf_file_read(path, len - 1, &text, &err);
+    }
+    size_t line = hf_failed(st) ? 0 : strcspn(hf_buf_text(text), "\r\n");
+    if (line > 0) {
+        memset(url, 0, len);
+        memcpy(url, hf_buf_text(text), line);
+    } else {
+        hf_log(HF_LOG_UNUSUAL, "url_file_unreadable", "%s: %s; the URL of before is used", path,
+               hf_failed(st) ? err.msg : "empty");
+    }
+    hf_buf_free(text);
+}
+
 static void fill_store_config(const hf_config *config, hf_msg_store_config *frame)
 {
     *frame = (hf_msg_store_config){.hardening = config->hardening,
@@ -251,6 +274,7 @@ static void fill_store_config(const hf_config *config, hf_msg_store_config *fram
                                    .create_table = config->store_create_table};
     memcpy(frame->genesis_validators_root, config->network.genesis_validators_root, HF_ROOT_BYTES);
     memcpy(frame->url, config->store_url, sizeof frame->url);
+    read_url_again(config->store_url_file, frame->url, sizeof frame->url);
     memcpy(frame->table, config->store_table, sizeof frame->table);
     memcpy(frame->region, config->store_region, sizeof frame->region);
     memcpy(frame->endpoint, config->store_endpoint, sizeof frame->endpoint);
@@ -363,6 +387,8 @@ hf_status hf_start_duty(hf_supervisor *sup, hf_error *err)
         return st;
     }
     memcpy(&frame.duties, &config->duties, sizeof frame.duties);
+    read_url_again(config->duty_url_file, frame.duties.database_url,
+                   sizeof frame.duties.database_url);
     hf_frame_init(&frame, HF_MSG_DUTY_CONFIG, 0);
     st = hf_give_channel(sup, pair[1], HF_CHANNEL_DUTY, 0);
     if (hf_failed(st)) {
@@ -379,9 +405,8 @@ static void fill_loader_config(const hf_supervisor *sup, bool is_import,
                                hf_msg_loader_config *frame)
 {
     const hf_config *config = sup->config;
-    *frame = (hf_msg_loader_config){.hardening = config->hardening,
-                                    .log = config->log,
-                                    .is_import = is_import};
+    *frame = (hf_msg_loader_config){
+        .hardening = config->hardening, .log = config->log, .is_import = is_import};
     /* DATA_DIR fits in HF_PATH_LEN with room to spare: hf_cli_serve checked it. */
     hf_status st = hf_str_format(frame->imported_dir, sizeof frame->imported_dir, "%s/imported",
                                  config->data_dir);
