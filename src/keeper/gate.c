@@ -34,6 +34,11 @@ static const struct {
     [HF_MSG_TOKEN_REVOKE] = {true, HF_SCOPE_TOKENS},
     [HF_MSG_SIGN] = {true, HF_SCOPE_SIGN},
     [HF_MSG_DUTY_SIGN] = {true, HF_SCOPE_DUTY},
+    [HF_MSG_POLICY_PUT] = {true, HF_SCOPE_POLICIES},
+    [HF_MSG_POLICY_GET] = {true, HF_SCOPE_POLICIES},
+    [HF_MSG_POLICY_LIST] = {true, HF_SCOPE_POLICIES},
+    [HF_MSG_POLICY_DELETE] = {true, HF_SCOPE_POLICIES},
+    [HF_MSG_EXIT_APPROVE] = {true, HF_SCOPE_EXIT_APPROVE},
     [HF_MSG_SEAL_STATUS] = {true, HF_SCOPE_SEAL_STATUS},
     [HF_MSG_SEAL_BEGIN] = {true, HF_SCOPE_SEAL_MANAGE},
     [HF_MSG_SEAL_REGISTER] = {true, HF_SCOPE_SEAL_UNSEAL},
@@ -91,8 +96,9 @@ static hf_reason forbid(hf_pass *pass, const char *sentence)
     return HF_REASON_FORBIDDEN;
 }
 
-/* Who may make tokens could make one that may everything. */
-static hf_reason judge(const hf_token *token, const hf_gate_question *question, hf_pass *pass)
+/* Who may make tokens, or say what policies allow, could make himself one that may everything. */
+static hf_reason judge(hf_keeper *keeper, const hf_token *token, const hf_gate_question *question,
+                       hf_pass *pass)
 {
     bool is_management = token->terms.kind == HF_TOKEN_MANAGEMENT;
     if (question->scope == HF_GATE_ANYTHING) {
@@ -101,10 +107,10 @@ static hf_reason judge(const hf_token *token, const hf_gate_question *question, 
     if (is_management && question->scope != HF_SCOPE_SIGN && question->scope != HF_SCOPE_DUTY) {
         return HF_REASON_OK;
     }
-    if (question->scope == HF_SCOPE_TOKENS) {
+    if (question->scope == HF_SCOPE_TOKENS || question->scope == HF_SCOPE_POLICIES) {
         return forbid(pass, "a management token is needed");
     }
-    return forbid(pass, "no policy of the token allows this");
+    return hf_rules_judge(keeper, token, question, pass);
 }
 
 static hf_reason ask_token(hf_keeper *keeper, const hf_caller *caller,
@@ -113,7 +119,7 @@ static hf_reason ask_token(hf_keeper *keeper, const hf_caller *caller,
     hf_token_entry *entry = NULL;
     hf_reason reason = hf_tokens_recognise(keeper, caller, pass, &entry);
     if (reason == HF_REASON_OK) {
-        reason = judge(&entry->token, question, pass);
+        reason = judge(keeper, &entry->token, question, pass);
     }
     if (reason == HF_REASON_OK && !question->is_part) {
         hf_token_take_use(entry);

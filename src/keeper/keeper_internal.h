@@ -558,6 +558,10 @@ void hf_policies_done(hf_keeper *keeper);
 /* fd stays the caller's. */
 void hf_policies_take_book(hf_keeper *keeper, const hf_msg_policy_book *frame, int fd);
 hf_policy_key hf_policies_key_of(const hf_key *key);
+const hf_source_tags *hf_policies_tags_of(const hf_keeper *keeper, const hf_key *key);
+/* rules.c: what the policies of a token say. OK, FORBIDDEN, RATE_LIMITED. */
+hf_reason hf_rules_judge(hf_keeper *keeper, const hf_token *token, const hf_gate_question *question,
+                         hf_pass *pass);
 /* Is this key a canary, or was one asked for that locks everything? operation HF_OP_COUNT: a duty.
  */
 hf_reason hf_policies_judge_canary(hf_keeper *keeper, const hf_policy_key *key, uint32_t operation,

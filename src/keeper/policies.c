@@ -60,7 +60,7 @@ void hf_policies_take_book(hf_keeper *keeper, const hf_msg_policy_book *frame, i
 
 static const hf_source_tags no_tags;
 
-static const hf_source_tags *tags_of(const hf_keeper *keeper, const hf_key *key)
+const hf_source_tags *hf_policies_tags_of(const hf_keeper *keeper, const hf_key *key)
 {
     return key == NULL || key->source >= HF_BOOK_SOURCES_MAX
                ? &no_tags
@@ -178,7 +178,7 @@ hf_reason hf_policies_judge(hf_keeper *keeper, const hf_key *key, const hf_eth_r
         return HF_REASON_OK;
     }
     int64_t unix_ms = hf_time_unix_ms();
-    const hf_source_tags *tags = tags_of(keeper, key);
+    const hf_source_tags *tags = hf_policies_tags_of(keeper, key);
     const hf_limit_context context = {.network = &keeper->config.network,
                                       .tags = tags->tags,
                                       .tag_count = tags->count,

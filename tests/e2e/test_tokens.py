@@ -343,3 +343,93 @@ def test_a_key_file_that_others_can_read_refuses_the_start(tmp_path):
         os.chmod(key, mode)
         done = harness.run("serve", "-c", signer.config_path)
         assert done.returncode != 0 and "auth.key_file" in done.stderr and sentence in done.stderr, done.stderr
+
+
+# ---- what policies allow -----------------------------------------------------------------------
+
+POLICIES = TOKENS + """
+policies:
+  attester:
+    - {effect: allow, scopes: [sign], operations: [ATTESTATION], keys: ["%s"]}
+  everything:
+    - {effect: allow, scopes: "*", operations: "*", keys: "*"}
+  careful:
+    - {effect: deny, operations: [BLOCK_V2]}
+  slow:
+    - {effect: allow, scopes: [sign], operations: [ATTESTATION], keys: "*", rate: 2/60s}
+  near:
+    - {effect: allow, scopes: [sign], operations: "*", keys: "*", addresses: [10.0.0.0/8]}
+  short:
+    - {effect: allow, scopes: [sign], operations: "*", keys: "*", token_ttl: 1h}
+"""
+
+
+@pytest.fixture(scope="module", name="keyed")
+def fixture_keyed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("policies")
+    signer = harness.Signer(folder, keys=2, config=POLICIES)
+    with open(signer.config_path, encoding="utf-8") as text:
+        harness.write_private(signer.config_path, text.read() % signer.pubkeys[0])
+    with signer:
+        manager = bearer(create(signer, "--kind", "management")["token"])
+        signer.wait_until(lambda: len(signer.get(PUBLIC_KEYS, headers=manager)[1]) == 2, "its keys are loaded")
+        yield signer
+
+
+def vote(signer, pubkey, epoch, headers):
+    status, body = signer.sign(pubkey, harness.attestation(epoch - 1, epoch), headers=headers)
+    return status, body.get("error", "") if isinstance(body, dict) else ""
+
+
+def test_a_client_signs_what_its_policies_allow(keyed):
+    first, second = keyed.pubkeys
+    client = create(keyed, "--policy", "attester")["token"]
+    for headers in (bearer(client), basic(client)):
+        assert vote(keyed, first, 10, headers)[0] == 200  # the same again is signed again
+    status, sentence = vote(keyed, second, 10, bearer(client))
+    assert status == 403 and "no rule of the token's policies allows" in sentence, sentence
+    status, body = keyed.sign(first, harness.block(77), headers=bearer(client))
+    assert (status, body["code"]) == (403, "FORBIDDEN")
+    assert keyed.sign(UNKNOWN_KEY, harness.attestation(1, 2), headers=bearer(client))[0] == 403
+    assert keyed.get("/api/v1/holdfast/status", headers=bearer(client))[0] == 403
+    assert vote(keyed, first, 11, {})[0] == vote(keyed, first, 11, bearer(another(client)))[0] == 401
+
+
+def test_deny_beats_allow_over_all_policies(keyed):
+    first = keyed.pubkeys[0]
+    free = bearer(create(keyed, "--policy", "everything")["token"])
+    bound = bearer(create(keyed, "--policy", "careful", "--policy", "everything")["token"])
+    assert keyed.sign(first, harness.block(100), headers=free)[0] == 200
+    status, body = keyed.sign(first, harness.block(101), headers=bound)
+    assert status == 403 and "rule 1 of policy careful" in body["error"]
+    assert vote(keyed, first, 20, bound)[0] == 200
+    assert keyed.get("/eth/v1/keystores", headers=free)[0] == 200
+    # what would make it stronger than it is, it may not
+    assert keyed.request("POST", "/api/v1/tokens", {"kind": "management"}, headers=free)[0] == 403
+    assert keyed.get("/api/v1/tokens", headers=free)[0] == 403
+
+
+def test_rules_look_at_rate_address_and_lifetime(keyed):
+    first, second = keyed.pubkeys
+    slow = bearer(create(keyed, "--policy", "slow")["token"])
+    assert [vote(keyed, second, epoch, slow)[0] for epoch in (30, 31, 32)] == [200, 200, 429]
+    assert vote(keyed, first, 30, slow)[0] == 200
+    assert vote(keyed, first, 40, bearer(create(keyed, "--policy", "near")["token"]))[0] == 403
+    assert vote(keyed, first, 40, bearer(create(keyed, "--policy", "short")["token"]))[0] == 403
+    assert vote(keyed, first, 40, bearer(create(keyed, "--policy", "short", "--ttl", "1h")["token"]))[0] == 200
+
+
+def test_a_management_token_signs_what_a_policy_gives_it(keyed):
+    first, second = keyed.pubkeys
+    headers = bearer(create(keyed, "--kind", "management", "--policy", "attester")["token"])
+    assert vote(keyed, first, 50, headers)[0] == 200
+    assert vote(keyed, second, 50, headers)[0] == 403
+
+
+def test_a_use_is_one_signature(keyed):
+    first = keyed.pubkeys[0]
+    made = bearer(create(keyed, "--policy", "attester", "--max-uses", "3")["token"])
+    with concurrent.futures.ThreadPoolExecutor(6) as many:
+        statuses = list(many.map(lambda epoch: vote(keyed, first, epoch, made)[0], range(60, 70)))
+    assert sorted(statuses)[:3] != [401, 401, 401] and statuses.count(200) + statuses.count(412) == 3
+    assert statuses.count(401) == 7
