@@ -281,3 +281,95 @@ def test_nothing_is_left_after_a_stop_in_files(signers, tmp_path):
                     content = file.read()
                 assert not [needle for needle in needles if needle in content], path
     assert count > 2
+
+
+# ---- sealed keys
+
+
+def times(a, b):
+    """In GF(256) with the polynomial 0x11b."""
+    product = 0
+    while b:
+        product ^= a if b & 1 else 0
+        a = (a << 1) ^ (0x11B if a & 0x80 else 0)
+        b >>= 1
+    return product
+
+
+def inverse(a):
+    power = a
+    for _ in range(253):
+        power = times(power, a)
+    return power
+
+
+def combine(shares):
+    """What printed shares (32 bytes and their place) come to: Shamir's, at zero."""
+    secret = bytearray(32)
+    for share in shares:
+        weight = 1
+        for other in shares:
+            if other is not share:
+                weight = times(weight, times(other[32], inverse(other[32] ^ share[32])))
+        for i in range(32):
+            secret[i] ^= times(weight, share[i])
+    return bytes(secret)
+
+
+def search_family(signer, needles):
+    """{program: names found}; a hit outside the keeper's locked memory is an error at once."""
+    result = {}
+    for pid, name in everyone(signer).items():
+        found = search(pid, needles)
+        if found:
+            assert name == "holdfast-keeper", f"{name}: {sorted(found)}"
+            assert_only_locked(pid, found)
+            result[name] = set(found)
+    return result.get("holdfast-keeper", set())
+
+
+def test_a_sealed_signer_has_nothing_to_find(signers, tmp_path):
+    """Printed shares and a passphrase, whose bytes the test knows: where they are in each state, and where not."""
+    signer = signers(keys=0, config="signing_keys:\n  - {backend: sealed}\nlog: {level: debug}\n")
+    signer.start()
+    phrase = "tide under the eleventh bridge"
+    harness.write_private(str(tmp_path / "phrase"), phrase)
+    done = harness.run("seal", "init", "--data-dir", signer.data_dir, "--threshold", "2", "--holder", "one:printed", "--holder",
+                       "two:printed", "--holder", "three:passphrase", "--passphrase-file", f"three={tmp_path}/phrase", "--kdf-memory",
+                       "19", "--kdf-passes", "2")
+    assert done.returncode == 0, done.stderr
+    shares = [bytes.fromhex(text) for text in re.findall(r"^share of \w+: ([0-9a-f]{66}) ", done.stdout, re.M)]
+    printed = re.findall(r"\(base64 (\S+)\)", done.stdout)
+    assert len(shares) == len(printed) == 2
+    master = forms("master", combine(shares))
+    parts = [(name, share[:WINDOW]) for name, share in (("share one", shares[0]), ("share two", shares[1]))]
+    words = [("passphrase", phrase.encode())] + [("printed", text.encode()) for text in printed]
+    words += [("printed", share.hex().encode()) for share in shares]
+    everything = master + parts + words
+
+    assert search_family(signer, everything) == set(), "sealed, fresh from its making"
+    for number, name in enumerate(("one", "two")):
+        harness.write_private(str(tmp_path / name), shares[number].hex())
+    given = harness.run("seal", "unseal", "--data-dir", signer.data_dir, "--share-file", tmp_path / "one")
+    assert given.returncode == 0, given.stderr
+    assert search_family(signer, everything) <= {"share one"}, "partly unsealed"
+    given = harness.run("seal", "unseal", "--data-dir", signer.data_dir, "--holder", "three", "--passphrase-file", tmp_path / "phrase")
+    assert given.returncode == 0, given.stderr
+    state = json.loads(harness.run("seal", "status", "--data-dir", signer.data_dir, "--json").stdout)["state"]
+    assert state == "unsealed"
+    unsealed = search_family(signer, everything)
+    assert unsealed <= {"master"}, f"unsealed: {unsealed}"
+    assert "master" in unsealed, "the test computes another master key than the signer"
+    assert harness.run("seal", "seal", "--data-dir", signer.data_dir).returncode == 0
+    assert search_family(signer, everything) == set(), "sealed again"
+    wrong = harness.run("seal", "unseal", "--data-dir", signer.data_dir, "--holder", "three", "--passphrase-file", tmp_path / "one")
+    assert wrong.returncode == 1
+    log = signer.log()
+    signer.stop()
+    for folder, _, names in os.walk(signer.data_dir):
+        for name in names:
+            with open(os.path.join(folder, name), "rb") as file:
+                content = file.read()
+            assert not [what for what, needle in everything if needle in content], os.path.join(folder, name)
+    for _, needle in words:
+        assert needle.decode() not in log + wrong.stderr + given.stdout + given.stderr
