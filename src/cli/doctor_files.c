@@ -195,6 +195,14 @@ static void judge_key(file_tally *tally, const char *path, bool is_folder)
     }
 }
 
+/* Passwords, and key files of the seal's holders: whoever reads enough of those, opens it. */
+static void judge_secret(file_tally *tally, const char *path, bool is_folder)
+{
+    if (!is_folder) {
+        judge(tally, HF_FILE_SECRET, path);
+    }
+}
+
 void hf_check_key_files(hf_doctor *doctor)
 {
     file_tally tally = {.doctor = doctor};
@@ -203,17 +211,12 @@ void hf_check_key_files(hf_doctor *doctor)
         if (dir[0] == '/') {
             judge(&tally, HF_FILE_PRIVATE, dir);
             judge_folders_above(&tally, dir);
-            walk(&tally, dir, 1, judge_key);
+            walk(&tally, dir, 1,
+                 doctor->config->key_sources[i].backend == HF_BACKEND_SEALED ? judge_secret
+                                                                             : judge_key);
         }
     }
     close_tally(&tally, "key files and folders");
-}
-
-static void judge_password(file_tally *tally, const char *path, bool is_folder)
-{
-    if (!is_folder) {
-        judge(tally, HF_FILE_SECRET, path);
-    }
 }
 
 void hf_check_password_files(hf_doctor *doctor)
@@ -228,7 +231,7 @@ void hf_check_password_files(hf_doctor *doctor)
         }
         if (source->password_dir[0] != '\0') {
             judge(&tally, HF_FILE_PRIVATE, source->password_dir);
-            walk(&tally, source->password_dir, 1, judge_password);
+            walk(&tally, source->password_dir, 1, judge_secret);
         }
     }
     if (config->key_manager_enabled && access(config->key_manager_token_file, F_OK) == 0) {
@@ -319,6 +322,10 @@ void hf_check_programs(hf_doctor *doctor)
         walk(&tally, path, 1, judge_program);
     }
     free(path);
+    if (doctor->config != NULL && doctor->config->canary_command[0] != '\0') {
+        judge(&tally, HF_FILE_PUBLIC, doctor->config->canary_command);
+        judge_folders_above(&tally, doctor->config->canary_command);
+    }
     if (tally.bad == 0) {
         hf_doctor_say(doctor, HF_ROW_OK, "", "only root and the signer's user can change them");
     }

@@ -99,6 +99,34 @@ def test_many_open_files_are_a_few_rows(signers):
     assert is_said(rows, "key-files", "more like them")
 
 
+def test_key_files_of_the_seal(signers, tmp_path):
+    holders = tmp_path / "holders"
+    holders.mkdir(mode=0o700)
+    harness.write_private(str(holders / "one.key"), "x")
+    signer = signers(keys=0, config=f"signing_keys:\n  - {{backend: sealed, key_file_dir: {holders}}}\n")
+    assert ask(signer)[1]["key-files"] == "OK"
+    os.chmod(holders / "one.key", 0o644)
+    _, states, rows = ask(signer)
+    assert states["key-files"] == "FAIL" and is_said(rows, "key-files", "one.key")
+
+
+def test_canary_keys_are_seen(signers):
+    key = "0x" + "ab" * 48
+    assert ask(signers(keys=1))[1]["canaries"] == "WARN"
+    assert ask(signers(keys=1, config=f"canary_keys: [{key}]\n"))[1]["canaries"] == "OK"
+
+
+def test_tokens_are_seen(signers):
+    assert ask(signers(keys=1, config="auth: {mode: none}\n"))[1]["tokens"] == "WARN"
+    assert ask(signers(keys=1, config="auth: {mode: tokens}\n"))[1]["tokens"] == "OK"
+
+
+def test_the_audit_log_is_seen(signers):
+    assert ask(signers(keys=1, config="audit: {enabled: true}\n"))[1]["audit"] == "OK"
+    assert ask(signers(keys=1, config="audit: {enabled: false}\n"))[1]["audit"] == "WARN"
+    assert ask(signers(keys=1, config="audit: {sync: interval}\n"))[1]["audit"] == "WARN"
+
+
 @needs_root
 def test_a_strangers_file(signers):
     signer = signers(keys=1)
