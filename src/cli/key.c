@@ -1,5 +1,6 @@
 /* holdfast key: the verbs, and what they share. */
 #include "key_internal.h"
+#include "key_sealed.h"
 
 #include <errno.h>
 #include <sys/socket.h>
@@ -12,6 +13,9 @@ static const hf_cli_verb verbs[] = {
     {"import", "give keystores to the signer", hf_cli_key_import},
     {"list", "the public keys of a folder or of the signer", hf_cli_key_list},
     {"delete", "take an imported key from the signer", hf_cli_key_delete},
+    {"generate", "make keys inside the signer, in its sealed store", hf_cli_key_generate},
+    {"activate", "let a sealed key sign again", hf_cli_key_activate},
+    {"deactivate", "keep a sealed key and let it sign nothing", hf_cli_key_deactivate},
     {"deposit", "deposit data for the staking launchpad", hf_cli_key_deposit},
 };
 

@@ -1,5 +1,6 @@
 /* holdfast key import: keystores, checked by opening them, into the signer's own folder. */
 #include "key_internal.h"
+#include "key_sealed.h"
 
 #include <errno.h>
 #include <sys/stat.h>
@@ -12,6 +13,7 @@ typedef struct import_options {
     const char *password_file;
     const char *password_dir;
     const char *password_fd;
+    const char *backend;
     bool json;
 } import_options;
 
@@ -33,6 +35,8 @@ typedef struct import_run {
     hf_buf *password; /* NULL: the list says where */
     char imported_dir[HF_PATH_LEN];
     imported_key *keys;
+    hf_key_sealer *sealer; /* NULL: they are kept in the folder */
+    hf_admin *admin;
     bool signer_runs;
 } import_run;
 
@@ -83,6 +87,10 @@ static hf_status import_one(void *context, size_t index, hf_error *err)
         goto out;
     }
     hf_bls_pubkey(&key, out->pubkey);
+    if (run->sealer != NULL) {
+        hf_cli_sealer_put(run->sealer, index, &key, out->pubkey);
+        goto out;
+    }
     st = hf_custody_imported_path(run->imported_dir, out->pubkey, path, sizeof path);
     HF_ASSERT(!hf_failed(st)); /* prepare has tried the longest name */
     if (lstat(path, &info) == 0) {
@@ -146,6 +154,36 @@ static hf_status make_folders(const import_options *o, import_run *run, hf_error
     return hf_failed(st) ? st : hf_file_mkdir_private(run->imported_dir, err);
 }
 
+/* Through the admin socket: the machine that seals is in the running signer. */
+static hf_status reach_signer(const import_options *o, import_run *run, hf_error *err)
+{
+    char data_dir[HF_PATH_LEN];
+    if (!hf_cli_key_is_sealed(o->backend)) {
+        return hf_fail(err, HF_USAGE, "--backend: it is sealed, or not given");
+    }
+    hf_status st = hf_cli_key_data_dir(&o->flags, data_dir, err);
+    if (!hf_failed(st)) {
+        st = hf_admin_connect(data_dir, &run->admin, err);
+    }
+    return hf_failed(st) ? st : hf_cli_sealer_new(run->list.count, &run->sealer, err);
+}
+
+static hf_status seal_all(import_run *run, hf_error *err)
+{
+    hf_status st = hf_cli_sealer_send(run->sealer, run->admin, err);
+    for (size_t i = 0; i < run->list.count; i++) {
+        imported_key *key = &run->keys[i];
+        hf_key_outcome outcome = hf_cli_sealer_outcome(run->sealer, i);
+        if (outcome == HF_KEY_IMPORTED || outcome == HF_KEY_DUPLICATE) {
+            key->result = outcome == HF_KEY_IMPORTED ? IMPORT_DONE : IMPORT_KNOWN;
+        } else if (key->result == IMPORT_FAILED && key->error.msg[0] == '\0') {
+            (void)snprintf(key->error.msg, sizeof key->error.msg, "%s: the signer did not keep it",
+                           run->list.files[i].path);
+        }
+    }
+    return st;
+}
+
 static hf_status prepare(const import_options *o, const char *dir, import_run *run, hf_error *err)
 {
     hf_status st = hf_cli_key_find_keystores(dir, o->password_dir, &run->list, err);
@@ -153,7 +191,7 @@ static hf_status prepare(const import_options *o, const char *dir, import_run *r
         st = read_passwords(o, run, err);
     }
     if (!hf_failed(st)) {
-        st = make_folders(o, run, err);
+        st = o->backend != NULL ? reach_signer(o, run, err) : make_folders(o, run, err);
     }
     if (hf_failed(st)) {
         return st;
@@ -224,11 +262,16 @@ static int run_import(const import_options *o, const char *dir)
     if (!hf_failed(st)) {
         st = hf_cli_key_jobs_run(run.list.count, import_one, &run, &err);
     }
+    if (!hf_failed(st) && run.sealer != NULL) {
+        st = seal_all(&run, &err);
+    }
     if (hf_failed(st)) {
         status = hf_cli_report(&err);
     } else {
         status = report(&run, o->json);
     }
+    hf_cli_sealer_free(run.sealer);
+    hf_admin_close(run.admin);
     hf_key_list_done(&run.list);
     hf_buf_free(run.password);
     free(run.keys);
@@ -252,6 +295,10 @@ int hf_cli_key_import(int argc, char **argv)
          .argument = "FD",
          .help = "one password for all from an open descriptor",
          .text = &o.password_fd},
+        {.name = "backend",
+         .argument = "NAME",
+         .help = "sealed: into the sealed store of the running, unsealed signer",
+         .text = &o.backend},
         {.name = "json", .help = "print the outcome of each file as JSON", .on = &o.json},
     };
     const hf_cli_command command = {

@@ -76,6 +76,11 @@ hf_status hf_cli_key_data_dir(const hf_config_flags *flags, char ret_dir[HF_PATH
 json_t *hf_cli_key_path_to_json(const char *path);
 /* "0xPUBKEY  path", where the path can do the terminal no harm. */
 void hf_cli_key_print(const uint8_t pubkey[HF_BLS_PUBKEY_BYTES], const char *path);
+/* Is this --backend that of sealed keys? */
+static inline bool hf_cli_key_is_sealed(const char *backend)
+{
+    return strcmp(backend, "sealed") == 0;
+}
 /* Does a signer with this data folder answer at its admin socket? */
 bool hf_cli_key_signer_runs(const char *data_dir);
 

@@ -1,5 +1,6 @@
 /* holdfast key list, delete: which keys are in a folder or kept by the signer. */
 #include "key_internal.h"
+#include "key_sealed.h"
 
 #include "supervisor/supervisor.h"
 
@@ -108,8 +109,13 @@ int hf_cli_key_list(int argc, char **argv)
 {
     hf_config_flags flags = {0};
     bool json = false;
+    const char *backend = NULL;
     const hf_cli_option options[] = {
         HF_CLI_STORE_OPTIONS(flags),
+        {.name = "backend",
+         .argument = "NAME",
+         .help = "sealed: the sealed keys of a running signer",
+         .text = &backend},
         {.name = "json", .help = "print them as JSON", .on = &json},
     };
     const hf_cli_command command = {
@@ -123,7 +129,16 @@ int hf_cli_key_list(int argc, char **argv)
         .most = 1};
     int first = 0;
     int status = hf_cli_parse(&command, argc, argv, &first);
-    return status == HF_CLI_GO ? run_list(first < argc ? argv[first] : NULL, &flags, json) : status;
+    if (status != HF_CLI_GO) {
+        return status;
+    }
+    const char *dir = first < argc ? argv[first] : NULL;
+    if (backend == NULL) {
+        return run_list(dir, &flags, json);
+    }
+    return dir != NULL || !hf_cli_key_is_sealed(backend)
+               ? hf_cli_complain(HF_EXIT_USAGE, "--backend: it is sealed, without a folder")
+               : hf_cli_sealed_list(&flags, json);
 }
 
 /* ---- delete -------------------------------------------------------------------------------- */
@@ -191,7 +206,14 @@ static hf_status delete_key(const hf_config_flags *flags, const char *text, hf_e
 int hf_cli_key_delete(int argc, char **argv)
 {
     hf_config_flags flags = {0};
-    const hf_cli_option options[] = {HF_CLI_STORE_OPTIONS(flags)};
+    const char *backend = NULL;
+    const hf_cli_option options[] = {
+        HF_CLI_STORE_OPTIONS(flags),
+        {.name = "backend",
+         .argument = "NAME",
+         .help = "sealed: a sealed key, of a running signer",
+         .text = &backend},
+    };
     const hf_cli_command command = {
         .name = "key delete",
         .arguments = "PUBKEY",
@@ -209,6 +231,11 @@ int hf_cli_key_delete(int argc, char **argv)
     int status = hf_cli_parse(&command, argc, argv, &first);
     if (status != HF_CLI_GO) {
         return status;
+    }
+    if (backend != NULL) {
+        return hf_cli_key_is_sealed(backend)
+                   ? hf_cli_sealed_delete(&flags, argv[first])
+                   : hf_cli_complain(HF_EXIT_USAGE, "--backend: it is sealed, or not given");
     }
     if (hf_failed(delete_key(&flags, argv[first], &err))) {
         return hf_cli_report(&err);

@@ -27,6 +27,7 @@ void hf_seal_rotate_start(hf_keeper *keeper)
 void hf_seal_rotation_read(hf_keeper *keeper, hf_seal_task *task)
 {
     hf_seal_room *room = &keeper->seal;
+    room->opening_ns = task->started_ns;
     hf_seal_open_keys(keeper, task->found); /* what another node changed counts */
     room->rotating = task->found;
     task->found = NULL;

@@ -1,65 +1,459 @@
-"""The seal machine of a running signer, from its first start to another master key."""
+"""The seal machine of a running signer: ceremonies, wrong orders, restarts, tampered records, memory."""
 
+import base64
+import hashlib
 import json
 import os
-import pathlib
+import re
+import sqlite3
 import subprocess
 
 import pytest
 
-from harness import PATIENCE, Signer, run, write_private
+from harness import SANITIZED, Signer, attestation, make_keystores, run, write_private
 
 KDF = ["--kdf-memory", "19", "--kdf-passes", "2"]
 PASSWORDS = {"alice": "correct horse battery", "bob": "staple of the second", "carol": "third one of three"}
+STRANGER = "0x" + "ab" * 48
 
 
 class Sealed(Signer):
     """A signer with sealed keys, and what people type at it."""
 
-    def __init__(self, folder, key_files=False, **kwargs):
-        folder = pathlib.Path(folder)
+    def __init__(self, folder, machines=False, config="", **kwargs):
+        folder = str(folder)
+        self.machines = os.path.join(folder, "machines")
         keys = ""
-        if key_files:
-            os.makedirs(folder / "machines", mode=0o700, exist_ok=True)
-            keys = f", key_file_dir: {folder}/machines"
-        super().__init__(folder, keys=0, config=f"signing_keys:\n  - {{backend: sealed{keys}}}\n", **kwargs)
+        if machines:
+            os.makedirs(self.machines, mode=0o700, exist_ok=True)
+            keys = f", key_file_dir: {self.machines}"
+        super().__init__(folder, keys=0, config=f"signing_keys:\n  - {{backend: sealed{keys}}}\n{config}", **kwargs)
         for name, text in PASSWORDS.items():
-            write_private(folder / f"{name}.pass", text)
+            write_private(f"{folder}/{name}.pass", text)
 
-    def seal(self, *arguments):
-        return run("seal", *arguments, "--data-dir", self.data_dir)
+    def start(self, wait=True):
+        super().start(wait)
+        self.wait_until(lambda: self.state()["known"], "the store was read")
+
+    def holdfast(self, *arguments, ok=True):
+        done = run(*arguments, "--data-dir", self.data_dir)
+        assert done.returncode == (0 if ok else 1), done.stdout + done.stderr
+        return done.stdout if ok else done.stderr
+
+    def seal(self, *arguments, ok=True):
+        return self.holdfast("seal", *arguments, ok=ok)
 
     def state(self):
-        done = self.seal("status", "--json")
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        return json.loads(self.seal("status", "--json"))
 
     def people(self, *names):
         return [word for name in names for word in
                 ("--holder", f"{name}:passphrase", "--passphrase-file", f"{name}={self.folder}/{name}.pass")]
 
-    def init(self, threshold, *names):
-        done = self.seal("init", "--threshold", str(threshold), *self.people(*names), *KDF)
-        assert done.returncode == 0, done.stderr
+    def init(self, threshold, *names, verb="init", more=()):
+        return self.seal(verb, "--threshold", str(threshold), *self.people(*names), *more, *KDF)
 
-    def unseal(self, name, password_of=None):
+    def unseal(self, name, password_of=None, ok=True):
         return self.seal("unseal", "--holder", name, "--passphrase-file",
-                         f"{self.folder}/{password_of or name}.pass")
+                         f"{self.folder}/{password_of or name}.pass", ok=ok)
+
+    def add_keys(self, count, first=0):
+        folder = f"{self.folder}/import-{first}"
+        pubkeys = make_keystores(folder, count, first)
+        out = self.holdfast("key", "import", folder, "--password-file", folder + ".password", "--backend", "sealed")
+        assert f"{count} imported" in out, out
+        return pubkeys
+
+    def keys(self):
+        rows = json.loads(self.holdfast("key", "list", "--backend", "sealed", "--json"))
+        return {row["pubkey"]: row["status"] for row in rows}
+
+    def signs(self, pubkey, target):
+        status, body = self.sign(pubkey, attestation(target - 1, target))
+        assert status in (200, 404, 503), body
+        return status == 200
 
 
-def test_two_of_three(tmp_path):
+@pytest.fixture(name="signer")
+def one_holder(tmp_path):
+    with Sealed(tmp_path) as signer:
+        signer.init(1, "alice")
+        signer.unseal("alice")
+        yield signer
+
+
+def test_a_ceremony_of_two_of_three(tmp_path):
     with Sealed(tmp_path) as signer:
         assert signer.state()["state"] == "uninitialized"
+        write_private(f"{signer.folder}/share", "01" * 33)
+        assert "no seal yet" in signer.seal("unseal", "--share-file", f"{signer.folder}/share", ok=False)
+        assert "no seal yet" in signer.seal("seal", ok=False)
+        assert "no seal yet" in signer.seal("rekey", *signer.people("alice"), *KDF, ok=False)
+        assert "nothing to cancel" in signer.seal("cancel", ok=False)
         signer.init(2, "alice", "bob", "carol")
         assert signer.state()["state"] == "sealed"
-        assert signer.unseal("alice").returncode == 0
+        assert "already" in signer.seal("init", *signer.people("alice"), *KDF, ok=False)
+        assert "sealed" in signer.seal("rekey", *signer.people("alice"), *KDF, ok=False)
+        assert signer.sign(STRANGER, attestation(1, 2))[0] == 503
+        assert signer.sign(STRANGER, attestation(1, 2))[1]["code"] == "SEALED"
+        signer.unseal("alice")
         assert signer.state()["state"] == "partly_unsealed"
-        wrong = signer.unseal("bob", password_of="carol")
-        assert wrong.returncode == 1 and "bob" in wrong.stderr, wrong.stderr
-        again = signer.unseal("alice")
-        assert again.returncode == 0, again.stderr
-        assert signer.state()["missing"] == 1
-        assert signer.unseal("carol").returncode == 0
+        assert "the share of bob" in signer.unseal("bob", password_of="carol", ok=False)
+        signer.unseal("alice")  # again: nothing changes
+        state = signer.state()
+        assert (state["state"], state["missing"]) == ("partly_unsealed", 1)
+        assert [holder["given"] for holder in state["holders"]] == [True, False, False]
+        assert "unsealed" in signer.unseal("carol")
         state = signer.state()
         assert state["state"] == "unsealed"
-        assert [h["wrong_shares"] for h in state["holders"]] == [0, 1, 0]
+        assert [holder["wrong_shares"] for holder in state["holders"]] == [0, 1, 0]
+        assert "is unsealed" in signer.unseal("bob", ok=False)
+        assert signer.sign(STRANGER, attestation(1, 2))[0] == 404
+        signer.seal("seal")
+        assert signer.state()["state"] == "sealed"
+
+
+def test_many_wrong_shares_have_to_wait(tmp_path):
+    with Sealed(tmp_path) as signer:
+        signer.init(1, "alice", "bob")
+        for _ in range(5):
+            assert "not the share of alice" in signer.unseal("alice", password_of="carol", ok=False)
+        assert "wait" in signer.unseal("alice", password_of="carol", ok=False)
+        signer.unseal("bob")  # nobody else waits for it
+        assert signer.state()["state"] == "unsealed"
+
+
+def test_restarts_and_cancel(tmp_path):
+    signer = Sealed(tmp_path)
+    with signer:
+        signer.seal("init", "--threshold", "1", "--holder", "alice:passphrase", "--holder", "bob:passphrase",
+                    "--register-later", *KDF)
+        assert signer.state()["state"] == "awaiting_registration"
+        signer.seal("register", "alice", "--passphrase-file", f"alice={signer.folder}/alice.pass", *KDF)
+        assert "has registered" in signer.seal("register", "alice", "--passphrase-file",
+                                               f"alice={signer.folder}/alice.pass", *KDF, ok=False)
+        assert signer.state()["missing"] == 1
+    with signer:  # nothing was kept, and nothing depends on it
+        assert signer.state()["state"] == "uninitialized"
+        signer.seal("init", "--threshold", "1", "--holder", "alice:passphrase", "--register-later", *KDF)
+        signer.seal("cancel")
+        assert signer.state()["state"] == "uninitialized"
+        signer.seal("init", "--threshold", "1", "--holder", "alice:passphrase", "--register-later", *KDF)
+        signer.seal("register", "alice", "--passphrase-file", f"alice={signer.folder}/alice.pass", *KDF)
+        assert signer.state()["state"] == "sealed"
+        signer.unseal("alice")
+        signer.init(2, "alice", "bob", "carol", verb="rekey")
+    with signer:  # unsealed before, sealed now, with the new holders
+        assert signer.state()["state"] == "sealed"
+        signer.unseal("bob")
+    with signer:  # a share given before counts no more
+        assert signer.state()["state"] == "sealed"
+        signer.unseal("bob")
+        signer.seal("cancel")
+        assert signer.state()["state"] == "sealed"
+        signer.unseal("bob")
+        signer.unseal("carol")
+        signer.seal("rekey", "--threshold", "1", "--holder", "alice:passphrase", "--register-later", *KDF)
+        assert signer.state()["state"] == "awaiting_rotation"
+    with signer:  # a change that waited is gone; those before count
+        assert signer.state()["state"] == "sealed"
+        signer.unseal("carol")
+        signer.unseal("alice")
+        assert signer.state()["state"] == "unsealed"
+
+
+def test_printed_shares_are_those_of_vault(tmp_path):
+    with Sealed(tmp_path) as signer:
+        out = signer.seal("init", "--threshold", "2", *[w for n in "abc" for w in ("--holder", f"{n}:printed")])
+        shares = re.findall(r"share of (\w): ([0-9a-f]{66}) \(base64 (\S{44})\)", out)
+        assert [name for name, _, _ in shares] == ["a", "b", "c"]
+        for _, hexed, based in shares:
+            assert base64.b64decode(based).hex() == hexed
+        write_private(f"{signer.folder}/wrong", shares[0][1][:-4] + "0001")
+        write_private(f"{signer.folder}/c", shares[2][2])
+        write_private(f"{signer.folder}/a", shares[0][1])
+        assert "nobody" in signer.seal("unseal", "--share-file", f"{signer.folder}/wrong", ok=False)
+        signer.seal("unseal", "--share-file", f"{signer.folder}/c")
+        signer.seal("unseal", "--share-file", f"{signer.folder}/a")
+        assert signer.state()["state"] == "unsealed"
+
+
+def test_machines_unseal_by_themselves_and_required_ones_must(tmp_path):
+    signer = Sealed(tmp_path, machines=True)
+    with signer:
+        signer.seal("init", "--holder", f"box:keyfile={signer.machines}/box.key")
+        signer.seal("unseal", "--holder", "box")
+        pubkey, = signer.add_keys(1)
+    with signer:  # nobody types anything
+        signer.wait_until(lambda: signer.state()["state"] == "unsealed", "it unsealed by itself")
+        assert signer.signs(pubkey, 7)
+        signer.seal("seal")  # and stays sealed until the next start
+        assert signer.state()["state"] == "sealed"
+        signer.seal("unseal", "--holder", "box")
+        signer.seal("rekey", "--threshold", "1", "--require", f"box:keyfile={signer.machines}/box.key",
+                    *signer.people("alice", "bob"), *KDF)
+    with signer:
+        signer.wait_until(lambda: signer.state()["state"] == "partly_unsealed", "the machine gave its share")
+        signer.unseal("bob")
+        assert signer.signs(pubkey, 8)
+    os.rename(f"{signer.machines}/box.key", f"{signer.machines}/box.gone")
+    with signer:  # people alone are not enough
+        signer.unseal("alice")
+        signer.unseal("bob")
+        assert signer.state()["state"] == "partly_unsealed"
+        assert not signer.signs(pubkey, 9)
+
+
+def test_the_life_of_a_sealed_key(signer):
+    pubkeys = signer.add_keys(3)
+    made = signer.holdfast("key", "generate", "--count", "2").split()
+    assert signer.keys() == {pubkey: "active" for pubkey in pubkeys + made}
+    for pubkey in pubkeys + made:
+        assert signer.signs(pubkey, 10)
+    out = signer.holdfast("key", "import", f"{signer.folder}/import-0", "--password-file",
+                          f"{signer.folder}/import-0.password", "--backend", "sealed")
+    assert "0 imported, 3 already there" in out
+    signer.holdfast("key", "deactivate", pubkeys[0])
+    signer.holdfast("key", "delete", "--backend", "sealed", made[0])
+    assert not signer.signs(pubkeys[0], 11) and not signer.signs(made[0], 11) and signer.signs(made[1], 11)
+    assert "no sealed key" in signer.holdfast("key", "activate", STRANGER, ok=False)
+    signer.seal("seal")
+    for pubkey in pubkeys + made:
+        assert signer.sign(pubkey, attestation(11, 12))[0] == 503
+    assert "sealed" in signer.holdfast("key", "list", "--backend", "sealed", ok=False)
+    signer.unseal("alice")
+    assert signer.keys() == {pubkeys[0]: "inactive", pubkeys[1]: "active", pubkeys[2]: "active", made[1]: "active"}
+    assert not signer.signs(pubkeys[0], 12) and signer.signs(pubkeys[1], 12)
+    signer.holdfast("key", "activate", pubkeys[0])
+    assert signer.signs(pubkeys[0], 13)
+
+
+# ---- records that somebody changed -------------------------------------------------------------------
+
+def rows(signer):
+    with sqlite3.connect(f"{signer.data_dir}/slashing.sqlite") as db:
+        found = db.execute("SELECT kind, id, version, data FROM records").fetchall()
+    return {(kind, id): (version, data) for kind, id, version, data in found}
+
+
+def write_rows(signer, changes):
+    db = sqlite3.connect(f"{signer.data_dir}/slashing.sqlite")
+    with db:
+        for (kind, id), value in changes.items():
+            db.execute("DELETE FROM records WHERE kind = ? AND id = ?", (kind, id))
+            if value is not None:
+                db.execute("INSERT INTO records(kind, id, version, data) VALUES (?, ?, ?, ?)", (kind, id, *value))
+    db.close()
+
+
+SEAL, KEY = 1, 2
+
+
+def named(pubkey):
+    return (KEY, bytes.fromhex(pubkey[2:]))
+
+
+def meta(text):
+    return (SEAL, text.encode().ljust(48, b"\0"))
+
+
+def flip(value, at):
+    data = bytearray(value[1])
+    data[at] ^= 1
+    return value[0], bytes(data)
+
+
+def test_tampered_records_are_refused_and_named(tmp_path):
+    signer = Sealed(tmp_path)
+    with signer:
+        signer.init(1, "alice")
+        signer.unseal("alice")
+        first, second, third = signer.add_keys(3)
+        old = rows(signer)
+        signer.holdfast("key", "deactivate", first)  # it moved to another machine
+    now = rows(signer)
+    page = (SEAL, next(id for kind, id in now if kind == SEAL and
+                       id == meta(f"manifest/{bytes.fromhex(first[2:])[16] % 64:02d}")[1]))
+    cases = [
+        # what is put in place, who is refused, who still signs
+        ({named(first): old[named(first)]}, {first}, {second, third}, "older copy"),
+        ({page: old[page]}, {first}, set(), "older copy"),
+        ({page: old[page], named(first): old[named(first)]}, {first}, set(), "older copy"),
+        ({meta("manifest"): old[meta("manifest")]}, {first}, set(), "older copy"),
+        ({named(second): None}, {second}, {third}, "gone"),
+        ({named(second): now[named(third)], named(third): now[named(second)]}, {second, third}, set(), "not that of"),
+        ({named(second): flip(now[named(second)], 130)}, {second}, {third}, "was changed"),
+        ({named(second): flip(now[named(second)], 2)}, {second}, {third}, ""),
+        ({named(second): (1, now[named(second)][1][:-1])}, {second}, {third}, "not that of"),
+        ({named(second): (9, now[named(second)][1])}, {second}, {third}, "was changed"),
+        ({named(STRANGER): now[named(second)]}, set(), {second, third}, "not that of"),
+        ({page: None}, {first}, set(), "gone"),
+        ({meta("manifest"): None}, {first, second, third}, set(), "gone"),
+    ]
+    for target, (changes, refused, signing, says) in enumerate(cases, 20):
+        write_rows(signer, changes)
+        with signer:
+            signer.unseal("alice")
+            state = signer.state()
+            assert state["detail"] and says in state["detail"], (changes, state)
+            for pubkey in refused:
+                assert not signer.signs(pubkey, target), (changes, signer.log())
+            for pubkey in signing:
+                assert signer.signs(pubkey, target), (changes, signer.log())
+        write_rows(signer, {key: now.get(key) for key in changes})
+    with signer:
+        signer.unseal("alice")
+        state = signer.state()
+        assert state["detail"] == "" and state["keys"] == {"active": 2, "inactive": 1, "refused": 0, "to_rotate": 0}
+
+
+def test_a_tampered_seal_opens_nothing(tmp_path):
+    signer = Sealed(tmp_path)
+    with signer:
+        signer.init(1, "alice")
+        signer.unseal("alice")
+        pubkey, = signer.add_keys(1)
+    kept = rows(signer)[meta("config")]
+    # The threshold, the check value, the commitment, the parameters, the wrapped share, a cut.
+    for at in (33, 40, 80, 118, 150, len(kept[1]) - 1):
+        write_rows(signer, {meta("config"): flip(kept, at)})
+        with OpenSealed(signer) as opened:
+            done = run("seal", "unseal", "--holder", "alice", "--passphrase-file", f"{opened.folder}/alice.pass",
+                       "--data-dir", opened.data_dir)
+            assert done.returncode != 0, done.stdout
+            assert opened.sign(pubkey, attestation(1, 2))[0] == 503
+    write_rows(signer, {meta("config"): kept})
+    with signer:
+        signer.unseal("alice")
+        assert signer.signs(pubkey, 5)
+
+
+class OpenSealed:
+    """The same signer, without waiting for a seal that can be read."""
+
+    def __init__(self, signer):
+        self.signer = signer
+
+    def __enter__(self):
+        Signer.start(self.signer)
+        return self.signer
+
+    def __exit__(self, *_):
+        self.signer.stop()
+
+
+# ---- rekey and rotation --------------------------------------------------------------------------------
+
+def test_rekey_and_rotation_while_signing(signer):
+    pubkeys = signer.add_keys(70)
+    signer.holdfast("key", "deactivate", pubkeys[5])
+    before = rows(signer)
+    signer.init(2, "alice", "bob", "carol", verb="rekey")
+    assert signer.state()["term"] == 1 and signer.signs(pubkeys[0], 10)
+    assert rows(signer)[named(pubkeys[0])] == before[named(pubkeys[0])]
+    signer.init(1, "carol", verb="rotate")
+    assert signer.signs(pubkeys[0], 11)
+    signer.wait_until(lambda: signer.state()["state"] == "unsealed", "all records are sealed anew")
+    after = rows(signer)
+    for pubkey in pubkeys:
+        assert after[named(pubkey)][1] != before[named(pubkey)][1]
+        assert after[named(pubkey)][1][4:8] == (2).to_bytes(4, "little")
+    assert signer.state()["term"] == 2
+    assert signer.signs(pubkeys[0], 12) and not signer.signs(pubkeys[5], 12)
+    signer.seal("seal")
+    done = run("seal", "unseal", "--holder", "bob", "--passphrase-file", f"{signer.folder}/bob.pass",
+               "--data-dir", signer.data_dir)
+    assert done.returncode == 2 and "no holder" in done.stderr  # no holder of this generation
+    signer.unseal("carol")
+    assert signer.state()["keys"] == {"active": 69, "inactive": 1, "refused": 0, "to_rotate": 0}
+    assert signer.signs(pubkeys[69], 13)
+
+
+def test_a_rotation_goes_on_after_a_crash(tmp_path):
+    signer = Sealed(tmp_path)
+    with signer:
+        signer.init(1, "alice")
+        signer.unseal("alice")
+        pubkeys = signer.add_keys(60)
+        signer.init(1, "bob", verb="rotate")
+        for pid in signer.children()["holdfast-keeper"]:
+            os.kill(pid, 9)
+        signer.stop(expect=None)
+    with signer:
+        signer.unseal("bob")
+        signer.wait_until(lambda: signer.state()["state"] == "unsealed" and signer.state()["keys"]["to_rotate"] == 0,
+                          "the rotation ended")
+        assert signer.state()["keys"] == {"active": 60, "inactive": 0, "refused": 0, "to_rotate": 0}
+        assert all(signer.signs(pubkey, 9) for pubkey in pubkeys[:5])
+
+
+# ---- memory ----------------------------------------------------------------------------------------------
+
+def memory_of(pid):
+    with open(f"/proc/{pid}/maps", encoding="ascii") as maps, open(f"/proc/{pid}/mem", "rb", buffering=0) as mem:
+        for line in maps:
+            span, flags = line.split()[:2]
+            if "r" not in flags or "[v" in line:
+                continue
+            start, end = (int(part, 16) for part in span.split("-"))
+            try:
+                mem.seek(start)
+                yield mem.read(end - start)
+            except (OSError, ValueError, OverflowError):
+                continue
+
+
+def is_in_memory(pids, needle):
+    return any(needle in chunk for pid in pids for chunk in memory_of(pid))
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or SANITIZED, reason="reads another process's memory; ASan keeps freed memory")
+def test_a_sealed_signer_holds_no_secret(tmp_path):
+    with Sealed(tmp_path, machines=True) as signer:
+        out = signer.seal("init", "--threshold", "2", *signer.people("alice"), "--holder", "paper:printed",
+                          "--holder", f"box:keyfile={tmp_path}/elsewhere.key", *KDF)
+        share = bytes.fromhex(re.search(r"share of paper: ([0-9a-f]{66})", out).group(1))
+        write_private(f"{signer.folder}/paper", share.hex())
+        signer.unseal("alice")
+        signer.seal("unseal", "--share-file", f"{signer.folder}/paper")
+        folder = f"{signer.folder}/import-0"
+        pubkeys = make_keystores(folder, 8)
+        secrets = [secret_of(folder, number) for number in range(8)]
+        signer.holdfast("key", "import", folder, "--password-file", folder + ".password", "--backend", "sealed")
+        for target in range(30, 40):
+            assert all(signer.signs(pubkey, target) for pubkey in pubkeys)
+        keeper = signer.children()["holdfast-keeper"]
+        scalars = [secret[::-1] for secret in secrets]
+        assert any(is_in_memory(keeper, scalar) for scalar in scalars)  # so that the search is worth something
+        signer.seal("seal")
+        everyone = [pid for pids in signer.children().values() for pid in pids] + [signer.process.pid]
+        with open(f"{tmp_path}/elsewhere.key", "rb") as content:
+            key_file = content.read()
+        for what in [share[:32], key_file, PASSWORDS["alice"].encode(), *secrets, *scalars]:
+            assert not is_in_memory(everyone, what[:16]), what.hex()
+
+
+def secret_of(folder, number):
+    """The secret of one of bench_keys' keystores, by decrypting it here."""
+    with open(f"{folder}/keystore-{number}.json", encoding="utf-8") as text:
+        crypto = json.load(text)["crypto"]
+    kdf = crypto["kdf"]["params"]
+    key = hashlib.pbkdf2_hmac("sha256", b"a password for tests", bytes.fromhex(kdf["salt"]), kdf["c"], kdf["dklen"])
+    plain = subprocess.run(["openssl", "enc", "-d", "-aes-128-ctr", "-K", key[:16].hex(), "-iv",
+                            crypto["cipher"]["params"]["iv"]], input=bytes.fromhex(crypto["cipher"]["message"]),
+                           capture_output=True, check=True).stdout
+    return plain
+
+
+def test_passphrases_leave_no_trace(tmp_path):
+    with Sealed(tmp_path) as signer:
+        signer.init(1, "alice")
+        signer.unseal("alice")
+        signer.seal("seal")
+        for folder, _, names in os.walk(signer.data_dir):
+            for name in names:
+                path = os.path.join(folder, name)
+                if os.path.isfile(path):
+                    with open(path, "rb") as content:
+                        assert PASSWORDS["alice"].encode() not in content.read(), path
+        assert PASSWORDS["alice"] not in signer.log()
