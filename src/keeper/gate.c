@@ -78,7 +78,7 @@ static bool key_manager_may(const hf_gate_question *question)
 static bool is_open(hf_scope scope)
 {
     return scope == HF_SCOPE_SIGN || scope == HF_SCOPE_DUTY || scope == HF_SCOPE_PUBLIC_KEYS ||
-           scope == HF_SCOPE_STATUS || scope == HF_SCOPE_RELOAD;
+           scope == HF_SCOPE_STATUS || scope == HF_SCOPE_SEAL_STATUS || scope == HF_SCOPE_RELOAD;
 }
 
 static void note_caller(const hf_caller *caller, const char *accessor, hf_pass *pass)

@@ -19,8 +19,9 @@ void hf_seal_enter(hf_keeper *keeper, hf_seal_state state, const char *why)
     if (room->state != state) {
         hf_log(HF_LOG_INFO, "seal_state", "%s -> %s: %s", hf_seal_state_name(room->state),
                hf_seal_state_name(state), why);
-        hf_auditor_note(keeper, HF_AUDIT_SEAL, NULL, "done", "%s -> %s: %s",
-                        hf_seal_state_name(room->state), hf_seal_state_name(state), why);
+        hf_auditor_note(keeper, HF_AUDIT_SEAL, room->is_asked ? &keeper->asker : NULL, "done",
+                        "%s -> %s: %s", hf_seal_state_name(room->state), hf_seal_state_name(state),
+                        why);
         room->state = state;
         room->since_unix_ms = hf_time_unix_ms();
     }
@@ -284,7 +285,7 @@ static void on_cancel(hf_keeper *keeper, hf_peer *peer, const hf_msg_ask *frame)
 /* ---- frames ------------------------------------------------------------------------------------
  */
 
-void hf_seal_frame(hf_keeper *keeper, hf_peer *peer, const void *frame)
+static void take_frame(hf_keeper *keeper, hf_peer *peer, const void *frame)
 {
     const hf_frame_header *header = frame;
     const hf_seal_room *room = &keeper->seal;
@@ -309,6 +310,13 @@ void hf_seal_frame(hf_keeper *keeper, hf_peer *peer, const void *frame)
     } else {
         hf_seal_keys_frame(keeper, peer, frame);
     }
+}
+
+void hf_seal_frame(hf_keeper *keeper, hf_peer *peer, const void *frame)
+{
+    keeper->seal.is_asked = true;
+    take_frame(keeper, peer, frame);
+    keeper->seal.is_asked = false;
 }
 
 hf_reason hf_seal_reason_of_absence(const hf_keeper *keeper)

@@ -84,7 +84,8 @@ typedef struct hf_seal_found {
 typedef struct hf_seal_task {
     hf_seal_task_kind kind;
     hf_seal_aim aim;
-    hf_peer *asker; /* who gets the answer; refs held; may be NULL */
+    hf_peer *asker;       /* who gets the answer; refs held; may be NULL */
+    struct hf_pass *pass; /* who that is, for the audit; owned */
     uint64_t request_id;
     hf_status status;
     hf_error err;
@@ -145,6 +146,7 @@ typedef struct hf_seal_room {
     uint64_t closer_value;
     hf_msg_sealed_change change; /* under way, while a task with that aim is */
     uint64_t look_again_ns;
+    bool is_asked;      /* a question is being handled: keeper->asker did it */
     hf_seal_task *task; /* under way, or NULL */
     _Atomic(hf_seal_task *) done;
 } hf_seal_room;

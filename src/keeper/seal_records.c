@@ -133,10 +133,22 @@ static void send_added(hf_keeper *keeper, hf_seal_task *task, hf_reason reason, 
     hf_peer_send(keeper, task->asker, task->added);
 }
 
+static hf_pass *pass_copy(const hf_keeper *keeper)
+{
+    hf_pass *pass = malloc(sizeof *pass);
+    if (pass != NULL) {
+        *pass = keeper->asker;
+    }
+    return pass;
+}
+
 static void on_add(hf_keeper *keeper, hf_peer *peer, const hf_msg_sealed_add *frame)
 {
     uint64_t id = frame->header.request_id;
     hf_seal_task *task = hf_seal_task_new(HF_SEAL_TASK_WRITE, HF_SEAL_AIM_ADD, peer, id);
+    if (task != NULL) {
+        task->pass = pass_copy(keeper);
+    }
     bool is_fine = task != NULL && frame->count >= 1 && frame->count <= HF_SEALED_ADD_MAX;
     if (is_fine) {
         task->rows = calloc(HF_SEALED_ADD_MAX, sizeof *task->rows);
@@ -185,10 +197,10 @@ static void added(hf_keeper *keeper, hf_seal_task *task)
         const char *why = hf_seal_open_key(keeper, &task->rows[i]);
         char text[HF_SEALED_TEXT_LEN];
         hf_sealed_key_text(&task->rows[i].key, text);
-        hf_log(why == NULL ? HF_LOG_INFO : HF_LOG_BROKEN, "sealed_key_added", "%s%s%s", text,
+        hf_auditor_note_key(keeper, HF_AUDIT_KEY_IMPORTED, task->pass, task->rows[i].key.name,
+                            why == NULL ? "done" : "failed", "sealed");
+        hf_log(why == NULL ? HF_LOG_DEBUG : HF_LOG_BROKEN, "sealed_key_added", "%s%s%s", text,
                why == NULL ? "" : ": ", why == NULL ? "" : why);
-        hf_auditor_note(keeper, HF_AUDIT_KEY_IMPORTED, NULL, why == NULL ? "done" : "failed",
-                        "sealed key %s%s%s", text, why == NULL ? "" : ": ", why == NULL ? "" : why);
     }
     hf_seal_publish(keeper);
     send_added(keeper, task, HF_REASON_OK, "");
@@ -253,17 +265,19 @@ uint8_t *hf_seal_reseal(hf_keeper *keeper, const hf_seal_row *row, hf_sealed_key
 }
 
 /* The record as it is now was read; what it becomes is written. */
-static bool write_change(hf_keeper *keeper, const hf_seal_row *row, hf_peer *peer,
-                         uint64_t request_id)
+static bool write_change(hf_keeper *keeper, const hf_seal_row *row, hf_seal_task *read)
 {
     const hf_msg_sealed_change *change = &keeper->seal.change;
     bool is_delete = change->action == HF_SEALED_DELETE;
     unsigned number = hf_manifest_page_of(change->name);
-    hf_seal_task *task = hf_seal_task_new(HF_SEAL_TASK_WRITE, HF_SEAL_AIM_CHANGE, peer, request_id);
+    hf_seal_task *task =
+        hf_seal_task_new(HF_SEAL_TASK_WRITE, HF_SEAL_AIM_CHANGE, read->asker, read->request_id);
     uint8_t *data = NULL;
     if (task == NULL) {
         return false;
     }
+    task->pass = read->pass; /* it goes on */
+    read->pass = NULL;
     task->rows = calloc(1, sizeof *task->rows);
     hf_manifest_page *page = hf_seal_page_for(keeper, task, number);
     hf_manifest_entry *entry = page != NULL ? hf_manifest_find(page, change->name) : NULL;
@@ -304,7 +318,7 @@ static void change_read(hf_keeper *keeper, hf_seal_task *task)
     hf_manifest_page *page = room->pages[hf_manifest_page_of(room->change.name)];
     hf_manifest_entry *entry = page != NULL ? hf_manifest_find(page, room->change.name) : NULL;
     if (row == NULL || entry == NULL || hf_manifest_judge(entry, &row->key) != HF_MANIFEST_GOOD ||
-        !write_change(keeper, row, task->asker, task->request_id)) {
+        !write_change(keeper, row, task)) {
         hf_peer_send_result(keeper, task->asker, task->request_id, HF_REASON_OK, HF_KEY_ERROR,
                             "its record does not fit the manifest, or could not be written");
     }
@@ -337,10 +351,10 @@ static void changed(hf_keeper *keeper, hf_seal_task *task)
     hf_seal_publish(keeper);
     hf_sealed_key_text(key, text);
     hf_log(HF_LOG_INFO, "sealed_key_changed", "%s was %s", text, done[room->change.action]);
-    hf_auditor_note(keeper,
-                    room->change.action == HF_SEALED_DELETE ? HF_AUDIT_KEY_DELETED
-                                                            : HF_AUDIT_KEY_CHANGED,
-                    NULL, "done", "sealed key %s was %s", text, done[room->change.action]);
+    hf_auditor_note_key(keeper,
+                        room->change.action == HF_SEALED_DELETE ? HF_AUDIT_KEY_DELETED
+                                                                : HF_AUDIT_KEY_CHANGED,
+                        task->pass, key->name, "done", done[room->change.action]);
     hf_peer_ref(task->asker);
     room->closer = task->asker;
     room->closer_request_id = task->request_id;

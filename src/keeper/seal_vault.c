@@ -70,6 +70,7 @@ void hf_seal_task_free(hf_keeper *keeper, hf_seal_task *task)
     }
     free(task->config);
     free(task->added);
+    free(task->pass);
     free(task->rows);
     hf_seal_found_free(task->found);
     if (task->asker != NULL) {
