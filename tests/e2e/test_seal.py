@@ -10,6 +10,7 @@ import subprocess
 
 import pytest
 
+from test_openapi import API, mismatch, operations, resolve
 from harness import SANITIZED, Signer, attestation, make_keystores, run, write_private
 
 KDF = ["--kdf-memory", "19", "--kdf-passes", "2"]
@@ -385,6 +386,83 @@ def test_a_rotation_goes_on_after_a_crash(tmp_path):
                           "the rotation ended")
         assert signer.state()["keys"] == {"active": 60, "inactive": 0, "refused": 0, "to_rotate": 0}
         assert all(signer.signs(pubkey, 9) for pubkey in pubkeys[:5])
+
+
+# ---- over HTTP -----------------------------------------------------------------------------------------
+
+def test_the_seal_over_http(tmp_path):
+    with Sealed(tmp_path, config="auth: {mode: tokens}\n") as signer:
+        token = json.loads(signer.holdfast("token", "create", "--json", "--kind", "management"))["token"]
+        headers = {"Authorization": f"Bearer {token}"}
+
+        client = json.loads(signer.holdfast("token", "create", "--json", "--policy", "none"))["token"]
+        seen = set()
+
+        def ask(method, route, body=None, expect=200, **kwargs):
+            """As expected, and as docs/openapi.yaml says."""
+            path = f"/api/v1/seal/{route}"
+            status, answer = signer.request(method, path, body, headers={**headers, **kwargs})
+            assert status == expect, (route, body, status, answer)
+            documented = API["paths"][path][method.lower()]["responses"][str(status)]
+            schema = resolve(documented)["content"]["application/json"]["schema"]
+            assert mismatch(answer, schema) is None, (route, mismatch(answer, schema))
+            seen.add((path, str(status)))
+            return answer
+
+        def post(route, body=None, expect=200, **kwargs):
+            return ask("POST", route, body, expect, **kwargs)
+
+        ask("GET", "status", None, 401, Authorization="Bearer x")
+        ask("GET", "status", None, 403, Authorization=f"Bearer {client}")
+        valid = {"init": {"threshold": 1, "holders": [{"name": "a", "kind": "printed"}]},
+                 "unseal": {"share": "01" * 33}, "register": {"name": "d", "kind": "keyfile", "wrapping_key": "11" * 32}}
+        valid["rekey"] = valid["rotate"] = valid["init"]
+        for route in ("init", "unseal", "rekey", "rotate", "register", "seal", "cancel"):
+            post(route, valid.get(route), 401, Authorization="Bearer x")
+            post(route, valid.get(route), 403, Authorization=f"Bearer {client}")
+            if route in valid:
+                post(route, "{", 400)
+                post(route, "{}", 415, **{"Content-Type": "text/plain"})
+        key = "11" * 32
+        for wrong in ("{", [], {}, {"threshold": 1}, {"threshold": 1, "holders": [{"name": "a"}]},
+                      {"threshold": 1, "holders": [{"name": "a", "kind": "yubikey"}]},
+                      {"threshold": 2, "holders": [{"name": "a", "kind": "printed"}]},
+                      {"threshold": 1, "holders": [{"name": "A", "kind": "printed"}]},
+                      {"threshold": 1, "holders": [{"name": "a", "kind": "awskms"}]},
+                      {"threshold": 1, "holders": [{"name": "a", "kind": "printed"}] * 2},
+                      {"threshold": 1, "holders": [{"name": "a", "kind": "keyfile", "wrapping_key": "12"}]},
+                      {"threshold": 1, "holders": [{"name": "a", "kind": "passphrase", "wrapping_key": key, "kdf":
+                                                    {"memory_bytes": 1024, "passes": 1, "salt": "00" * 16}}]}):
+            post("init", wrong, 400)
+        answer = post("init", {"threshold": 2, "holders": [
+            {"name": "a", "kind": "printed"}, {"name": "b", "kind": "keyfile", "wrapping_key": key},
+            {"name": "c", "kind": "passphrase", "wrapping_key": "22" * 32,
+             "kdf": {"memory_bytes": 1 << 30, "passes": 4, "salt": "33" * 16}}]})
+        share = answer["shares"][0]["share"]
+        assert answer["missing"] == 0 and len(answer["shares"]) == 1 and len(share) == 66
+        post("init", {"threshold": 1, "holders": [{"name": "a", "kind": "printed"}]}, 409)
+        seal = ask("GET", "status")
+        assert seal["state"] == "sealed" and seal["holders"][2]["kdf"]["salt"] == "33" * 16
+        assert post("unseal", {"holder": "b", "wrapping_key": "12" * 32}, 422)["code"] == "WRONG_SHARE"
+        for wrong in ({}, {"holder": "b"}, {"wrapping_key": key}, {"share": "00"}, {"share": share, "x": 1}):
+            post("unseal", wrong, 400)
+        post("unseal", {"holder": "nobody", "wrapping_key": key}, 400)
+        assert post("unseal", {"share": share}) == {"missing": 1}
+        assert signer.get("/healthcheck")[0] in (200, 503)
+        assert post("unseal", {"holder": "c", "wrapping_key": "22" * 32}) == {"missing": 0}
+        post("rekey", {"threshold": 1, "holders": [{"name": "d", "kind": "keyfile"}]})
+        post("rekey", {"threshold": 1, "holders": [{"name": "d", "kind": "keyfile"}]}, 409)
+        assert post("register", {"name": "d", "kind": "keyfile", "wrapping_key": key}) == {"missing": 0}
+        post("seal")
+        post("unseal", {"holder": "d", "wrapping_key": key})
+        post("cancel", None, 409)
+        post("rotate", {"threshold": 1, "holders": [{"name": "e", "kind": "keyfile"}]})
+        post("cancel")
+        documented = {(path, status) for path, method, operation in operations() for status in operation["responses"]
+                      if path.startswith("/api/v1/seal/") and status not in ("409", "413", "429", "503")}
+        assert documented == {one for one in seen if one[1] != "409"}
+        audit = open(f"{signer.data_dir}/audit.log", encoding="utf-8").read()
+        assert "partly_unsealed" in audit and "not the share of b" in audit and share not in audit
 
 
 # ---- memory ----------------------------------------------------------------------------------------------
