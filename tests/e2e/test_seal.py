@@ -462,7 +462,7 @@ def test_the_seal_over_http(tmp_path):
                       if path.startswith("/api/v1/seal/") and status not in ("409", "413", "429", "503")}
         assert documented == {one for one in seen if one[1] != "409"}
         audit = open(f"{signer.data_dir}/audit.log", encoding="utf-8").read()
-        assert "partly_unsealed" in audit and "not the share of b" in audit and share not in audit
+        assert "partly_unsealed" in audit and "a wrong share for b" in audit and share not in audit
 
 
 # ---- memory ----------------------------------------------------------------------------------------------
