@@ -41,8 +41,27 @@ static hf_status find_keys(const char *place, const hf_config_flags *flags, hf_k
     return hf_custody_list(&source, list, err);
 }
 
+/* The public key of a BLS key, the address of an Ethereum account. */
+typedef struct key_name {
+    bool is_address;
+    char hex[HEX_CHARS];
+} key_name;
+
+static hf_status read_name(hf_bytes json, key_name *ret_name, hf_error *err)
+{
+    uint8_t bytes[HF_BLS_PUBKEY_BYTES];
+    ret_name->is_address = hf_keystore_is_v3(json);
+    hf_status st = ret_name->is_address ? hf_keystore_v3_address(json, bytes, err)
+                                        : hf_keystore_pubkey(json, bytes, err);
+    if (!hf_failed(st)) {
+        hf_hex_encode(bytes, ret_name->is_address ? HF_ADDRESS_BYTES : HF_BLS_PUBKEY_BYTES,
+                      ret_name->hex);
+    }
+    return st;
+}
+
 /* False for files that are no keystore at all and are passed over, as the signer does. */
-static bool read_pubkey(const char *path, uint8_t pubkey[HF_BLS_PUBKEY_BYTES], listing *out)
+static bool find_name(const char *path, key_name *ret_name, listing *out)
 {
     hf_error err = {0};
     hf_buf *json = NULL;
@@ -54,7 +73,7 @@ static bool read_pubkey(const char *path, uint8_t pubkey[HF_BLS_PUBKEY_BYTES], l
         return false;
     }
     hf_bytes bytes = hf_bytes_from(hf_buf_peek(json), hf_buf_len(json));
-    st = hf_keystore_pubkey(bytes, pubkey, &err);
+    st = read_name(bytes, ret_name, &err);
     if (!hf_failed(st)) {
         found = true;
     } else if (!hf_custody_is_foreign(bytes)) {
@@ -67,18 +86,19 @@ static bool read_pubkey(const char *path, uint8_t pubkey[HF_BLS_PUBKEY_BYTES], l
 
 static void list_one(const hf_key_file *file, listing *out)
 {
-    uint8_t pubkey[HF_BLS_PUBKEY_BYTES];
-    char hex[HEX_CHARS];
-    if (!read_pubkey(file->path, pubkey, out)) {
+    key_name name;
+    if (!find_name(file->path, &name, out)) {
         return;
     }
     if (out->array == NULL) {
-        hf_cli_key_print(pubkey, file->path);
+        char plain[HF_PATH_LEN];
+        hf_str_sanitize(plain, sizeof plain, file->path);
+        (void)printf("0x%s  %s\n", name.hex, plain);
         return;
     }
-    hf_hex_encode(pubkey, sizeof pubkey, hex);
-    (void)json_array_append_new(out->array, json_pack("{s:s+, s:o}", "pubkey", "0x", hex, "file",
-                                                      hf_cli_key_path_to_json(file->path)));
+    (void)json_array_append_new(
+        out->array, json_pack("{s:s+, s:o}", name.is_address ? "address" : "pubkey", "0x", name.hex,
+                              "file", hf_cli_key_path_to_json(file->path)));
 }
 
 static int run_list(const char *dir, const hf_config_flags *flags, bool as_json)
@@ -123,7 +143,8 @@ int hf_cli_key_list(int argc, char **argv)
         .arguments = "[DIR]",
         .summary = "Lists the public keys of a folder of keystores, or of the keys that a signer "
                    "imported.",
-        .details = "Nothing is decrypted: the public keys are those that the files state.",
+        .details = "Nothing is decrypted: the public keys are those that the files state; of "
+                   "secp256k1 keystores\n(version 3) it is the address.",
         .options = options,
         .option_count = HF_ARRAY_LEN(options),
         .most = 1};

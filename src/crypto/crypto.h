@@ -212,6 +212,10 @@ hf_status hf_keystore_encrypt(const hf_bls_key *key, hf_bytes password,
 hf_status hf_keystore_v3_decrypt(hf_bytes json, hf_bytes password, const hf_keystore_limits *limits,
                                  hf_secp256k1_key *ret_key, hf_error *err) HF_MUST_CHECK;
 
+/* The address that such a keystore states; NOT_FOUND when it states none. */
+hf_status hf_keystore_v3_address(hf_bytes json, uint8_t ret_address[HF_ADDRESS_BYTES],
+                                 hf_error *err) HF_MUST_CHECK;
+
 /* Is this text one of those, by its version and shape? */
 bool hf_keystore_is_v3(hf_bytes json);
 

@@ -142,6 +142,21 @@ hf_status hf_keystore_v3_memory(hf_bytes json, uint64_t *ret_bytes, hf_error *er
     return st;
 }
 
+hf_status hf_keystore_v3_address(hf_bytes json, uint8_t ret_address[HF_ADDRESS_BYTES],
+                                 hf_error *err)
+{
+    keystore store;
+    hf_status st = parse(json, &store, err);
+    if (hf_failed(st)) {
+        return st;
+    }
+    if (!store.has_address) {
+        return hf_fail(err, HF_NOT_FOUND, "address: missing");
+    }
+    memcpy(ret_address, store.address, sizeof store.address);
+    return st;
+}
+
 /* keccak256(derived key[16:32] || ciphertext) is the MAC. */
 static bool mac_matches(const keystore *store, const uint8_t key[HF_DECRYPTION_KEY_BYTES])
 {

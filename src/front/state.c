@@ -221,7 +221,13 @@ static void put_keys(hf_text *out, const hf_msg_status_reply *s)
     }
     hf_text_put(out, "},\"by_type\":{\"BLS\":%u,\"SECP256K1\":%u", s->keys_by_type[HF_KEY_TYPE_BLS],
                 s->keys_by_type[HF_KEY_TYPE_SECP256K1]);
-    hf_text_put(out, "},\"load\":{\"running\":%s,\"total\":%u,\"done\":%u,\"failed\":%u}}",
+    hf_text_put(out, "},\"addresses\":[");
+    for (uint32_t i = 0; i < s->address_count && i < HF_STATUS_ADDRESSES; i++) {
+        char hex[2 * HF_ADDRESS_BYTES + 1];
+        hf_hex_encode(s->addresses[i], HF_ADDRESS_BYTES, hex);
+        hf_text_put(out, "%s\"0x%s\"", i == 0 ? "" : ",", hex);
+    }
+    hf_text_put(out, "],\"load\":{\"running\":%s,\"total\":%u,\"done\":%u,\"failed\":%u}}",
                 s->loading != 0 ? "true" : "false", s->load_total, s->load_done, s->load_failed);
 }
 

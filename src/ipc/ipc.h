@@ -488,6 +488,8 @@ typedef enum hf_reload_state {
     HF_RELOAD_FAILED
 } hf_reload_state;
 
+#define HF_STATUS_ADDRESSES 64
+
 typedef struct hf_msg_status_reply {
     hf_frame_header header;
     uint64_t started_unix_ms;
@@ -517,6 +519,9 @@ typedef struct hf_msg_status_reply {
     uint32_t duty_protection_count;  /* of the process of duties */
     hf_protection store_protections[HF_PROTECTIONS_MAX];
     hf_protection duty_protections[HF_PROTECTIONS_MAX];
+    uint32_t address_count; /* the first of the secp256k1 keys */
+    uint32_t reserved_addresses;
+    uint8_t addresses[HF_STATUS_ADDRESSES][HF_ADDRESS_BYTES];
     hf_audit_state audit;
 } hf_msg_status_reply;
 

@@ -51,6 +51,16 @@ static uint32_t copy_protections(const hf_keeper *keeper, hf_protection *out)
     return keeper->report.count;
 }
 
+static uint32_t copy_addresses(const hf_keyring *ring,
+                               uint8_t out[HF_STATUS_ADDRESSES][HF_ADDRESS_BYTES])
+{
+    uint32_t n = 0;
+    for (size_t i = ring->bls_count; i < ring->count && n < HF_STATUS_ADDRESSES; i++) {
+        memcpy(out[n++], ring->order[i]->address, HF_ADDRESS_BYTES);
+    }
+    return n;
+}
+
 void hf_answer_status(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *header, bool in_full)
 {
     const hf_loading *loading = &keeper->loading;
@@ -84,6 +94,7 @@ void hf_answer_status(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *h
     hf_auditor_look(keeper, &reply.audit);
     if (in_full) {
         memcpy(reply.reload_error, loading->error, sizeof reply.reload_error);
+        reply.address_count = copy_addresses(&keeper->ring, reply.addresses);
         reply.protection_count = copy_protections(keeper, reply.protections);
         reply.store_protection_count = copy_store_protections(keeper, reply.store_protections);
         reply.duty_protection_count = hf_duties_protections(keeper, reply.duty_protections);

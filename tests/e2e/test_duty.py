@@ -112,6 +112,7 @@ def test_bls_lists_show_no_ethereum_keys(lone):
     assert len(lone.get("/api/v1/eth2/publicKeys")[1]) == 1
     keys = lone.get("/api/v1/holdfast/status")[1]["keys"]
     assert (keys["loaded"], keys["by_type"]) == (3, {"BLS": 1, "SECP256K1": 2})
+    assert sorted(keys["addresses"]) == sorted([ADDRESS.lower(), OTHER_ADDRESS.lower()])
 
 
 @pytest.mark.parametrize("kind", ["AUTH_REQUEST", "TXS"])

@@ -427,6 +427,19 @@ def test_strange_file_names(work):
     assert row == {"file": "ks/\\xff\\x1b[2J.json", "status": "imported", "pubkey": key["pubkey"]}
 
 
+def test_list_of_ethereum_accounts(work):
+    """Of a keystore of version 3 it is the address that names the key."""
+    address = "008aeeda4d805471df9b2a5b0f38a0c3bcba786b"
+    os.mkdir("v3")
+    save("v3/key.json", json.dumps({
+        "version": 3, "address": address, "crypto": {
+            "cipher": "aes-128-ctr", "cipherparams": {"iv": "6087dab2f9fdbbfaddc31a909735c1e6"}, "ciphertext": "ab" * 32,
+            "kdf": "pbkdf2", "kdfparams": {"c": 262144, "dklen": 32, "prf": "hmac-sha256", "salt": "ae" * 32},
+            "mac": "cd" * 32}}))
+    assert good("list", "v3") == f"0x{address}  v3/key.json\n"
+    assert json.loads(good("list", "v3", "--json")) == [{"address": "0x" + address, "file": "v3/key.json"}]
+
+
 def test_import_refusals(work):
     os.mkdir("empty")
     refused(2, "needs DIR", "import")
