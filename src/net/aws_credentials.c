@@ -164,7 +164,7 @@ hf_status hf_aws_find_region(char *ret_region, size_t len, hf_error *err)
     bool exists = false;
     if (copy_env("AWS_REGION", ret_region, len) ||
         copy_env("AWS_DEFAULT_REGION", ret_region, len) ||
-        !hf_failed(hf_aws_file_value("region", ret_region, len, &exists, NULL))) {
+        !hf_failed(hf_aws_file_value(hf_aws_profile(), "region", ret_region, len, &exists, NULL))) {
         return hf_ok();
     }
     return hf_fail(err, HF_NOT_FOUND,

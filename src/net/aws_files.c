@@ -112,13 +112,12 @@ static hf_status scan_file(ini_query *query, const char *variable, const char *n
     return hf_ok();
 }
 
-hf_status hf_aws_file_value(const char *key, char *ret_value, size_t len, bool *ret_profile_exists,
-                            hf_error *err)
+hf_status hf_aws_file_value(const char *profile, const char *key, char *ret_value, size_t len,
+                            bool *ret_profile_exists, hf_error *err)
 {
     char section[SECTION_LEN];
-    const char *profile = hf_aws_profile();
     if (hf_failed(hf_str_format(section, sizeof section, "profile %s", profile))) {
-        return hf_fail(err, HF_UNAVAILABLE, "AWS credentials: AWS_PROFILE is too long");
+        return hf_fail(err, HF_UNAVAILABLE, "AWS credentials: the name of the profile is too long");
     }
     ini_query query = {.section = profile, .key = key, .value = ret_value, .len = len};
     hf_status st = scan_file(&query, "AWS_SHARED_CREDENTIALS_FILE", "credentials", err);
@@ -135,27 +134,51 @@ hf_status hf_aws_file_value(const char *key, char *ret_value, size_t len, bool *
     return st;
 }
 
-/* NOT_FOUND as the key is absent, with a sentence for who needs it. */
-static hf_status need(const char *key, char *ret_value, size_t len, hf_error *err)
+/* Absence of the key is a failure with a sentence. */
+static hf_status need(const char *profile, const char *key, char *ret_value, size_t len,
+                      hf_error *err)
 {
     bool exists = false;
-    hf_status st = hf_aws_file_value(key, ret_value, len, &exists, err);
+    hf_status st = hf_aws_file_value(profile, key, ret_value, len, &exists, err);
     if (st.code == HF_NOT_FOUND) {
-        return hf_fail(err, HF_UNAVAILABLE, "AWS credentials: profile %.64s has no %s",
-                       hf_aws_profile(), key);
+        return hf_fail(err, HF_UNAVAILABLE, "AWS credentials: profile %.64s has no %s", profile,
+                       key);
     }
+    return st;
+}
+
+hf_status hf_aws_profile_keys(const char *profile, hf_aws_credentials *ret_credentials,
+                              hf_error *err)
+{
+    hf_aws_credentials found = {0};
+    bool exists = false;
+    hf_status st =
+        need(profile, "aws_access_key_id", found.access_key_id, sizeof found.access_key_id, err);
+    if (!hf_failed(st)) {
+        st = need(profile, "aws_secret_access_key", found.secret_access_key,
+                  sizeof found.secret_access_key, err);
+    }
+    if (!hf_failed(st)) {
+        st = hf_aws_file_value(profile, "aws_session_token", found.session_token,
+                               sizeof found.session_token, &exists, err);
+        st = st.code == HF_NOT_FOUND ? hf_ok() : st;
+    }
+    if (!hf_failed(st)) {
+        *ret_credentials = found;
+    }
+    hf_wipe(&found, sizeof found);
     return st;
 }
 
 /* Ways of a profile to credentials that are not gone here: better said than silently passed by. */
 static hf_status refuse_unsupported(hf_error *err)
 {
-    static const char *const keys[] = {"role_arn", "credential_process", "sso_session",
-                                       "sso_start_url"};
+    static const char *const keys[] = {"credential_process", "sso_session", "sso_start_url"};
     char value[HF_AWS_SECRET_LEN];
     for (size_t i = 0; i < HF_ARRAY_LEN(keys); i++) {
         bool exists = false;
-        hf_status st = hf_aws_file_value(keys[i], value, sizeof value, &exists, NULL);
+        hf_status st =
+            hf_aws_file_value(hf_aws_profile(), keys[i], value, sizeof value, &exists, NULL);
         if (!hf_failed(st)) {
             return hf_fail(
                 err, HF_UNAVAILABLE,
@@ -170,31 +193,23 @@ static hf_status refuse_unsupported(hf_error *err)
 hf_status hf_aws_from_files(const hf_aws_ask *ask, hf_aws_credentials *ret_credentials,
                             hf_error *err)
 {
-    (void)ask;
-    hf_aws_credentials found = {0};
+    char key_id[HF_AWS_SECRET_LEN];
     bool exists = false;
-    hf_status st = hf_aws_file_value("aws_access_key_id", found.access_key_id,
-                                     sizeof found.access_key_id, &exists, err);
-    if (st.code == HF_NOT_FOUND) {
-        st = refuse_unsupported(err);
-        if (st.code == HF_NOT_FOUND && hf_aws_env("AWS_PROFILE") != NULL) {
-            st = hf_fail(err, HF_UNAVAILABLE, "AWS credentials: profile %.64s %s", hf_aws_profile(),
-                         exists ? "has no aws_access_key_id" : "is in neither of the shared files");
-        }
+    hf_status st = hf_aws_from_role(ask, ret_credentials, err);
+    if (st.code != HF_NOT_FOUND) {
         return st;
     }
+    st = hf_aws_file_value(hf_aws_profile(), "aws_access_key_id", key_id, sizeof key_id, &exists,
+                           err);
     if (!hf_failed(st)) {
-        st = need("aws_secret_access_key", found.secret_access_key, sizeof found.secret_access_key,
-                  err);
+        return hf_aws_profile_keys(hf_aws_profile(), ret_credentials, err);
     }
-    if (!hf_failed(st)) {
-        st = hf_aws_file_value("aws_session_token", found.session_token, sizeof found.session_token,
-                               &exists, err);
-        st = st.code == HF_NOT_FOUND ? hf_ok() : st;
+    if (st.code == HF_NOT_FOUND) {
+        st = refuse_unsupported(err);
     }
-    if (!hf_failed(st)) {
-        *ret_credentials = found;
+    if (st.code == HF_NOT_FOUND && hf_aws_env("AWS_PROFILE") != NULL) {
+        st = hf_fail(err, HF_UNAVAILABLE, "AWS credentials: profile %.64s %s", hf_aws_profile(),
+                     exists ? "has no aws_access_key_id" : "is in neither of the shared files");
     }
-    hf_wipe(&found, sizeof found);
     return st;
 }

@@ -80,7 +80,7 @@ hf_status hf_net_check_url(const char *url, hf_error *err) HF_MUST_CHECK;
 /*
  * The first of these that is set up on the machine, in the order of AWS's own tools: environment
  * (AWS_ACCESS_KEY_ID...), web identity (AWS_WEB_IDENTITY_TOKEN_FILE, AWS_ROLE_ARN, by STS), shared
- * files (AWS_PROFILE in ~/.aws/credentials and ~/.aws/config), container endpoint
+ * files (AWS_PROFILE in ~/.aws/credentials and ~/.aws/config; role_arn by STS), container endpoint
  * (AWS_CONTAINER_CREDENTIALS_RELATIVE_URI or _FULL_URI), instance endpoint (version 2 only).
  * A source that is set up and fails is an error; the next one is not tried instead of it.
  */

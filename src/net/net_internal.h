@@ -26,6 +26,9 @@ hf_status hf_aws_from_web_identity(const hf_aws_ask *ask, hf_aws_credentials *re
                                    hf_error *err) HF_MUST_CHECK;
 hf_status hf_aws_from_files(const hf_aws_ask *ask, hf_aws_credentials *ret_credentials,
                             hf_error *err) HF_MUST_CHECK;
+/* A profile with role_arn; part of the files. NOT_FOUND when it has none. */
+hf_status hf_aws_from_role(const hf_aws_ask *ask, hf_aws_credentials *ret_credentials,
+                           hf_error *err) HF_MUST_CHECK;
 hf_status hf_aws_from_container(const hf_aws_ask *ask, hf_aws_credentials *ret_credentials,
                                 hf_error *err) HF_MUST_CHECK;
 hf_status hf_aws_from_instance(const hf_aws_ask *ask, hf_aws_credentials *ret_credentials,
@@ -33,11 +36,33 @@ hf_status hf_aws_from_instance(const hf_aws_ask *ask, hf_aws_credentials *ret_cr
 
 /* ---- the shared files --------------------------------------------------------------------- */
 
-/* The value of a key in the profile (AWS_PROFILE, else "default") in ~/.aws/credentials, then in
- * ~/.aws/config. NOT_FOUND when no file has it. *ret_profile_exists: some file has the profile. */
-hf_status hf_aws_file_value(const char *key, char *ret_value, size_t len, bool *ret_profile_exists,
-                            hf_error *err) HF_MUST_CHECK;
+/* The value of a key in the profile in ~/.aws/credentials, then in ~/.aws/config. NOT_FOUND when no
+ * file has it. *ret_profile_exists: some file has the profile. */
+hf_status hf_aws_file_value(const char *profile, const char *key, char *ret_value, size_t len,
+                            bool *ret_profile_exists, hf_error *err) HF_MUST_CHECK;
+/* The keys in a profile itself; UNAVAILABLE when it has none. */
+hf_status hf_aws_profile_keys(const char *profile, hf_aws_credentials *ret_credentials,
+                              hf_error *err) HF_MUST_CHECK;
+/* AWS_PROFILE, else "default". */
 const char *hf_aws_profile(void);
+
+/* ---- STS ---------------------------------------------------------------------------------- */
+
+typedef struct hf_aws_field {
+    const char *name;
+    const char *value; /* "": left out */
+} hf_aws_field;
+
+typedef struct hf_aws_sts_question {
+    const char *what; /* for sentences */
+    const char *action;
+    const hf_aws_field *fields;
+    size_t count;
+    const hf_aws_credentials *as; /* who signs it; NULL: nobody */
+} hf_aws_sts_question;
+
+hf_status hf_aws_ask_sts(const hf_aws_ask *ask, const hf_aws_sts_question *question,
+                         hf_aws_credentials *ret_credentials, hf_error *err) HF_MUST_CHECK;
 
 /* ---- asking an endpoint ------------------------------------------------------------------- */
 

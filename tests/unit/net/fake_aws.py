@@ -132,14 +132,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.failing():
             return
         form = dict(urllib.parse.parse_qsl(body.decode()))
+        if form.get("Action") == "AssumeRole":
+            problem = aws_signature.check(self.command, self.path, self.headers.items(), body, SECRETS, "eu-test-1", "sts")
+            good = not problem and form == {"Action": "AssumeRole", "Version": "2011-06-15", "RoleSessionName": "holdfast",
+                                            "RoleArn": "arn:aws:iam::1:role/a+b", "ExternalId": "e/1"}
+            self.answer_sts("AssumeRole", good, credentials("role"))
+            return
         good = form == {"Action": "AssumeRoleWithWebIdentity", "Version": "2011-06-15", "RoleSessionName": "holdfast",
                         "RoleArn": "arn:aws:iam::1:role/a+b", "WebIdentityToken": "header.pay+load/.sig=="}
-        found = credentials("web")
+        self.answer_sts("AssumeRoleWithWebIdentity", good, credentials("web"))
+
+    def answer_sts(self, action, good, found):
         self.answer(
-            "<AssumeRoleWithWebIdentityResponse><AssumeRoleWithWebIdentityResult><Credentials>"
+            f"<{action}Response><{action}Result><Credentials>"
             f"<AccessKeyId>{found['AccessKeyId']}</AccessKeyId><SecretAccessKey>s3cret</SecretAccessKey>"
             f"<SessionToken>t0ken</SessionToken><Expiration>{found['Expiration']}</Expiration></Credentials>"
-            "</AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>" if good else
+            f"</{action}Result></{action}Response>" if good else
             "<ErrorResponse><Error><Code>AccessDenied</Code></Error></ErrorResponse>", 200 if good else 403)
 
 

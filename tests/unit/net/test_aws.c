@@ -199,8 +199,42 @@ static void test_profiles(void **state)
     assert_string_equal(region, "eu-test-2");
     check_profile(fix, "config", "AKIACONFIG", NULL);
     check_profile(fix, "half", NULL, "profile half has no aws_secret_access_key");
-    check_profile(fix, "role", NULL, "uses role_arn, which is not supported");
+    check_profile(fix, "role", NULL, "profile role needs either source_profile or");
     check_profile(fix, "absent", NULL, "is in neither of the shared files");
+}
+
+/* Roles that a profile names, assumed at STS with the keys of another place, and again in time. */
+static void test_roles(void **state)
+{
+    fixture *fix = *state;
+    const hf_aws_credentials *found = NULL;
+    set("AWS_SHARED_CREDENTIALS_FILE",
+        write_file(fix, "credentials",
+                   "[base]\naws_access_key_id = AKIDEXAMPLE\n"
+                   "aws_secret_access_key = wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY\n"
+                   "[wrong]\naws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = x\n"
+                   "[twice]\nrole_arn = arn:y\nsource_profile = by-base\n"));
+    set("AWS_CONFIG_FILE",
+        write_file(fix, "config",
+                   "[profile by-base]\nrole_arn = arn:aws:iam::1:role/a+b\n"
+                   "source_profile = base\nexternal_id = e/1\n"
+                   "[profile by-wrong]\nrole_arn = arn:x\nsource_profile = wrong\n"
+                   "[profile by-nobody]\nrole_arn = arn:x\nsource_profile = nobody\n"
+                   "[profile by-machine]\nrole_arn = arn:aws:iam::1:role/a+b\n"
+                   "credential_source = EcsContainer\n"
+                   "[profile by-what]\nrole_arn = arn:x\ncredential_source = Thin air\n"
+                   "[profile phone]\nrole_arn = arn:x\nsource_profile = base\nmfa_serial = 1\n"));
+    set_server("AWS_ENDPOINT_URL_STS", "/sts");
+    check_profile(fix, "by-base", "ASIA-role-1", NULL);
+    assert_code(get(fix, &found), HF_OK);
+    assert_string_equal(found->session_token, "t0ken");
+    assert_true(found->expires_unix_ms > hf_time_unix_ms());
+    check_profile(fix, "by-wrong", NULL, "STS refused with status 403, AccessDenied");
+    check_profile(fix, "by-nobody", NULL, "profile nobody has no aws_access_key_id");
+    check_profile(fix, "twice", NULL, "profile by-base has no aws_access_key_id");
+    check_profile(fix, "by-machine", NULL, "there are none from credential_source");
+    check_profile(fix, "by-what", NULL, "credential_source has to be");
+    check_profile(fix, "phone", NULL, "wants a second factor");
 }
 
 static void set_web_identity(fixture *fix)
@@ -338,6 +372,7 @@ int main(void)
         WITH_AWS(test_environment),
         WITH_AWS(test_files),
         WITH_AWS(test_profiles),
+        WITH_AWS(test_roles),
         WITH_AWS(test_web_identity),
         WITH_AWS(test_web_identity_refused),
         WITH_AWS(test_web_identity_incomplete),
