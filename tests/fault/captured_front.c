@@ -444,6 +444,8 @@ static void send_config(int control)
     config.max_in_flight = 160; /* less than the fronts ask for: OVERLOADED is part of the test */
     if (hf_failed(hf_str_copy(config.data_dir, HF_PATH_LEN, data_dir)) ||
         hf_failed(hf_str_format(config.store_path, HF_PATH_LEN, "%s/slashing.sqlite", data_dir)) ||
+        hf_failed(hf_str_format(config.token_key_path, HF_PATH_LEN, "%s/token.key", data_dir)) ||
+        hf_failed(hf_str_format(config.audit.path, HF_PATH_LEN, "%s/audit.log", data_dir)) ||
         hf_failed(hf_frame_send(control, &config))) {
         fail("no configuration sent");
     }
