@@ -153,8 +153,15 @@ for path in ("9000/api/v1/eth2/publicKeys", "3000/healthcheck", "3000/upcheck"):
     print(path, u.urlopen("http://127.0.0.1:" + path).read().decode())
 r = u.Request("http://127.0.0.1:9000/api/v1/eth2/sign/" + sys.argv[1], open("/run/in/body", "rb").read(), {"Content-Type": "application/json"})
 print("signed", u.urlopen(r).read().decode())' "$pubkey"
-    kill $!; wait $!; echo "stopped with $?"
+    signer=$!
+    holdfast doctor -c /etc/holdfast/holdfast.yaml || echo "doctor: $?"
+    kill $signer; wait $signer; echo "stopped with $?"
 """
+
+
+def rows_of(text, check):
+    """What doctor said of a check: {"OK"}, or the worst with others."""
+    return {match.group(1) for match in re.finditer(rf"^(OK|WARN|FAIL) +{check} ", text, re.M)}
 
 
 def prepare_key(tmp_path):
@@ -195,6 +202,10 @@ def test_the_package_installs_runs_upgrades_and_leaves_the_record(deb, tmp_path)
                      "/var/lib/holdfast 700 holdfast holdfast", f'publicKeys ["{pubkey}"]', "upcheck OK", 'signed 0x',
                      "stopped with 0", "/var/lib/holdfast/slashing.sqlite\ngone", "is the record of what was signed"):
         assert expected in text, f"{expected}\n{text}"
+    for check in ("config-file", "data-dir", "data-disk", "key-files", "password-files", "programs", "file-capabilities", "user", "running",
+                  "processes", "listeners", "memlock", "core-dumps"):
+        assert rows_of(text, check) == {"OK"}, f"{check}\n{text}"
+    assert " 0 FAIL" in text, text
     assert shutil.which("holdfast", path="/usr/bin") is None, "the package reached the machine itself"
 
 
@@ -246,6 +257,9 @@ def test_it_runs_as_in_a_container(deb, tmp_path):
     done = in_a_copy_of_this_machine(tmp_path, script, pubkey, deb, keys, body)
     text = done.stdout + done.stderr
     assert done.returncode == 0 and 'signed 0x' in text and "stopped with 0" in text, text
+    for check in ("unit", "user", "processes", "memlock", "listeners"):
+        assert rows_of(text, check) == {"OK"}, f"{check}\n{text}"
+    assert rows_of(text, "data-disk") == {"FAIL"}, text  # the test's volume lies in memory, and that is seen
 
 
 # ---- Kubernetes
