@@ -66,11 +66,13 @@ out:
 
 /*
  * Root's own file, which the group that we run as may read and nobody else: how packages and
- * Kubernetes hand secrets to a service that must not be able to change them.
+ * Kubernetes hand secrets to a service that must not be able to change them. Root, who looks at it
+ * for a service (check, doctor), takes any group but its own for that service's.
  */
 static bool is_lent_by_root(const struct stat *info)
 {
-    return info->st_uid == 0 && geteuid() != 0 && info->st_gid == getegid() &&
+    bool is_its_group = geteuid() == 0 ? info->st_gid != 0 : info->st_gid == getegid();
+    return info->st_uid == 0 && is_its_group &&
            (info->st_mode & (S_IWGRP | S_IXGRP | S_IRWXO)) == 0;
 }
 
