@@ -280,6 +280,17 @@ static void on_duty_sign(hf_keeper *keeper, hf_peer *peer, const void *frame, in
     hf_duties_take(keeper, peer, frame);
 }
 
+static void on_policy(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
+{
+    hf_policies_manage(keeper, peer, frame, &keeper->asker, *fd);
+}
+
+static void on_exit_approve(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
+{
+    (void)fd;
+    hf_policies_approve(keeper, peer, frame, &keeper->asker);
+}
+
 static void on_token_list(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
 {
     (void)fd;
@@ -330,6 +341,11 @@ static const frame_handler handlers[HF_MSG_COUNT_TYPES] = {
     [HF_MSG_KEY_PERSISTED] = on_loading,
     [HF_MSG_LOAD_DONE] = on_loading,
     [HF_MSG_DUTY_SIGN] = on_duty_sign,
+    [HF_MSG_POLICY_PUT] = on_policy,
+    [HF_MSG_POLICY_GET] = on_policy,
+    [HF_MSG_POLICY_LIST] = on_policy,
+    [HF_MSG_POLICY_DELETE] = on_policy,
+    [HF_MSG_EXIT_APPROVE] = on_exit_approve,
     [HF_MSG_TOKEN_CREATE] = on_token_change,
     [HF_MSG_TOKEN_LIST] = on_token_list,
     [HF_MSG_TOKEN_REVOKE] = on_token_change,
@@ -371,6 +387,12 @@ static void describe(hf_keeper *keeper, const hf_peer *peer, const void *frame,
     } else if (header->type == HF_MSG_TOKEN_LIST) {
         const hf_msg_token_list *list = frame;
         question->is_part = list->after[0] != '\0';
+    } else if (header->type == HF_MSG_POLICY_GET || header->type == HF_MSG_POLICY_LIST) {
+        const hf_msg_policy_ask *about = frame;
+        question->is_part = about->offset > 0;
+    } else if (header->type == HF_MSG_EXIT_APPROVE) {
+        const hf_msg_exit_approve *about = frame;
+        question->key = hf_keyring_find(&keeper->ring, about->pubkey);
     } else if (header->type == HF_MSG_AUTHORIZE) {
         question->is_part = true;
     }

@@ -110,7 +110,7 @@ static hf_reason judge(hf_keeper *keeper, const hf_token *token, const hf_gate_q
     if (question->scope == HF_SCOPE_TOKENS || question->scope == HF_SCOPE_POLICIES) {
         return forbid(pass, "a management token is needed");
     }
-    return hf_rules_judge(keeper, token, question, pass);
+    return hf_policies_allow(keeper, token, question, pass);
 }
 
 static hf_reason ask_token(hf_keeper *keeper, const hf_caller *caller,

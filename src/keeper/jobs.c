@@ -299,6 +299,7 @@ void hf_jobs_work_once(hf_keeper *keeper)
         (void)pthread_mutex_unlock(&jobs->lock);
     }
     hf_tokens_look(keeper, jobs->store);
+    hf_policies_look(keeper, jobs->store);
     hf_auditor_anchor(keeper, jobs->store, false);
     uint64_t now = hf_time_mono_ns();
     if (now >= hf_jobs_next_ns(keeper)) {
@@ -354,6 +355,7 @@ hf_status hf_jobs_init(hf_keeper *keeper, hf_store *store, bool has_thread)
     if (!has_thread) {
         look_at_high(keeper);
         hf_tokens_look(keeper, store);
+        hf_policies_look(keeper, store);
         return hf_ok();
     }
     if (pthread_create(&jobs->thread, NULL, jobs_main, keeper) != 0) {

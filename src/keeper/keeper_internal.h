@@ -543,6 +543,12 @@ void hf_loading_settle(hf_keeper *keeper);
 /* ---- policies.c: limits, canaries, approvals; intake thread ------------------------------------
  */
 
+/* Immutable; policies_store.c. */
+typedef struct hf_policy_set hf_policy_set;
+void hf_policy_set_free(hf_policy_set *set); /* NULL is fine, here and below */
+const hf_policy *hf_policy_set_at(const hf_policy_set *set, size_t i);
+const hf_policy *hf_policy_set_find(const hf_policy_set *set, const char *name);
+
 typedef struct hf_policies {
     hf_book *book; /* never NULL once initialised */
     bool is_awaited;
@@ -551,6 +557,15 @@ typedef struct hf_policies {
     hf_rates *rates;
     hf_approvals approvals;
     uint64_t canary_told_ns[HF_CANARIES_MAX]; /* by place in the book; 0: never */
+    hf_policy_set *stored;                    /* those applied at run time; NULL: not read yet */
+    /* handed over */
+    pthread_mutex_t lock;
+    _Atomic bool has_news;
+    hf_policy_set *fresh;
+    /* the jobs thread's */
+    bool is_read;
+    uint64_t generation; /* of the records when they were read */
+    uint64_t retry_ns;
 } hf_policies;
 
 hf_status hf_policies_init(hf_keeper *keeper);
@@ -558,10 +573,6 @@ void hf_policies_done(hf_keeper *keeper);
 /* fd stays the caller's. */
 void hf_policies_take_book(hf_keeper *keeper, const hf_msg_policy_book *frame, int fd);
 hf_policy_key hf_policies_key_of(const hf_key *key);
-const hf_source_tags *hf_policies_tags_of(const hf_keeper *keeper, const hf_key *key);
-/* rules.c: what the policies of a token say. OK, FORBIDDEN, RATE_LIMITED. */
-hf_reason hf_rules_judge(hf_keeper *keeper, const hf_token *token, const hf_gate_question *question,
-                         hf_pass *pass);
 /* Is this key a canary, or was one asked for that locks everything? operation HF_OP_COUNT: a duty.
  */
 hf_reason hf_policies_judge_canary(hf_keeper *keeper, const hf_policy_key *key, uint32_t operation,
@@ -574,6 +585,20 @@ hf_reason hf_policies_judge(hf_keeper *keeper, const hf_key *key, const hf_eth_r
                             const hf_pass *pass, char ret_detail[HF_DETAIL_LEN]);
 void hf_policies_approve(hf_keeper *keeper, hf_peer *peer, const hf_msg_exit_approve *frame,
                          const hf_pass *pass);
+
+const hf_source_tags *hf_policies_tags_of(const hf_keeper *keeper, const hf_key *key);
+/* Takes what the jobs thread has read. */
+void hf_policies_settle(hf_keeper *keeper);
+/* Do the token's policies allow this? FORBIDDEN or RATE_LIMITED, with a sentence in pass. */
+hf_reason hf_policies_allow(hf_keeper *keeper, const hf_token *token,
+                            const hf_gate_question *question, hf_pass *pass);
+/* POLICY_LIST, _GET, _PUT (with fd, which stays the caller's), _DELETE. */
+void hf_policies_manage(hf_keeper *keeper, hf_peer *peer, const hf_msg_policy_ask *frame,
+                        const hf_pass *pass, int fd);
+/* Jobs thread: reads the policies when records have changed; changes them. */
+void hf_policies_look(hf_keeper *keeper, hf_store *store);
+void hf_policies_put(hf_keeper *keeper, hf_store *store, hf_peer *peer, const void *frame);
+void hf_policies_delete(hf_keeper *keeper, hf_store *store, hf_peer *peer, const void *frame);
 
 /* ---- intake.c, dispatch.c, answers.c, run.c -------------------------------------------------- */
 

@@ -15,6 +15,7 @@ hf_status hf_policies_init(hf_keeper *keeper)
     hf_policies *policies = &keeper->policies;
     uint8_t seed[16];
     hf_random(seed, sizeof seed);
+    (void)pthread_mutex_init(&policies->lock, NULL);
     policies->rates = hf_rates_new((size_t)keeper->config.max_keys * BUCKETS_A_KEY, seed);
     policies->book = hf_book_new();
     policies->is_awaited = keeper->config.has_book == 1;
@@ -25,6 +26,10 @@ void hf_policies_done(hf_keeper *keeper)
 {
     hf_rates_free(keeper->policies.rates);
     hf_book_free(keeper->policies.book);
+    hf_policy_set_free(keeper->policies.stored);
+    hf_policy_set_free(keeper->policies.fresh);
+    keeper->policies.stored = NULL;
+    keeper->policies.fresh = NULL;
     keeper->policies.rates = NULL;
     keeper->policies.book = NULL;
 }
@@ -54,6 +59,11 @@ void hf_policies_take_book(hf_keeper *keeper, const hf_msg_policy_book *frame, i
     policies->book = book;
     policies->is_awaited = false;
     policies->stamp++;
+    memset(policies->canary_told_ns, 0, sizeof policies->canary_told_ns);
+    const hf_pass of_file = {.accessor = "configuration"};
+    hf_auditor_note(keeper, HF_AUDIT_POLICY, &of_file, "done",
+                    "%zu policies, %zu limits, %zu canary keys were read", book->policy_count,
+                    book->limit_count, book->canary_count);
     hf_log(HF_LOG_INFO, "policies_loaded", "%zu policies, %zu limits, %zu canary keys",
            book->policy_count, book->limit_count, book->canary_count);
 }
@@ -107,6 +117,9 @@ static void alert(hf_keeper *keeper, const hf_canary *canary, uint32_t operation
                hf_canary_action_name(canary->action),
                refused ? ", and the caller was refused in any case" : "");
     }
+    hf_auditor_note(keeper, HF_AUDIT_CANARY, pass,
+                    refused || canary->action != HF_CANARY_ALERT ? "refused" : "done",
+                    "canary key 0x%s was asked to sign (%s)", key, name == NULL ? "a duty" : name);
     /* The first use at once; then not as often as somebody asks. */
     size_t place = (size_t)(canary - policies->book->canaries);
     uint64_t last_ns = policies->canary_told_ns[place];
@@ -214,6 +227,8 @@ void hf_policies_approve(hf_keeper *keeper, hf_peer *peer, const hf_msg_exit_app
     hf_hex_encode(frame->pubkey, sizeof frame->pubkey, name);
     hf_log(HF_LOG_UNUSUAL, "exit_approved", "0x%s by \"%s\" for %u minutes%s", name, pass->accessor,
            frame->minutes, hf_failed(st) ? ": refused, too many approvals" : "");
+    hf_auditor_note_key(keeper, HF_AUDIT_POLICY, pass, frame->pubkey,
+                        hf_failed(st) ? "refused" : "done", "an exit was approved");
     hf_peer_send_result(keeper, peer, request_id,
                         hf_failed(st) ? HF_REASON_OVERLOADED : HF_REASON_OK, 0,
                         hf_failed(st) ? "too many approvals" : "");

@@ -1,0 +1,87 @@
+"""Policies through the binary: what a token may, deny over allow, rates, and policies applied while the signer runs."""
+
+import json
+
+import harness
+from harness import fork_info
+from test_limits import exit_of, refused, signed
+
+TOKENS = "auth: {mode: tokens}\n"
+
+
+def create(signer, *policies, kind="client", ttl=None):
+    arguments = [argument for policy in policies for argument in ("--policy", policy)]
+    if ttl:
+        arguments += ["--ttl", ttl]
+    done = harness.run("token", "create", "--data-dir", signer.data_dir, "--json", "--kind", kind, *arguments)
+    assert done.returncode == 0, done.stderr
+    return {"Authorization": "Bearer " + json.loads(done.stdout)["token"]}
+
+
+def start(signers, text, keys=3):
+    """The configuration may name the keys: {0}, {1}, ..."""
+    signer = signers(keys=keys)
+    with open(signer.config_path, "a", encoding="utf-8") as config:
+        config.write(TOKENS + text.format(*signer.pubkeys))
+    return started(signer)
+
+
+def started(signer):
+    signer.start(wait=False)
+    signer.wait_ready()
+    signer.wait_until(lambda: signer.get("/healthcheck")[0] == 200, "it can sign")
+    signer.wait_until(lambda: signer.has_logged("keys_loaded"), "its keys are loaded")
+    return signer
+
+
+def reveal(epoch=400000):
+    return {"type": "RANDAO_REVEAL", "fork_info": fork_info(), "randao_reveal": {"epoch": str(epoch)}}
+
+
+def test_what_a_token_may(signers):
+    signer = start(signers, """
+policies:
+  voter:
+    - {{effect: allow, scopes: [sign], operations: [ATTESTATION, RANDAO_REVEAL, VOLUNTARY_EXIT], keys: ["{0}", "{1}"]}}
+    - {{effect: allow, scopes: [public_keys], keys: "*"}}
+  nothing-of-b:
+    - {{effect: deny, keys: ["{1}"]}}
+  slow:
+    - {{effect: allow, scopes: [sign], operations: [RANDAO_REVEAL], keys: "*", rate: 2/1h}}
+  elsewhere:
+    - {{effect: allow, scopes: [sign, status], operations: "*", keys: "*", addresses: [10.0.0.0/8]}}
+  here:
+    - {{effect: allow, scopes: [sign, status], operations: "*", keys: "*", addresses: [127.0.0.0/8], networks: [mainnet]}}
+  short:
+    - {{effect: allow, scopes: [status], token_ttl: 1h}}
+""")
+    a, b, c = signer.pubkeys
+    voter = create(signer, "voter")
+    signed(signer.sign(a, harness.attestation(1, 2), headers=voter))
+    signed(signer.sign(b, harness.attestation(1, 2), headers=voter))
+    assert "no rule" in refused(signer.sign(c, harness.attestation(1, 2), headers=voter), "FORBIDDEN")
+    refused(signer.sign(a, harness.block(5), headers=voter), "FORBIDDEN")
+    refused(signer.sign(a, harness.attestation(1, 2)), "UNAUTHORIZED", 401)
+    assert signer.get("/api/v1/eth2/publicKeys", headers=voter)[0] == 200
+    refused(signer.get("/api/v1/holdfast/status", headers=voter), "FORBIDDEN")
+    refused(signer.request("POST", "/reload", headers=voter), "FORBIDDEN")
+    # deny beats allow, in whichever policy it stands
+    for names in (("voter", "nothing-of-b"), ("nothing-of-b", "voter")):
+        denied = create(signer, *names)
+        signed(signer.sign(a, reveal(), headers=denied))
+        assert "denied by rule 1 of policy nothing-of-b" in refused(signer.sign(b, reveal(), headers=denied), "FORBIDDEN")
+    # rates: for each key
+    slow = create(signer, "slow")
+    for key in (a, b):
+        signed(signer.sign(key, reveal(), headers=slow))
+        signed(signer.sign(key, reveal(), headers=slow))
+        assert "policy slow" in refused(signer.sign(key, reveal(), headers=slow), "RATE_LIMITED", 429)
+    # where the client is, and how long a token lives
+    refused(signer.sign(a, exit_of(), headers=create(signer, "elsewhere")), "FORBIDDEN")
+    signed(signer.sign(a, exit_of(), headers=create(signer, "here")))
+    assert signer.get("/api/v1/holdfast/status", headers=create(signer, "short", ttl="30m"))[0] == 200
+    refused(signer.get("/api/v1/holdfast/status", headers=create(signer, "short", ttl="2h")), "FORBIDDEN")
+    refused(signer.get("/api/v1/holdfast/status", headers=create(signer, "short")), "FORBIDDEN")
+    # a policy that is not there might have denied: nothing is allowed without it
+    assert "none-such does not exist" in refused(signer.sign(a, reveal(), headers=create(signer, "voter", "none-such")),
+                                                 "FORBIDDEN")
