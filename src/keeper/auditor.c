@@ -305,6 +305,16 @@ void hf_auditor_wake(hf_keeper *keeper)
     (void)pthread_mutex_unlock(&auditor->lock);
 }
 
+/* With the lock held. The thread may be asleep, or gathering. */
+static void want(hf_auditor *auditor, uint64_t ticket)
+{
+    auditor->wanted = ticket > auditor->wanted ? ticket : auditor->wanted;
+    if (ticket > auditor->settled) {
+        auditor->hurried++;
+        (void)pthread_cond_signal(&auditor->work);
+    }
+}
+
 void hf_auditor_hurry(hf_keeper *keeper, uint64_t ticket)
 {
     hf_auditor *auditor = &keeper->auditor;
@@ -312,10 +322,7 @@ void hf_auditor_hurry(hf_keeper *keeper, uint64_t ticket)
         return;
     }
     (void)pthread_mutex_lock(&auditor->lock);
-    auditor->wanted = ticket > auditor->wanted ? ticket : auditor->wanted;
-    if (ticket > auditor->settled) {
-        (void)pthread_cond_signal(&auditor->work); /* it may be gathering */
-    }
+    want(auditor, ticket);
     (void)pthread_mutex_unlock(&auditor->lock);
 }
 
@@ -329,10 +336,7 @@ bool hf_auditor_wait(hf_keeper *keeper, uint64_t ticket)
     struct timespec when = {.tv_sec = (time_t)(until / HF_NS_PER_SECOND),
                             .tv_nsec = (long)(until % HF_NS_PER_SECOND)};
     (void)pthread_mutex_lock(&auditor->lock);
-    auditor->wanted = ticket > auditor->wanted ? ticket : auditor->wanted;
-    if (ticket > auditor->settled) {
-        (void)pthread_cond_signal(&auditor->work);
-    }
+    want(auditor, ticket);
     auditor->waiters++;
     while (auditor->settled < ticket &&
            pthread_cond_timedwait(&auditor->settled_more, &auditor->lock, &when) == 0) {

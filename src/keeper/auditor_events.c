@@ -160,7 +160,9 @@ bool hf_auditor_admit(hf_keeper *keeper, hf_request *request, const hf_eth_reque
         slot->request = *ret_is_taken ? request : NULL;
         request->audit = slot;
         request->ticket = slot->ticket;
-        hf_auditor_queue(auditor, slot, auditor->is_strict);
+        /* For what can be slashed the protector wakes the thread, when it begins its commit: woken
+         * before, it would be in the way of that. */
+        hf_auditor_queue(auditor, slot, *ret_is_taken);
     }
     (void)pthread_mutex_unlock(&auditor->lock);
     return slot != NULL;
