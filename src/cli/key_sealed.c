@@ -3,6 +3,9 @@
 
 #include <inttypes.h>
 
+/* The signer reads what another node changed: a moment. */
+#define BUSY_TRIES 40
+#define BUSY_PAUSE_NS (50 * HF_NS_PER_MS)
 #define HEX_CHARS (2 * HF_SEALED_NAME_BYTES + 1)
 
 struct hf_key_sealer {
@@ -75,8 +78,11 @@ static hf_status send_some(hf_key_sealer *sealer, hf_admin *admin, const size_t 
     for (size_t i = 0; i < n; i++) {
         memcpy(frame.keys[i].secret, sealer->places[places[i]].secret, HF_SEALED_SECRET_BYTES);
     }
-    hf_status st =
-        hf_admin_call(admin, &frame, HF_MSG_SEALED_ADD, HF_MSG_SEALED_ADDED, &answer, err);
+    hf_status st = {HF_CONFLICT};
+    for (unsigned i = 0; i < BUSY_TRIES && st.code == HF_CONFLICT; i++) {
+        hf_time_sleep_ns(i == 0 ? 0 : BUSY_PAUSE_NS);
+        st = hf_admin_call(admin, &frame, HF_MSG_SEALED_ADD, HF_MSG_SEALED_ADDED, &answer, err);
+    }
     hf_wipe(&frame, sizeof frame);
     if (hf_failed(st)) {
         return st;

@@ -56,7 +56,7 @@ typedef struct hf_key {
     uint32_t backend;
     uint32_t source; /* place in signing_keys, or HF_SOURCE_NONE */
     uint32_t load;   /* the load that brought it last */
-    bool is_removed;
+    _Atomic bool is_removed;
     struct hf_key *next; /* hash chain, or the list of the removed */
 } hf_key;
 

@@ -105,6 +105,17 @@ static hf_reason look_at_token(hf_keeper *keeper, const hf_request *request, boo
     return hf_tokens_has(keeper, request->pass.accessor) ? HF_REASON_OK : HF_REASON_UNAUTHORIZED;
 }
 
+/* Is a sealed key still one as of the moment of the decision, whatever another node did? */
+static hf_reason look_at_seal(hf_keeper *keeper, const hf_request *request)
+{
+    hf_store *store = keeper->protector.store;
+    if (keeper->store_clients[HF_LANE_SIGNING] == NULL ||
+        request->key->backend != HF_BACKEND_SEALED) {
+        return HF_REASON_OK;
+    }
+    return hf_seal_catch_up(keeper, request->key, store->ops->generation(store));
+}
+
 /* Splits the decided batch into what may be signed and what is refused. */
 static void release_batch(hf_keeper *keeper, hf_request *list, bool is_current)
 {
@@ -120,6 +131,9 @@ static void release_batch(hf_keeper *keeper, hf_request *list, bool is_current)
                          now - list->admitted_ns);
         hf_reason reason = hf_verdict_allows(*verdict) ? look_at_token(keeper, list, is_current)
                                                        : hf_reason_from_verdict(*verdict);
+        if (reason == HF_REASON_OK) {
+            reason = look_at_seal(keeper, list);
+        }
         if (reason == HF_REASON_OK) {
             *allowed_end = list;
             allowed_end = &list->next;
@@ -249,7 +263,9 @@ static void look_at_health(hf_keeper *keeper)
         note_health(keeper, protector->store->ops->health(protector->store, &err), &err);
         protector->next_health_ns = now + HEALTH_INTERVAL_NS;
         if (keeper->store_clients[HF_LANE_SIGNING] != NULL) {
-            hf_tokens_note_generation(keeper, protector->store->ops->generation(protector->store));
+            uint64_t generation = protector->store->ops->generation(protector->store);
+            hf_tokens_note_generation(keeper, generation);
+            hf_seal_note_generation(keeper, generation);
         }
     }
 }

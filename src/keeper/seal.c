@@ -23,6 +23,7 @@ void hf_seal_enter(hf_keeper *keeper, hf_seal_state state, const char *why)
                         "%s -> %s: %s", hf_seal_state_name(room->state), hf_seal_state_name(state),
                         why);
         room->state = state;
+        atomic_store(&room->is_open, hf_seal_state_can_sign(state));
         room->since_unix_ms = hf_time_unix_ms();
     }
 }
@@ -242,22 +243,36 @@ static void on_submit(hf_keeper *keeper, hf_peer *peer, const hf_msg_seal_submit
 /* ---- close, cancel ------------------------------------------------------------------------------
  */
 
-static void on_close(hf_keeper *keeper, hf_peer *peer, const hf_msg_ask *frame)
+/* The answer comes when no request uses a sealed key any more. */
+void hf_seal_answer_later(hf_keeper *keeper, hf_peer *peer, uint64_t request_id)
 {
     hf_seal_room *room = &keeper->seal;
-    hf_seal_state next;
-    if (!hf_seal_take_step(keeper, peer, frame->header.request_id, HF_SEAL_ON_SEAL, &next)) {
-        return;
-    }
-    hf_seal_shut(keeper, next, "on command");
     if (room->closer != NULL) {
-        hf_peer_send_result(keeper, peer, frame->header.request_id, HF_REASON_OK, 0, "");
+        hf_peer_send_result(keeper, peer, request_id, HF_REASON_OK, 0, "");
         return;
     }
     hf_peer_ref(peer);
     room->closer = peer;
-    room->closer_request_id = frame->header.request_id;
+    room->closer_request_id = request_id;
     room->closer_value = 0;
+}
+
+static void on_close(hf_keeper *keeper, hf_peer *peer, const hf_msg_ask *frame)
+{
+    hf_seal_room *room = &keeper->seal;
+    uint64_t id = frame->header.request_id;
+    bool is_shared = keeper->store_clients[HF_LANE_ADMIN] != NULL;
+    hf_seal_state next;
+    if (!hf_seal_take_step(keeper, peer, id, HF_SEAL_ON_SEAL, &next)) {
+        return;
+    }
+    hf_seal_shut(keeper, next, "on command"); /* here at once, whatever the store says */
+    if (!is_shared) {
+        hf_seal_answer_later(keeper, peer, id);
+    } else if (room->task != NULL || !hf_seal_tell_others(keeper, peer, id)) {
+        hf_peer_send_result(keeper, peer, id, HF_REASON_BUSY, 0,
+                            "sealed here; the other nodes could not be told now: say it again");
+    }
 }
 
 static void on_cancel(hf_keeper *keeper, hf_peer *peer, const hf_msg_ask *frame)
@@ -343,16 +358,30 @@ static void looked(hf_keeper *keeper, hf_seal_task *task)
         room->look_again_ns = hf_time_mono_ns() + LOOK_AGAIN_NS;
         return;
     }
+    bool is_first = !room->is_known;
     room->detail[0] = '\0';
     room->is_known = true;
+    room->closed_version = found->closed_version;
+    atomic_store(&room->seen, found->generation);
     if (!found->has_config) {
-        hf_log(HF_LOG_INFO, "seal_state", "there is no seal yet: `holdfast seal init` makes it");
+        if (is_first) {
+            hf_log(HF_LOG_INFO, "seal_state",
+                   "there is no seal yet: `holdfast seal init` makes it");
+        }
         return;
     }
+    if (room->config_version == found->config_version) {
+        return;
+    }
+    hf_seal_event event = room->config_version == 0 ? HF_SEAL_ON_FOUND : HF_SEAL_ON_REPLACED;
+    hf_seal_drop_next(room);
+    drop_shares(room);
     room->config = found->config;
     room->config_version = found->config_version;
-    hf_seal_enter(keeper, hf_seal_next(room->state, HF_SEAL_ON_FOUND).next,
-                  "a seal is kept in the store");
+    memset(room->wrong, 0, sizeof room->wrong);
+    hf_seal_enter(keeper, hf_seal_next(room->state, event).next,
+                  event == HF_SEAL_ON_FOUND ? "a seal is kept in the store"
+                                            : "another node changed the seal");
     ask_machines(keeper);
 }
 
@@ -363,7 +392,8 @@ static void opened(hf_keeper *keeper, hf_seal_task *task)
     hf_seal_found *found = task->found;
     bool is_same = !hf_failed(task->status) && found->has_config &&
                    !hf_failed(found->config_status) &&
-                   found->config_version == room->config_version;
+                   found->config_version == room->config_version &&
+                   (task->aim == HF_SEAL_AIM_OPEN || found->closed_version == room->closed_version);
     if (!is_same) {
         const char *why = hf_failed(task->status)
                               ? task->err.msg
@@ -376,6 +406,8 @@ static void opened(hf_keeper *keeper, hf_seal_task *task)
         }
         return;
     }
+    room->closed_version = found->closed_version;
+    atomic_store(&room->seen, found->generation);
     hf_seal_open_keys(keeper, found); /* all at once: 10,000 keys take some 30 ms */
     if (room->config.has_previous == 1 && !room->is_rotating) {
         hf_seal_rotate_start(keeper);
@@ -389,6 +421,7 @@ static void take_up(hf_keeper *keeper, hf_seal_task *task)
 {
     hf_seal_room *room = &keeper->seal;
     room->task = NULL;
+    hf_seal_note_write(keeper, task);
     bool is_open = hf_seal_state_can_sign(room->state);
     if (task->aim == HF_SEAL_AIM_START) {
         looked(keeper, task);
@@ -401,10 +434,14 @@ static void take_up(hf_keeper *keeper, hf_seal_task *task)
         room->config_version++;
     } else if (task->aim == HF_SEAL_AIM_KEEP) {
         hf_seal_not_kept(keeper, task);
+    } else if (task->aim == HF_SEAL_AIM_CLOSE) {
+        hf_seal_told_others(keeper, task);
     } else if (!is_open) {
         if (task->asker != NULL) {
             hf_peer_send_result(keeper, task->asker, task->request_id, HF_REASON_SEALED, 0, "");
         }
+    } else if (task->aim == HF_SEAL_AIM_NOTICE) {
+        hf_seal_noticed(keeper, task);
     } else if (task->aim == HF_SEAL_AIM_OPEN || task->aim == HF_SEAL_AIM_REREAD) {
         opened(keeper, task);
     } else {
@@ -417,6 +454,7 @@ static void let_time_pass(hf_keeper *keeper)
 {
     hf_seal_room *room = &keeper->seal;
     uint64_t now = hf_time_mono_ns();
+    hf_seal_look_when_behind(keeper);
     if (room->look_again_ns != 0 && now >= room->look_again_ns && room->task == NULL) {
         room->look_again_ns = 0;
         if (!hf_seal_task_start(keeper,

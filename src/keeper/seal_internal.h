@@ -18,6 +18,7 @@
 
 typedef struct hf_keeper hf_keeper;
 typedef struct hf_peer hf_peer;
+struct hf_key;
 
 /* ---- secrets: the one locked slot
  * ----------------------------------------------------------------- */
@@ -48,6 +49,8 @@ typedef enum hf_seal_aim {
     HF_SEAL_AIM_KEEP,      /* WRITE of a new configuration */
     HF_SEAL_AIM_ADD,       /* WRITE of new keys */
     HF_SEAL_AIM_CHANGE,    /* WRITE of a changed or removed key */
+    HF_SEAL_AIM_CLOSE,     /* WRITE that tells the other nodes to seal themselves */
+    HF_SEAL_AIM_NOTICE,    /* LOOK, because another node changed some record */
     HF_SEAL_AIM_REREAD,    /* READ because another node changed something, or a write conflicted */
     HF_SEAL_AIM_ROTATE     /* WRITE of records sealed anew */
 } hf_seal_aim;
@@ -73,6 +76,7 @@ typedef struct hf_seal_found {
     uint64_t config_version;
     hf_status config_status;
     hf_seal_config config;
+    uint64_t closed_version; /* rises with each seal command of any node; 0: none so far */
     hf_seal_page_row head;
     hf_seal_page_row pages[HF_MANIFEST_PAGES];
     hf_seal_row *rows;
@@ -91,6 +95,8 @@ typedef struct hf_seal_task {
     hf_error err;
     hf_seal_found *found; /* LOOK, READ */
     /* WRITE */
+    uint64_t generation_before; /* of the store; and after it */
+    uint64_t generation_after;
     hf_record_change changes[HF_RECORD_CHANGES_MAX];
     uint8_t *data[HF_RECORD_CHANGES_MAX]; /* owned; what changes[i].record.data points to */
     size_t change_count;
@@ -146,6 +152,11 @@ typedef struct hf_seal_room {
     uint64_t closer_value;
     hf_msg_sealed_change change; /* under way, while a task with that aim is */
     uint64_t look_again_ns;
+    /* Nodes that share the store: any thread reads these. */
+    uint64_t closed_version;    /* as of the last reading */
+    _Atomic uint64_t seen;      /* the store's generation that this node has caught up with */
+    _Atomic uint64_t there_are; /* the latest generation that was heard of */
+    _Atomic bool is_open;
     bool is_asked;      /* a question is being handled: keeper->asker did it */
     hf_seal_task *task; /* under way, or NULL */
     _Atomic(hf_seal_task *) done;
@@ -157,6 +168,13 @@ void hf_seal_done(hf_keeper *keeper);
 void hf_seal_turn(hf_keeper *keeper);
 /* Intake thread: any of the frames above that go to the keeper. */
 void hf_seal_frame(hf_keeper *keeper, hf_peer *peer, const void *frame);
+/* Any thread: the store is at this generation. */
+void hf_seal_note_generation(hf_keeper *keeper, uint64_t generation);
+/*
+ * Protector: may a recorded request of a sealed key be signed as of this generation? Waits a moment
+ * for what another node changed. SEALED, UNKNOWN_KEY, STORE_UNAVAILABLE.
+ */
+hf_reason hf_seal_catch_up(hf_keeper *keeper, const struct hf_key *key, uint64_t generation);
 /* Why is an unknown key not there? SEALED, or UNKNOWN_KEY. */
 hf_reason hf_seal_reason_of_absence(const hf_keeper *keeper);
 
@@ -169,6 +187,16 @@ void hf_seal_shut(hf_keeper *keeper, hf_seal_state state, const char *why);
 /* What the event does now; false: nothing, and the asker was told. */
 bool hf_seal_take_step(hf_keeper *keeper, hf_peer *peer, uint64_t request_id, hf_seal_event event,
                        hf_seal_state *ret_next);
+/* Answers when no request uses a sealed key any more. */
+void hf_seal_answer_later(hf_keeper *keeper, hf_peer *peer, uint64_t request_id);
+/* seal_nodes.c */
+/* Tells nodes that share the store to seal themselves; false: not now. */
+bool hf_seal_tell_others(hf_keeper *keeper, hf_peer *peer, uint64_t request_id);
+void hf_seal_told_others(hf_keeper *keeper, hf_seal_task *task);
+void hf_seal_noticed(hf_keeper *keeper, hf_seal_task *task);
+void hf_seal_look_when_behind(hf_keeper *keeper);
+/* Our own change is no news. */
+void hf_seal_note_write(hf_keeper *keeper, const hf_seal_task *task);
 /* seal_status.c */
 void hf_seal_on_status(hf_keeper *keeper, hf_peer *peer, const hf_msg_ask *frame);
 /* seal_change.c */
@@ -193,6 +221,7 @@ void hf_seal_task_change(hf_seal_task *task, hf_record_kind kind,
                          const uint8_t id[HF_RECORD_ID_BYTES], uint64_t expected,
                          uint8_t *take_data, size_t len);
 void hf_seal_id_of_config(uint8_t ret_id[HF_RECORD_ID_BYTES]);
+void hf_seal_id_of_closing(uint8_t ret_id[HF_RECORD_ID_BYTES]);
 void hf_seal_id_of_head(uint8_t ret_id[HF_RECORD_ID_BYTES]);
 void hf_seal_id_of_page(unsigned number, uint8_t ret_id[HF_RECORD_ID_BYTES]);
 /* Writes a page that the task has, and then the head. False: no memory. */

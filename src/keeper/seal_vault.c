@@ -9,6 +9,12 @@ void hf_seal_id_of_config(uint8_t ret_id[HF_RECORD_ID_BYTES])
     memcpy(ret_id, "config", 6);
 }
 
+void hf_seal_id_of_closing(uint8_t ret_id[HF_RECORD_ID_BYTES])
+{
+    memset(ret_id, 0, HF_RECORD_ID_BYTES);
+    memcpy(ret_id, "closed", 6);
+}
+
 void hf_seal_id_of_head(uint8_t ret_id[HF_RECORD_ID_BYTES])
 {
     memset(ret_id, 0, HF_RECORD_ID_BYTES);
@@ -160,6 +166,11 @@ static hf_status visit_seal(void *context, const hf_record *record)
             hf_seal_config_decode(hf_bytes_from(record->data, record->len), &found->config, NULL);
         return hf_ok();
     }
+    hf_seal_id_of_closing(id);
+    if (hf_bytes_equal(id, record->id, sizeof id)) {
+        found->closed_version = record->version;
+        return hf_ok();
+    }
     hf_seal_id_of_head(id);
     if (hf_bytes_equal(id, record->id, sizeof id)) {
         return keep_row(&found->head, record);
@@ -229,10 +240,12 @@ static void run_task(hf_keeper *keeper, hf_store *store, hf_peer *peer, const vo
     hf_seal_task *task = keeper->seal.task;
     (void)peer;
     (void)frame;
+    task->generation_before = store->ops->generation(store);
     task->status =
         task->kind == HF_SEAL_TASK_WRITE
             ? store->ops->change_records(store, task->changes, task->change_count, &task->err)
             : read_all(store, task);
+    task->generation_after = store->ops->generation(store);
     atomic_store(&keeper->seal.done, task);
     hf_intake_nudge(keeper);
 }

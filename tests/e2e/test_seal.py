@@ -8,6 +8,7 @@ import re
 import sqlite3
 import subprocess
 
+import postgres
 import pytest
 
 from test_openapi import API, mismatch, operations, resolve
@@ -535,3 +536,41 @@ def test_passphrases_leave_no_trace(tmp_path):
                     with open(path, "rb") as content:
                         assert PASSWORDS["alice"].encode() not in content.read(), path
         assert PASSWORDS["alice"] not in signer.log()
+
+
+# ---- nodes that share a store ------------------------------------------------------------------------------
+
+@pytest.mark.skipif(postgres.missing() is not None, reason=str(postgres.missing()))
+def test_a_seal_reaches_every_node_before_its_next_signature(tmp_path):
+    with postgres.Postgres() as server:
+        nodes = []
+        for name in ("one", "two"):
+            os.makedirs(f"{tmp_path}/{name}")
+            write_private(f"{tmp_path}/{name}/url", server.url())
+            nodes.append(Sealed(f"{tmp_path}/{name}", config="slashing_protection:\n  backend: postgres\n"
+                                                             f"  url_file: {tmp_path}/{name}/url\n"))
+        one, two = nodes
+        with one, two:
+            one.init(1, "alice")
+            refused = two.seal("init", *two.people("alice"), *KDF, ok=False)  # whether it has heard of it or not
+            assert "already" in refused or "somebody else" in refused
+            two.wait_until(lambda: two.state()["state"] == "sealed", "the other node's seal is known here")
+            one.unseal("alice")
+            two.unseal("alice")
+            pubkeys = one.add_keys(3)
+            assert one.signs(pubkeys[0], 5)
+            two.wait_until(lambda: two.signs(pubkeys[0], 6), "the new keys are here")
+            one.holdfast("key", "deactivate", pubkeys[1])
+            assert not two.signs(pubkeys[1], 7)  # at once
+            for target in range(10, 13):
+                assert two.signs(pubkeys[0], target)
+            one.seal("seal")
+            assert two.sign(pubkeys[0], attestation(19, 20))[0] == 503  # the very next
+            two.wait_until(lambda: two.state()["state"] == "sealed", "it knows why")
+            two.unseal("alice")
+            one.unseal("alice")
+            assert one.signs(pubkeys[0], 30) and two.signs(pubkeys[0], 31)
+            one.init(1, "bob", verb="rekey")
+            two.wait_until(lambda: two.state()["state"] == "sealed", "other holders: the shares have to come again")
+            two.unseal("bob")
+            assert two.signs(pubkeys[2], 32)
