@@ -8,7 +8,6 @@
 #include "duty/duty.h"
 #include "protect/protect.h"
 
-#define URL_MAX_BYTES 2048
 #define DUTY_TIMEOUT_MS 30000 /* of waiting for another that migrates */
 
 /* ---- slashing protection ------------------------------------------------------------------ */
@@ -94,24 +93,24 @@ typedef struct migration {
     bool json;
 } migration;
 
-/* A URL with a password belongs in a file: arguments are everybody's to read. */
-static hf_status read_url(const migration *wanted, char out[URL_MAX_BYTES], hf_error *err)
+hf_status hf_cli_db_read_url(const char *url, const char *url_file, char out[HF_DB_URL_BYTES],
+                             hf_error *err)
 {
     hf_buf *text = NULL;
-    if ((wanted->url == NULL) == (wanted->url_file == NULL)) {
+    if ((url == NULL) == (url_file == NULL)) {
         return hf_fail(err, HF_USAGE, "give one of --database-url and --database-url-file");
     }
-    if (wanted->url != NULL) {
-        return hf_failed(hf_str_copy(out, URL_MAX_BYTES, wanted->url))
+    if (url != NULL) {
+        return hf_failed(hf_str_copy(out, HF_DB_URL_BYTES, url))
                    ? hf_fail(err, HF_USAGE, "--database-url: too long")
                    : hf_ok();
     }
-    hf_status st = hf_file_check_private(wanted->url_file, err);
+    hf_status st = hf_file_check_private(url_file, err);
     if (!hf_failed(st)) {
-        st = hf_file_read(wanted->url_file, URL_MAX_BYTES - 1, &text, err);
+        st = hf_file_read(url_file, HF_DB_URL_BYTES - 1, &text, err);
     }
     if (!hf_failed(st)) {
-        st = hf_str_copy(out, URL_MAX_BYTES, hf_buf_text(text));
+        st = hf_str_copy(out, HF_DB_URL_BYTES, hf_buf_text(text));
         out[strcspn(out, "\r\n")] = '\0';
     }
     hf_buf_free(text);
@@ -214,14 +213,14 @@ static hf_status tell(const migration *wanted, const char *url, hf_error *err)
 
 static hf_status run_migration(const migration *wanted, const char *direction, hf_error *err)
 {
-    char url[URL_MAX_BYTES];
+    char url[HF_DB_URL_BYTES];
     hf_status st = check_set(wanted, err);
     if (!hf_failed(st) && strcmp(direction, "up") != 0 && strcmp(direction, "down") != 0 &&
         strcmp(direction, "status") != 0) {
         st = hf_fail(err, HF_USAGE, "db migrate: %s: up, down or status", direction);
     }
     if (!hf_failed(st)) {
-        st = read_url(wanted, url, err);
+        st = hf_cli_db_read_url(wanted->url, wanted->url_file, url, err);
     }
     if (!hf_failed(st) && strcmp(direction, "up") == 0) {
         st = go_up(wanted, url, err);
@@ -277,6 +276,7 @@ static int db_migrate(int argc, char **argv)
 static const hf_cli_verb verbs[] = {
     {"migrate", "make, remove or show the tables of a shared database", db_migrate},
     {"copy", "copy all that was signed into another store, and compare", hf_cli_db_copy},
+    {"enable", "let a validator sign again that Web3Signer disabled", hf_cli_db_enable},
 };
 
 int hf_cli_db(int argc, char **argv)

@@ -18,6 +18,14 @@ typedef struct hf_db_set {
     hf_status (*down)(const char *url, bool discard_protection, hf_error *err);
 } hf_db_set;
 
+#define HF_DB_URL_BYTES 2048
+/* From the argument or from the file. A URL with a password belongs in a file: arguments are
+ * everybody's to read. */
+hf_status hf_cli_db_read_url(const char *url, const char *url_file, char out[HF_DB_URL_BYTES],
+                             hf_error *err) HF_MUST_CHECK;
+
+/* db_enable.c */
+int hf_cli_db_enable(int argc, char **argv);
 /* db_copy.c */
 int hf_cli_db_copy(int argc, char **argv);
 

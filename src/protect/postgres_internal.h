@@ -101,6 +101,8 @@ void hf_pg_param_buf(hf_pg_params *params, const hf_buf *array);
 /* Connects in pipeline mode. The sentence never quotes the URL, which may hold a password. Names
  * of hosts are looked up by the system's resolver, the one wait that no deadline ends. */
 hf_status hf_pg_connect(hf_pg_link *link, const char *url, hf_error *err) HF_MUST_CHECK;
+/* postgres_migrate.c: the same with a session for an operator's work, which has a minute. */
+hf_status hf_pg_connect_for_work(hf_pg_link *link, const char *url, hf_error *err) HF_MUST_CHECK;
 /* USAGE unless libpq can read it. */
 hf_status hf_pg_check_url(const char *url, hf_error *err) HF_MUST_CHECK;
 

@@ -186,7 +186,7 @@ hf_status hf_pg_migrate_up(hf_pg_link *link, hf_error *err)
 
 /* ---- holdfast db migrate ------------------------------------------------------------------ */
 
-static hf_status connect_for_work(hf_pg_link *link, const char *url, hf_error *err)
+hf_status hf_pg_connect_for_work(hf_pg_link *link, const char *url, hf_error *err)
 {
     link->deadline_ns = hf_time_mono_ns() + MIGRATE_DEADLINE_MS * HF_NS_PER_MS;
     hf_status st = hf_pg_check_url(url, err);
@@ -247,7 +247,7 @@ static hf_status describe(hf_pg_link *link, hf_postgres_schema *ret_schema, hf_e
 hf_status hf_postgres_migrate_status(const char *url, hf_postgres_schema *ret_schema, hf_error *err)
 {
     hf_pg_link link = {0};
-    hf_status st = connect_for_work(&link, url, err);
+    hf_status st = hf_pg_connect_for_work(&link, url, err);
     if (!hf_failed(st)) {
         st = describe(&link, ret_schema, err);
     }
@@ -259,7 +259,7 @@ hf_status hf_postgres_migrate_up(const char *url, hf_postgres_schema *ret_schema
 {
     hf_pg_link link = {0};
     hf_pg_schema found;
-    hf_status st = connect_for_work(&link, url, err);
+    hf_status st = hf_pg_connect_for_work(&link, url, err);
     if (!hf_failed(st)) {
         st = hf_pg_migrate_up(&link, err);
     }
@@ -311,7 +311,7 @@ hf_status hf_postgres_migrate_down(const char *url, bool discard_protection,
 {
     hf_pg_link link = {0};
     hf_pg_schema found;
-    hf_status st = connect_for_work(&link, url, err);
+    hf_status st = hf_pg_connect_for_work(&link, url, err);
     if (!hf_failed(st)) {
         st = begin_alone(&link, err);
     }

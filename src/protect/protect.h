@@ -265,6 +265,14 @@ hf_status hf_postgres_migrate_down(const char *url, bool discard_protection,
 hf_status hf_postgres_migrate_status(const char *url, hf_postgres_schema *ret_schema,
                                      hf_error *err) HF_MUST_CHECK;
 
+/*
+ * Lets a validator sign again that was disabled: Web3Signer does that to a key which is deleted
+ * from it. Signers on the database heed it at once. NOT_FOUND when the database does not know the
+ * key.
+ */
+hf_status hf_postgres_enable(const char *url, const uint8_t pubkey[HF_BLS_PUBKEY_BYTES],
+                             bool *ret_was_disabled, hf_error *err) HF_MUST_CHECK;
+
 /* How much traffic a store has had so far; self is one of hf_store_open_postgres. */
 typedef struct hf_postgres_traffic {
     uint64_t round_trips;

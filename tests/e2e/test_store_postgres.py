@@ -186,6 +186,27 @@ def test_what_one_signed_the_other_refuses_to_contradict(signers, tmp_path, url)
     other.judge()
 
 
+def test_a_disabled_validator_is_enabled_again(signers, tmp_path, url, server):
+    """As Web3Signer leaves a validator whose key was deleted there."""
+    signer = on(signers, tmp_path, url).start()
+    key = signer.pubkeys[0]
+
+    def enable(pubkey):
+        done = harness.run("db", "enable", pubkey, "--database-url", url)
+        return done.returncode, done.stdout + done.stderr
+
+    assert signer.attest(key, 1, 2)[0] == 200
+    server.psql("UPDATE validators SET enabled = false", url.rpartition("/")[2])
+    status, answer = signer.attest(key, 2, 3)
+    assert (status, answer["code"]) == (412, "DISABLED")
+    assert enable(key) == (0, "enabled: it may sign again\n")
+    assert signer.attest(key, 2, 3)[0] == 200
+    assert signer.attest(key, 2, 3, mark=1)[1]["code"] == "DOUBLE_VOTE"
+    assert enable(key) == (0, "it was not disabled\n")
+    assert enable("0x" + "ab" * 48) == (1, "holdfast: the database knows no such validator\n")
+    assert enable("0x1234") == (2, "holdfast: a public key is 48 bytes in hex\n")
+
+
 def test_no_password_in_any_place(signers, tmp_path, url):
     signer = on(signers, tmp_path, url).start()
     shown = harness.run("check", "-c", signer.config_path, "--show").stdout
