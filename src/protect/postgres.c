@@ -106,15 +106,18 @@ hf_status hf_pg_open_admin(hf_pg_store *store, hf_error *err)
 
 /* ---- small operations --------------------------------------------------------------------- */
 
+/* Is there a commit that has waited for a standby for long? */
+static const char waits_sql[] =
+    "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE usename = current_user"
+    " AND wait_event = 'SyncRep' AND query_start < clock_timestamp() - interval '1 second')";
+
 /* Writes without a commit, so that a full disk and a standby show; then takes it back. A commit of
  * its own might wait for a synchronous standby that is gone: it looks for others that do. */
 static hf_status look(hf_pg_store *store, hf_error *err)
 {
     static const char *const texts[] = {
-        "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE usename = current_user"
-        " AND wait_event = 'SyncRep' AND query_start < clock_timestamp() - interval '1 second')",
-        "BEGIN", "UPDATE holdfast_schema SET version = version WHERE name = 'slashing'", "ROLLBACK",
-        NULL};
+        waits_sql, "BEGIN", "UPDATE holdfast_schema SET version = version WHERE name = 'slashing'",
+        "ROLLBACK", NULL};
     hf_status st = hf_pg_ensure(store, err);
     size_t first = 0;
     if (!hf_failed(st) && store->has_records) {
