@@ -411,8 +411,21 @@ void hf_auditor_stop(hf_keeper *keeper)
     (void)pthread_mutex_unlock(&auditor->lock);
     (void)pthread_join(auditor->thread, NULL);
     auditor->has_thread = false;
+    hf_error err = {.code = HF_OK};
+    if (hf_failed(hf_audit_log_tend(auditor->log, true, &err))) { /* the anchor comes after it */
+        hf_log(HF_LOG_BROKEN, "audit_unavailable", "at the end: %s", err.msg);
+    }
+    (void)pthread_mutex_lock(&auditor->lock);
     auditor->head = hf_audit_log_head(auditor->log);
-    hf_audit_log_close(auditor->log);
-    auditor->log = NULL;
-    hf_audit_sinks_close(&auditor->sinks);
+    (void)pthread_mutex_unlock(&auditor->lock);
+}
+
+void hf_auditor_close(hf_keeper *keeper)
+{
+    hf_auditor *auditor = &keeper->auditor;
+    if (auditor->is_on) {
+        hf_audit_log_close(auditor->log);
+        hf_audit_sinks_close(&auditor->sinks);
+        free(auditor->all);
+    }
 }

@@ -70,6 +70,8 @@ hf_status hf_auditor_open(hf_keeper *keeper, hf_store *store, hf_error *err);
 hf_status hf_auditor_start(hf_keeper *keeper);
 /* Writes what waits, and a last line. */
 void hf_auditor_stop(hf_keeper *keeper);
+/* Last of all, when nobody finishes requests or moves the anchor any more. */
+void hf_auditor_close(hf_keeper *keeper);
 
 /*
  * Intake thread. Writes down who asks for what; false when nothing may be signed now, with the

@@ -324,7 +324,7 @@ static void stop(hf_keeper *keeper)
     hf_requests_done(&keeper->requests);
     hf_inbox_free(keeper->inbox);
     hf_tokens_done(keeper);
-    free(keeper->auditor.all);
+    hf_auditor_close(keeper);
     hf_wipe(keeper->token, sizeof keeper->token);
 }
 

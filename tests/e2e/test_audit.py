@@ -29,7 +29,7 @@ def test_says_who_asked_for_what_and_what_came_of_it(signer):
     assert signer.attest(key, source=1, target=2)[0] == 200
     assert signer.attest(key, source=1, target=2, mark=7)[0] == 412
     assert signer.sign("0x" + "ab" * 48, harness.attestation(1, 2))[0] == 404
-    lines = until_written(signer, lambda found: found if kinds(found)[-1] == "refused" else None)
+    lines = until_written(signer, lambda found: kinds(found).count("result") == 2 and "refused" in kinds(found) and found)
     requests = [line for line in lines if line["kind"] == "request"]
     assert [(r["key"], r["operation"], r["source_epoch"], r["target_epoch"]) for r in requests] == \
         2 * [(key, "ATTESTATION", "1", "2")]
