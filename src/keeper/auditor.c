@@ -197,6 +197,20 @@ static void handle_group(hf_keeper *keeper, hf_audit_slot *list, uint64_t unlogg
 /* ---- the thread -------------------------------------------------------------------------------
  */
 
+/* A strict log has its lines in the journal until the file takes them: a rotation that fails, or a
+ * sync in a quiet moment, stops nothing. Without a journal it is a promise that was not kept. */
+static void tell_untended(hf_keeper *keeper, const char *why)
+{
+    hf_auditor *auditor = &keeper->auditor;
+    hf_meter_add(&keeper->meter.now.audit_failures, 1);
+    if (!auditor->is_untended) {
+        hf_log(HF_LOG_BROKEN, "audit_not_rotated", "%s", why);
+    }
+    if (!auditor->is_strict) {
+        note_health(keeper, false, why);
+    }
+}
+
 static void tend(hf_keeper *keeper, bool is_quiet)
 {
     hf_auditor *auditor = &keeper->auditor;
@@ -208,9 +222,9 @@ static void tend(hf_keeper *keeper, bool is_quiet)
     auditor->next_tend_ns = now + TEND_INTERVAL_NS;
     hf_status st = hf_audit_log_tend(auditor->log, is_quiet || !auditor->is_strict, &err);
     if (hf_failed(st)) {
-        hf_meter_add(&keeper->meter.now.audit_failures, 1);
-        note_health(keeper, false, err.msg);
+        tell_untended(keeper, err.msg);
     }
+    auditor->is_untended = hf_failed(st);
     hf_meter_set(&keeper->meter.now.audit_rotations, hf_audit_log_rotations(auditor->log));
     const char *notice = hf_audit_log_notice(auditor->log);
     if (notice[0] != '\0') {

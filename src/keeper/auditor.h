@@ -58,6 +58,7 @@ typedef struct hf_auditor {
     hf_audit_sinks sinks;
     hf_audit_opening opening;
     uint64_t next_tend_ns;
+    bool is_untended; /* the last rotation or sync of the file failed */
     /* who does the jobs only */
     uint8_t log_id[HF_ANCHOR_ID_BYTES];
     bool is_compared; /* with the anchor */
