@@ -272,6 +272,22 @@ static uint64_t keys_total(const hf_metrics *m)
     return total;
 }
 
+static void put_seal(hf_text *out, const hf_metrics *m)
+{
+    put_one(out, "seal_state", "gauge",
+            "0 no sealed keys, 1 uninitialized, 2 awaiting registration, 3 sealed, 4 partly "
+            "unsealed, 5 unsealed, 6 awaiting rotation.",
+            m->seal_state);
+    put_head(out, "seal_shares_total", "counter", "Shares of the seal that were given.");
+    hf_text_put(out, "holdfast_seal_shares_total{result=\"wrong\"} %" PRIu64 "\n",
+                m->seal_shares[0]);
+    hf_text_put(out, "holdfast_seal_shares_total{result=\"right\"} %" PRIu64 "\n",
+                m->seal_shares[1]);
+    put_one(out, "sealed_keys_refused", "gauge",
+            "Sealed keys whose records do not fit: changed, moved, put back or gone.",
+            m->sealed_keys_refused);
+}
+
 static void put_audit(hf_text *out, const hf_metrics *m)
 {
     put_one(out, "audit_healthy", "gauge",
@@ -310,7 +326,7 @@ hf_status hf_front_metrics_format(const hf_front_context *context,
     put_duties(&text, m);
     put_audit(&text, m);
     put_load(&text, context, m);
-    put_one(&text, "seal_state", "gauge", "0: no seal is configured.", 0);
+    put_seal(&text, m);
     put_one(&text, "canary_signing_total", "counter", "Requests for a key that must never sign.",
             m->canaries);
     put_head(&text, "protection_enabled", "gauge", "1 where a protection is really on.");

@@ -29,13 +29,19 @@ static bool keys_are_up(const hf_msg_status_reply *s)
            (s->first_load_done != 0 && s->loading == 0 && s->load_failed == 0);
 }
 
+/* Sealed keys sign again once they are unsealed: nothing to be sent here before. */
+static bool is_sealed(const hf_msg_status_reply *s)
+{
+    return s->seal_state == 1 + HF_SEAL_SEALED || s->seal_state == 1 + HF_SEAL_PARTLY_UNSEALED;
+}
+
 /* Web3Signer's shape, {status, outcome, checks[]}, and one check more where duties are configured.
  */
 static hf_next answer_health(hf_exchange *x, bool keeper_up, const hf_msg_status_reply *s)
 {
     bool store_up = s->store_healthy != 0;
     bool duties_up = s->duty_configured == 0 || s->duty_healthy != 0;
-    bool keys_up = keeper_up && keys_are_up(s);
+    bool keys_up = keeper_up && keys_are_up(s) && !is_sealed(s);
     bool audit_up = s->audit.is_on == 0 || s->audit.is_healthy != 0;
     bool is_up = keeper_up && store_up && duties_up && keys_up && audit_up;
     char duties[64] = "";
@@ -189,6 +195,9 @@ static const char *overall_state(const hf_msg_status_reply *s)
     }
     if (s->loading != 0 || s->first_load_done == 0) {
         return "loading";
+    }
+    if (is_sealed(s)) {
+        return "sealed";
     }
     return keys_are_up(s) ? "ready" : "no_keys";
 }

@@ -513,7 +513,7 @@ typedef struct hf_msg_status_reply {
     uint8_t duty_configured;
     uint8_t duty_healthy;
     uint8_t store_backend; /* hf_store_backend */
-    uint8_t reserved[1];
+    uint8_t seal_state;    /* 0: no sealed keys are configured; else 1 + hf_seal_state */
     hf_protection protections[HF_PROTECTIONS_MAX];
     uint32_t store_protection_count; /* of the store process */
     uint32_t duty_protection_count;  /* of the process of duties */

@@ -68,6 +68,9 @@ typedef struct hf_metrics {
     uint64_t audit_healthy;
     uint64_t audit_broken;
     hf_histogram audit_commit;
+    uint64_t seal_state;     /* 0: no sealed keys are configured; else 1 + hf_seal_state */
+    uint64_t seal_shares[2]; /* wrong, right */
+    uint64_t sealed_keys_refused;
     uint64_t auth_rejections;
     uint64_t token_rejections[HF_TOKEN_VERDICT_COUNT];
     uint64_t canaries; /* requests for a canary key */

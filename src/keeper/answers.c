@@ -91,6 +91,7 @@ void hf_answer_status(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *h
     reply.duty_configured = keeper->config.duty_node_id[0] != '\0';
     reply.duty_healthy = hf_duties_is_healthy(keeper, reply.duty_detail);
     reply.store_backend = keeper->config.store_backend;
+    reply.seal_state = hf_seal_state_for_status(keeper);
     hf_auditor_look(keeper, &reply.audit);
     if (in_full) {
         memcpy(reply.reload_error, loading->error, sizeof reply.reload_error);
@@ -108,6 +109,8 @@ void hf_answer_metrics(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *
     memset(&reply, 0, sizeof reply);
     hf_frame_init(&reply, HF_MSG_METRICS_REPLY, header->request_id);
     char detail[HF_DETAIL_LEN];
+    hf_meter_set(&keeper->meter.now.seal_state, hf_seal_state_for_status(keeper));
+    hf_meter_set(&keeper->meter.now.sealed_keys_refused, keeper->seal.keys_refused);
     hf_meter_set(&keeper->meter.now.in_flight, atomic_load(&keeper->requests.in_use));
     hf_meter_set(&keeper->meter.now.store_healthy, hf_protector_is_healthy(keeper, detail));
     hf_meter_set(&keeper->meter.now.duty_store_healthy, hf_duties_is_healthy(keeper, detail));

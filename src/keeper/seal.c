@@ -69,6 +69,7 @@ static void refuse_share(hf_keeper *keeper, hf_peer *peer, uint64_t request_id, 
         holder < 0 ? &room->stray_blocked_until_ns : &room->blocked_until_ns[holder];
     const char *name = holder < 0 ? "nobody" : room->config.holders[holder].name;
     char detail[HF_DETAIL_LEN];
+    hf_meter_add(&keeper->meter.now.seal_shares[0], 1);
     if (++*wrong >= WRONG_FREE) {
         *blocked = hf_time_mono_ns() + WRONG_PAUSE_NS;
     }
@@ -194,6 +195,7 @@ static void take_share(hf_keeper *keeper, hf_peer *peer, uint64_t request_id, un
     if (!is_repeated) {
         room->secrets->shares[holder] = room->secrets->scratch;
         room->given = given;
+        hf_meter_add(&keeper->meter.now.seal_shares[1], 1);
         room->wrong[holder] = 0;
         room->deadline_ns = hf_time_mono_ns() + PARTIAL_NS;
         hf_log(HF_LOG_INFO, "seal_share", "the share of %s is right; %u missing",

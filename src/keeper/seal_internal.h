@@ -168,6 +168,8 @@ void hf_seal_done(hf_keeper *keeper);
 void hf_seal_turn(hf_keeper *keeper);
 /* Intake thread: any of the frames above that go to the keeper. */
 void hf_seal_frame(hf_keeper *keeper, hf_peer *peer, const void *frame);
+/* 0: no sealed keys are configured; else 1 + hf_seal_state. */
+uint8_t hf_seal_state_for_status(const hf_keeper *keeper);
 /* Any thread: the store is at this generation. */
 void hf_seal_note_generation(hf_keeper *keeper, uint64_t generation);
 /*

@@ -55,3 +55,9 @@ void hf_seal_on_status(hf_keeper *keeper, hf_peer *peer, const hf_msg_ask *frame
     put_holders(room, &reply);
     hf_peer_send(keeper, peer, &reply);
 }
+
+uint8_t hf_seal_state_for_status(const hf_keeper *keeper)
+{
+    const hf_seal_room *room = &keeper->seal;
+    return room->is_configured ? (uint8_t)(1 + room->state) : 0;
+}

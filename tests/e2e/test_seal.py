@@ -449,8 +449,12 @@ def test_the_seal_over_http(tmp_path):
             post("unseal", wrong, 400)
         post("unseal", {"holder": "nobody", "wrapping_key": key}, 400)
         assert post("unseal", {"share": share}) == {"missing": 1}
-        assert signer.get("/healthcheck")[0] in (200, 503)
+        assert signer.get("/healthcheck")[0] == 503
+        assert signer.get("/api/v1/holdfast/status", headers=headers)[1]["state"] == "sealed"
+        text = signer.metrics()
+        assert "holdfast_seal_state 4\n" in text and 'holdfast_seal_shares_total{result="wrong"} 1\n' in text
         assert post("unseal", {"holder": "c", "wrapping_key": "22" * 32}) == {"missing": 0}
+        assert signer.get("/healthcheck")[0] == 200
         post("rekey", {"threshold": 1, "holders": [{"name": "d", "kind": "keyfile"}]})
         post("rekey", {"threshold": 1, "holders": [{"name": "d", "kind": "keyfile"}]}, 409)
         assert post("register", {"name": "d", "kind": "keyfile", "wrapping_key": key}) == {"missing": 0}
