@@ -117,13 +117,21 @@ static hf_status receive(hf_admin *admin, hf_frame_header *ret_header, hf_error 
 hf_status hf_admin_call(hf_admin *admin, void *frame, hf_msg_type type, hf_msg_type expected,
                         void *ret_answer, hf_error *err)
 {
+    return hf_admin_call_fd(admin, frame, -1, type, expected, ret_answer, err);
+}
+
+hf_status hf_admin_call_fd(hf_admin *admin, void *frame, int fd, hf_msg_type type,
+                           hf_msg_type expected, void *ret_answer, hf_error *err)
+{
     hf_frame_header header;
     admin->last_id++;
     hf_frame_init(frame, type, admin->last_id);
-    if (hf_failed(hf_frame_send(admin->fd, frame))) {
+    hf_status st =
+        fd < 0 ? hf_frame_send(admin->fd, frame) : hf_frame_send_fd(admin->fd, frame, fd);
+    if (hf_failed(st)) {
         return hf_fail(err, HF_UNAVAILABLE, "the signer closed the connection");
     }
-    hf_status st = receive(admin, &header, err);
+    st = receive(admin, &header, err);
     if (hf_failed(st)) {
         return st;
     }

@@ -28,6 +28,10 @@ void hf_admin_close(hf_admin *admin); /* NULL is fine */
 hf_status hf_admin_call(hf_admin *admin, void *frame, hf_msg_type type, hf_msg_type expected,
                         void *ret_answer, hf_error *err) HF_MUST_CHECK;
 
+/* The same with a descriptor, which stays open here. */
+hf_status hf_admin_call_fd(hf_admin *admin, void *frame, int fd, hf_msg_type type,
+                           hf_msg_type expected, void *ret_answer, hf_error *err) HF_MUST_CHECK;
+
 /* The process that listens there and its user, as the kernel tells; outputs untouched when not. */
 void hf_admin_peer(const hf_admin *admin, pid_t *ret_pid, uid_t *ret_uid, gid_t *ret_gid);
 

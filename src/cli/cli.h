@@ -22,6 +22,7 @@ int hf_cli_slashing(int argc, char **argv);
 int hf_cli_audit(int argc, char **argv);
 int hf_cli_db(int argc, char **argv);
 int hf_cli_doctor(int argc, char **argv);
+int hf_cli_policy(int argc, char **argv);
 int hf_cli_token(int argc, char **argv);
 int hf_cli_seal(int argc, char **argv);
 

@@ -16,6 +16,7 @@ static const hf_cli_verb commands[] = {
     {"audit", "does the audit log hold, and what does it say", hf_cli_audit},
     {"seal", "who can open the sealed keys of a running signer", hf_cli_seal},
     {"db", "make and remove the tables of a shared database", hf_cli_db},
+    {"policy", "what tokens may ask for; the second approval of exits", hf_cli_policy},
     {"token", "make, list and revoke the tokens that requests have to show", hf_cli_token},
 };
 

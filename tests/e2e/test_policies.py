@@ -1,6 +1,8 @@
 """Policies through the binary: what a token may, deny over allow, rates, and policies applied while the signer runs."""
 
 import json
+import os
+import sqlite3
 
 import harness
 from harness import fork_info
@@ -85,3 +87,81 @@ policies:
     # a policy that is not there might have denied: nothing is allowed without it
     assert "none-such does not exist" in refused(signer.sign(a, reveal(), headers=create(signer, "voter", "none-such")),
                                                  "FORBIDDEN")
+
+
+def policy(signer, *arguments, expect=0):
+    done = harness.run("policy", *arguments, "--data-dir", signer.data_dir)
+    assert done.returncode == expect, done.stderr
+    return done.stdout if expect == 0 else done.stderr
+
+
+def test_policies_applied_while_it_runs(signers, tmp_path):
+    signer = start(signers, "policies: {{of-file: [{{effect: allow, scopes: [status]}}]}}\n")
+    a, b, _ = signer.pubkeys
+    token = create(signer, "votes")
+    assert "votes does not exist" in refused(signer.sign(a, reveal(), headers=token), "FORBIDDEN")
+    file = tmp_path / "votes.yaml"
+    file.write_text(f"policies:\n  votes:\n    - {{effect: allow, scopes: [sign], operations: [RANDAO_REVEAL], keys: ['{a}']}}\n")
+    assert policy(signer, "apply", file) == "applied votes\n"
+    signed(signer.sign(a, reveal(), headers=token))
+    refused(signer.sign(b, reveal(), headers=token), "FORBIDDEN")
+    # what is shown can be applied; a replacement counts from the next request
+    shown = policy(signer, "show", "votes")
+    assert json.loads(shown)["rules"][0]["keys"] == [a]
+    file.write_text(shown.replace(a, b))
+    policy(signer, "apply", file)
+    signed(signer.sign(b, reveal(), headers=token))
+    refused(signer.sign(a, reveal(), headers=token), "FORBIDDEN")
+    listed = json.loads(policy(signer, "list", "--json"))
+    assert [(one["name"], one["origin"]) for one in listed] == [("of-file", "configuration"), ("votes", "applied")]
+    # they outlive the signer
+    signer.stop()
+    started(signer)
+    signed(signer.sign(b, reveal(), headers=token))
+    assert policy(signer, "delete", "votes") == "deleted votes\n"
+    refused(signer.sign(b, reveal(), headers=token), "FORBIDDEN")
+    # mistakes
+    file.write_text("policies: {of-file: [{effect: deny}]}\n")
+    assert "configuration file has this policy" in policy(signer, "apply", file, expect=1)
+    file.write_text("policies: {x: [{effect: deny, keys: [0x12]}]}\n")
+    assert "policies.x[0].keys[0]" in policy(signer, "apply", file, expect=2)
+    assert "no policy has this name" in policy(signer, "show", "none", expect=1)
+    assert "no applied policy" in policy(signer, "delete", "none", expect=1)
+
+
+def test_a_forged_policy_record_gives_nothing(signers, tmp_path):
+    signer = start(signers, "")
+    token = create(signer, "votes")
+    file = tmp_path / "votes.yaml"
+    file.write_text("policies: {votes: [{effect: allow, scopes: [sign], operations: [RANDAO_REVEAL], keys: '*'}]}\n")
+    policy(signer, "apply", file)
+    signed(signer.sign(signer.pubkeys[0], reveal(), headers=token))
+    signer.stop()
+    database = sqlite3.connect(os.path.join(signer.data_dir, "slashing.sqlite"))
+    rows = database.execute("SELECT id, data FROM records WHERE CAST(id AS TEXT) LIKE 'votes%'").fetchall()
+    assert len(rows) == 1
+    forged = bytearray(rows[0][1])
+    forged[-40] ^= 1
+    database.execute("UPDATE records SET data = ? WHERE id = ?", (bytes(forged), rows[0][0]))
+    database.commit()
+    database.close()
+    started(signer)
+    refused(signer.sign(signer.pubkeys[0], reveal(), headers=token), "FORBIDDEN")
+    assert signer.has_logged("policy_record_refused", "votes")
+
+
+def test_an_exit_needs_a_second_person(signers):
+    signer = start(signers, """
+policies:
+  exits: [{{effect: allow, scopes: [sign, exit_approve], operations: [VOLUNTARY_EXIT], keys: "*"}}]
+limits: [{{exits: approve}}]
+""")
+    a, b, _ = signer.pubkeys
+    token = create(signer, "exits")
+    refused(signer.sign(a, exit_of(), headers=token), "POLICY_EXIT_UNAPPROVED")
+    assert policy(signer, "approve-exit", a, "--minutes", "5") == "approved for 5 minutes\n"
+    signed(signer.sign(a, exit_of(), headers=token))
+    refused(signer.sign(b, exit_of(), headers=token), "POLICY_EXIT_UNAPPROVED")
+    policy(signer, "approve-exit", a, "--minutes", "0")
+    refused(signer.sign(a, exit_of(), headers=token), "POLICY_EXIT_UNAPPROVED")
+    assert "no such key" in policy(signer, "approve-exit", "0x" + "ab" * 48, expect=1)
