@@ -8,12 +8,18 @@ void hf_answer_keys(hf_keeper *keeper, hf_peer *peer, const hf_msg_keys *frame)
     memset(&reply, 0, sizeof reply);
     hf_frame_init(&reply, HF_MSG_KEYS_REPLY, frame->header.request_id);
     reply.generation = ring->generation;
-    reply.total = (uint32_t)ring->bls_count;
-    for (size_t i = frame->offset; i < ring->bls_count && reply.count < HF_KEYS_PAGE; i++) {
+    bool is_managed = frame->scope == HF_SCOPE_KEYS_LIST;
+    hf_scope scope = is_managed ? HF_SCOPE_KEYS_LIST : HF_SCOPE_PUBLIC_KEYS;
+    for (size_t i = 0; i < ring->bls_count; i++) {
+        const hf_key *key = ring->order[i];
+        if (!hf_policies_may_list(keeper, scope, key) || reply.total++ < frame->offset ||
+            reply.count == HF_KEYS_PAGE) {
+            continue;
+        }
         hf_key_entry *entry = &reply.keys[reply.count++];
-        memcpy(entry->pubkey, ring->order[i]->pubkey, HF_BLS_PUBKEY_BYTES);
-        entry->backend = ring->order[i]->backend;
-        entry->removable = ring->order[i]->backend == HF_BACKEND_IMPORTED;
+        memcpy(entry->pubkey, key->pubkey, HF_BLS_PUBKEY_BYTES);
+        entry->backend = key->backend;
+        entry->removable = key->backend == HF_BACKEND_IMPORTED;
     }
     hf_peer_send(keeper, peer, &reply);
 }

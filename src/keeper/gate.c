@@ -105,11 +105,12 @@ static hf_reason judge(hf_keeper *keeper, const hf_token *token, const hf_gate_q
         return HF_REASON_OK;
     }
     if (is_management && question->scope != HF_SCOPE_SIGN && question->scope != HF_SCOPE_DUTY) {
-        return HF_REASON_OK;
+        return hf_policies_deny(keeper, token, question, pass) ? HF_REASON_FORBIDDEN : HF_REASON_OK;
     }
     if (question->scope == HF_SCOPE_TOKENS || question->scope == HF_SCOPE_POLICIES) {
         return forbid(pass, "a management token is needed");
     }
+    keeper->seer = token;
     return hf_policies_allow(keeper, token, question, pass);
 }
 
@@ -131,6 +132,7 @@ hf_reason hf_gate_check(hf_keeper *keeper, const hf_peer *peer, const hf_caller 
                         const hf_gate_question *question, hf_pass *ret_pass)
 {
     *ret_pass = (hf_pass){.detail = ""};
+    keeper->seer = NULL;
     if (peer->channel == HF_CHANNEL_ADMIN || peer->channel == HF_CHANNEL_CONTROL) {
         hf_str_cut(ret_pass->accessor, sizeof ret_pass->accessor, ADMIN);
         return HF_REASON_OK;

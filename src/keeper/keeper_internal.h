@@ -592,6 +592,11 @@ void hf_policies_settle(hf_keeper *keeper);
 /* Do the token's policies allow this? FORBIDDEN or RATE_LIMITED, with a sentence in pass. */
 hf_reason hf_policies_allow(hf_keeper *keeper, const hf_token *token,
                             const hf_gate_question *question, hf_pass *pass);
+/* Do they deny it, whatever else the token may? Then pass says why. */
+bool hf_policies_deny(hf_keeper *keeper, const hf_token *token, const hf_gate_question *asked,
+                      hf_pass *pass);
+/* May who asked the question under way learn of this key? */
+bool hf_policies_may_list(hf_keeper *keeper, hf_scope scope, const hf_key *listed);
 /* POLICY_LIST, _GET, _PUT (with fd, which stays the caller's), _DELETE. */
 void hf_policies_manage(hf_keeper *keeper, hf_peer *peer, const hf_msg_policy_ask *frame,
                         const hf_pass *pass, int fd);
@@ -629,7 +634,8 @@ struct hf_keeper {
     hf_auditor auditor;
     hf_loading loading;
     hf_tokens tokens;
-    hf_pass asker; /* of the question under way; intake thread only */
+    hf_pass asker;        /* of the question under way; intake thread only */
+    const hf_token *seer; /* of it: policies allowed it, and say which keys may be listed */
     hf_seal_room seal;
     hf_policies policies;
     hf_meter meter;

@@ -51,13 +51,19 @@ static hf_reason take_rate(hf_keeper *keeper, const hf_policy_answer *answer,
     return HF_REASON_RATE_LIMITED;
 }
 
-hf_reason hf_policies_allow(hf_keeper *keeper, const hf_token *token, const hf_gate_question *asked,
-                            hf_pass *pass)
+/* A question and what the policies of a token say to it. */
+typedef struct judgement {
+    hf_policy_question question;
+    hf_policy_key key;
+    hf_policy_answer answer;
+} judgement;
+
+/* FORBIDDEN, with a sentence, when one of the policies is not there. */
+static hf_reason judge_all(hf_keeper *keeper, const hf_token *token, const hf_gate_question *asked,
+                           hf_pass *pass, judgement *ret)
 {
     const hf_policy *policies[HF_AUTH_POLICIES_MAX];
     size_t count = 0;
-    hf_policy_answer answer;
-    hf_policy_key key;
     hf_policies_settle(keeper);
     for (uint32_t i = 0; i < token->terms.policy_count && i < HF_AUTH_POLICIES_MAX; i++) {
         policies[count] = find(keeper, token->terms.policies[i]);
@@ -68,24 +74,63 @@ hf_reason hf_policies_allow(hf_keeper *keeper, const hf_token *token, const hf_g
         }
     }
     const hf_source_tags *tags = hf_policies_tags_of(keeper, asked->key);
-    hf_policy_question question = {.scope = asked->scope,
-                                   .operation = asked->operation,
-                                   .tags = tags->tags,
-                                   .tag_count = tags->count,
-                                   .network = keeper->config.network.name,
-                                   .address = pass->address,
-                                   .certificate = pass->certificate,
-                                   .token_ttl_seconds = ttl_of(token)};
+    ret->question = (hf_policy_question){.scope = asked->scope,
+                                         .operation = asked->operation,
+                                         .tags = tags->tags,
+                                         .tag_count = tags->count,
+                                         .network = keeper->config.network.name,
+                                         .address = pass->address,
+                                         .certificate = pass->certificate,
+                                         .token_ttl_seconds = ttl_of(token)};
     if (asked->key != NULL) {
-        key = hf_policies_key_of(asked->key);
-        question.key = &key;
+        ret->key = hf_policies_key_of(asked->key);
+        ret->question.key = &ret->key;
     }
-    hf_policy_evaluate(policies, count, &question, &answer);
-    if (!answer.allowed) {
-        hf_policy_explain(&answer, &question, pass->detail, sizeof pass->detail);
+    hf_policy_evaluate(policies, count, &ret->question, &ret->answer);
+    return HF_REASON_OK;
+}
+
+hf_reason hf_policies_allow(hf_keeper *keeper, const hf_token *token, const hf_gate_question *asked,
+                            hf_pass *pass)
+{
+    judgement j;
+    hf_reason reason = judge_all(keeper, token, asked, pass, &j);
+    if (reason != HF_REASON_OK) {
+        return reason;
+    }
+    if (!j.answer.allowed) {
+        hf_policy_explain(&j.answer, &j.question, pass->detail, sizeof pass->detail);
         return HF_REASON_FORBIDDEN;
     }
-    return asked->is_part ? HF_REASON_OK : take_rate(keeper, &answer, &question, pass);
+    return asked->is_part ? HF_REASON_OK : take_rate(keeper, &j.answer, &j.question, pass);
+}
+
+bool hf_policies_deny(hf_keeper *keeper, const hf_token *token, const hf_gate_question *asked,
+                      hf_pass *pass)
+{
+    judgement j;
+    if (token->terms.policy_count == 0) {
+        return false;
+    }
+    if (judge_all(keeper, token, asked, pass, &j) != HF_REASON_OK) {
+        return true;
+    }
+    bool is_denied = !j.answer.allowed && j.answer.policy != NULL; /* a rule spoke */
+    if (is_denied) {
+        hf_policy_explain(&j.answer, &j.question, pass->detail, sizeof pass->detail);
+    }
+    return is_denied;
+}
+
+bool hf_policies_may_list(hf_keeper *keeper, hf_scope scope, const hf_key *listed)
+{
+    const hf_gate_question asked = {.scope = scope, .operation = HF_OP_COUNT, .key = listed};
+    judgement j;
+    if (keeper->seer == NULL) {
+        return true; /* everybody else may list all */
+    }
+    hf_pass pass = keeper->asker;
+    return judge_all(keeper, keeper->seer, &asked, &pass, &j) == HF_REASON_OK && j.answer.allowed;
 }
 
 /* ---- listing and showing ------------------------------------------------------------------ */

@@ -355,6 +355,10 @@ policies:
     - {effect: allow, scopes: "*", operations: "*", keys: "*"}
   careful:
     - {effect: deny, operations: [BLOCK_V2]}
+  reader:
+    - {effect: allow, scopes: [public_keys, keys_list], keys: ["%s"]}
+  unseeing:
+    - {effect: deny, scopes: [status]}
   slow:
     - {effect: allow, scopes: [sign], operations: [ATTESTATION], keys: "*", rate: 2/60s}
   near:
@@ -369,7 +373,7 @@ def fixture_keyed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("policies")
     signer = harness.Signer(folder, keys=2, config=POLICIES)
     with open(signer.config_path, encoding="utf-8") as text:
-        harness.write_private(signer.config_path, text.read() % signer.pubkeys[0])
+        harness.write_private(signer.config_path, text.read() % (signer.pubkeys[0], signer.pubkeys[0]))
     with signer:
         manager = bearer(create(signer, "--kind", "management")["token"])
         signer.wait_until(lambda: len(signer.get(PUBLIC_KEYS, headers=manager)[1]) == 2, "its keys are loaded")
@@ -433,3 +437,19 @@ def test_a_use_is_one_signature(keyed):
         statuses = list(many.map(lambda epoch: vote(keyed, first, epoch, made)[0], range(60, 70)))
     assert sorted(statuses)[:3] != [401, 401, 401] and statuses.count(200) + statuses.count(412) == 3
     assert statuses.count(401) == 7
+
+
+def test_a_list_shows_what_the_policies_speak_of(keyed):
+    first, second = keyed.pubkeys
+    reader = bearer(create(keyed, "--policy", "reader")["token"])
+    assert keyed.get(PUBLIC_KEYS, headers=reader) == (200, [first])
+    assert [one["validating_pubkey"] for one in keyed.get("/eth/v1/keystores", headers=reader)[1]["data"]] == [first]
+    free = bearer(create(keyed, "--policy", "everything")["token"])
+    assert sorted(keyed.get(PUBLIC_KEYS, headers=free)[1]) == sorted([first, second])
+
+
+def test_a_denial_binds_a_management_token_as_well(keyed):
+    headers = bearer(create(keyed, "--kind", "management", "--policy", "unseeing")["token"])
+    assert len(keyed.get(PUBLIC_KEYS, headers=headers)[1]) == 2
+    status, body = keyed.get("/api/v1/holdfast/status", headers=headers)
+    assert status == 403 and "rule 1 of policy unseeing" in body["error"]
