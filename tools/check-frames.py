@@ -7,7 +7,7 @@ import re
 import sys
 
 # Whatever a frame is made of.
-SOURCES = ["src/ipc/ipc.h", "src/ipc/ipc_audit.h", "src/ipc/ipc_auth.h", "src/ipc/ipc_duty.h", "src/ipc/ipc_metrics.h", "src/ipc/ipc_store.h", "src/eth/eth.h", "src/protect/protect.h", "src/auth/auth.h",
+SOURCES = ["src/ipc/ipc.h", "src/ipc/ipc_audit.h", "src/ipc/ipc_auth.h", "src/ipc/ipc_duty.h", "src/ipc/ipc_guard.h", "src/ipc/ipc_metrics.h", "src/ipc/ipc_store.h", "src/eth/eth.h", "src/protect/protect.h", "src/auth/auth.h",
            "include/holdfast/duty.h"]
 RECORD = "tools/frames.txt"
 

@@ -53,6 +53,7 @@ typedef struct hf_config {
     char duty_url_file[HF_PATH_LEN]; /* read into duties.database_url */
 
     uint8_t store_backend;            /* hf_store_backend */
+    uint8_t guard_mode;               /* hf_guard_mode */
     char store_path[HF_PATH_LEN];     /* SQLITE: absolute */
     char store_url[HF_STORE_URL_LEN]; /* POSTGRES; holds a password when it came from url_file */
     char store_url_file[HF_PATH_LEN]; /* where that came from, or "" */
@@ -68,7 +69,7 @@ typedef struct hf_config {
     uint8_t audit_sync;           /* hf_audit_sync */
     uint64_t audit_rotate_bytes;
     char audit_sinks[HF_AUDIT_SINKS_LEN];
-    hf_audit_settings audit; /* all of it, as the keeper gets it; path "" when it is off */
+    hf_audit_settings audit;          /* all of it, as the keeper gets it; path "" when it is off */
     char canary_command[HF_PATH_LEN]; /* canary_command; "" for none */
     hf_hardening_config hardening;
     hf_log_config log;

@@ -144,7 +144,6 @@ typedef struct hf_settings {
     bool network_is_mapping;
     hf_network_draft network_draft;
     uint32_t network_line;
-    uint8_t start_guard;
     hf_book *book; /* owned */
 } hf_settings;
 

@@ -324,10 +324,10 @@ const hf_config_key hf_config_keys[] = {
     {.path = "slashing_protection.start_guard",
      .type = HF_VALUE_CHOICE,
      .fallback = "auto",
-     .offset = AT(start_guard),
-     .choices = "auto off",
-     .later = "always",
-     .help = "auto or off; neither delays the start: what was signed is on record."},
+     .offset = AT(config.guard_mode),
+     .choices = "auto always off",
+     .help = "auto: unless the record is where this machine left it, nothing up to the present "
+             "epoch is signed (after a reboot, a restored disk). always: at each start."},
 
     {.path = "duty_protection.url",
      .type = HF_VALUE_TEXT,

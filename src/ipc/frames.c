@@ -165,9 +165,14 @@ NO_PADDING(hf_msg_sealed_change, 16 + sizeof(hf_caller) + 8 + 48);
 NO_PADDING(hf_msg_sealed_listed, 16 + 16 + 256 * 64);
 NO_PADDING(hf_msg_store_config, 16 + 16 + 32 + 16 + 2048 + 256 + 64 + 512);
 NO_PADDING(hf_msg_store_messages, 16 + 24 + HF_STORE_PAGE * sizeof(hf_message));
-NO_PADDING(hf_msg_store_verdicts, 16 + 16 + HF_STORE_BATCH_MAX + 160);
-NO_PADDING(hf_msg_store_call, 16 + 8 + 8 + 16 + sizeof(hf_watermark));
-NO_PADDING(hf_msg_store_result, 16 + 8 + 160 + 24 + 32 + sizeof(hf_store_status));
+NO_PADDING(hf_store_mark, 16 + 32 + 8);
+NO_PADDING(hf_store_anchor, 16 + 8 + 32);
+NO_PADDING(hf_guard_report, 16 + sizeof(hf_watermark));
+NO_PADDING(hf_msg_store_verdicts, 16 + 16 + HF_STORE_BATCH_MAX + 160 + sizeof(hf_store_mark));
+NO_PADDING(hf_msg_store_call,
+           16 + 8 + 8 + 16 + sizeof(hf_watermark) + 16 + sizeof(hf_store_anchor));
+NO_PADDING(hf_msg_store_result, 16 + 8 + 160 + 24 + 32 + sizeof(hf_store_status) +
+                                    sizeof(hf_store_mark) + sizeof(hf_store_anchor));
 NO_PADDING(hf_msg_store_export, 16 + 8 + 48);
 NO_PADDING(hf_msg_store_page, 16 + 16 + 160 + HF_STORE_PAGE * sizeof(hf_message));
 NO_PADDING(hf_record_head, 4 + 4 + 8 + 48 + 8);

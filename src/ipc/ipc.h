@@ -26,6 +26,7 @@
 #define HF_IPC_MAX_BYTES 65536
 
 #define HF_FD_CONTROL 3
+#define HF_FD_WITNESS 4     /* keeper: the start guard's page in memory, where there is one */
 #define HF_FD_KEEPER 4      /* front and loader: channel to the keeper */
 #define HF_FD_API 5         /* front: listening socket of the API */
 #define HF_FD_METRICS 6     /* front: listening socket of the metrics */
@@ -36,6 +37,8 @@
 #define HF_DETAIL_LEN 160
 #define HF_TOKEN_LEN 80 /* NUL-terminated */
 #define HF_SOURCE_ID_LEN 16
+
+#include "ipc/ipc_guard.h"
 
 /* ---- reasons --------------------------------------------------------------------------------- */
 
@@ -84,6 +87,7 @@ typedef enum hf_reason {
     HF_REASON_SEALED,
     HF_REASON_STORE_UNAVAILABLE,
     HF_REASON_AUDIT_UNAVAILABLE,
+    HF_REASON_START_GUARD,
     HF_REASON_DUTY_STORE_UNAVAILABLE,
     HF_REASON_DUTY_LOCK_LOST,
     HF_REASON_OVERLOADED,
@@ -273,7 +277,8 @@ typedef enum hf_auth_mode {
     HF_AUTH_TOKENS
 } hf_auth_mode;
 
-/* No further descriptors. The keeper answers READY when it may be given channels. */
+/* HF_FD_WITNESS where has_witness is set. The keeper answers READY when it may be given channels.
+ */
 typedef struct hf_msg_keeper_config {
     hf_frame_header header;
     hf_network network;
@@ -292,10 +297,13 @@ typedef struct hf_msg_keeper_config {
     uint8_t auth_mode;        /* hf_auth_mode */
     uint8_t has_sealed_keys;  /* 1: signing_keys has backend sealed */
     uint8_t has_book;         /* 1: POLICY_BOOK follows, and before it nothing is signed */
-    uint8_t reserved[3];
+    uint8_t has_witness;      /* 1: HF_FD_WITNESS is there */
+    uint8_t guard_mode;       /* hf_guard_mode */
+    uint8_t reserved[1];
     uint32_t sealed_source; /* place of backend sealed in signing_keys; HF_SOURCE_NONE */
     char duty_node_id[HF_DUTY_NODE_ID_LEN]; /* "": no duty protection is configured */
     uint64_t store_timeout_ms;              /* of a shared store */
+    uint8_t boot_id[HF_BOOT_ID_BYTES];      /* zeros: not known */
     hf_audit_settings audit;
 } hf_msg_keeper_config;
 
@@ -523,6 +531,7 @@ typedef struct hf_msg_status_reply {
     uint32_t reserved_addresses;
     uint8_t addresses[HF_STATUS_ADDRESSES][HF_ADDRESS_BYTES];
     hf_audit_state audit;
+    hf_guard_report guard;
 } hf_msg_status_reply;
 
 #include "ipc/ipc_auth.h"
@@ -575,6 +584,7 @@ typedef struct hf_msg_store_status_reply {
     uint32_t reason;
     uint32_t reserved;
     hf_store_status status;
+    hf_guard_report guard;
 } hf_msg_store_status_reply;
 
 /* RAISE_FLOORS; SET_HIGH with both has_ flags 0 removes the high watermark */

@@ -69,6 +69,9 @@ typedef enum hf_store_call {
     HF_CALL_STATUS,
     HF_CALL_RECORDS,        /* answered by STORE_RECORDS */
     HF_CALL_CHANGE_RECORDS, /* STORE_CHANGE */
+    HF_CALL_TAKE_OVER,
+    HF_CALL_ANCHOR_GET,
+    HF_CALL_ANCHOR_SET,
     HF_CALL_COUNT
 } hf_store_call;
 
@@ -93,18 +96,21 @@ typedef struct hf_msg_store_verdicts {
     uint64_t generation;                  /* of the records */
     uint8_t verdicts[HF_STORE_BATCH_MAX]; /* hf_verdict each */
     char detail[HF_DETAIL_LEN];
+    hf_store_mark mark; /* when OK */
 } hf_msg_store_verdicts;
 
 typedef struct hf_msg_store_call {
     hf_frame_header header;
     uint64_t deadline_ns;
     uint32_t call;
-    uint8_t has_watermark; /* SET_HIGH: 0 removes it */
+    uint8_t has_watermark; /* SET_HIGH: 0 removes it. TAKE_OVER: 0 raises nothing */
     uint8_t record_kind;   /* RECORDS: hf_record_kind */
     uint8_t reserved[2];
     uint64_t keep_epochs; /* PRUNE */
     uint64_t slots_per_epoch;
-    hf_watermark watermark; /* RAISE_FLOORS, SET_HIGH */
+    hf_watermark watermark;            /* RAISE_FLOORS, SET_HIGH, TAKE_OVER */
+    uint8_t lineage[HF_LINEAGE_BYTES]; /* TAKE_OVER */
+    hf_store_anchor anchor;            /* ANCHOR_SET; ANCHOR_GET: log_id */
 } hf_msg_store_call;
 
 typedef struct hf_msg_store_result {
@@ -118,6 +124,8 @@ typedef struct hf_msg_store_result {
     uint8_t reserved[7];
     hf_import_report report; /* IMPORT_COMMIT */
     hf_store_status status;  /* STATUS */
+    hf_store_mark mark;      /* HEALTH, TAKE_OVER */
+    hf_store_anchor anchor;  /* ANCHOR_GET */
 } hf_msg_store_result;
 
 typedef struct hf_msg_store_export {

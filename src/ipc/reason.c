@@ -53,6 +53,8 @@ static const hf_reason_info reasons[HF_REASON_COUNT] = {
            "the slashing protection store cannot record; nothing was signed"),
     REASON(AUDIT_UNAVAILABLE, 503, HF_LOG_BROKEN,
            "the audit log cannot be written; nothing was signed"),
+    REASON(START_GUARD, 503, HF_LOG_BROKEN,
+           "the start guard: the slashing record may lack what was signed; nothing was signed"),
     REASON(DUTY_STORE_UNAVAILABLE, 503, HF_LOG_BROKEN,
            "the database of duties does not answer; nothing was signed"),
     REASON(DUTY_LOCK_LOST, 503, HF_LOG_BROKEN,

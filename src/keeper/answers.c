@@ -94,6 +94,7 @@ void hf_answer_status(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *h
     (void)pthread_mutex_lock(&protector->lock);
     reply.high = protector->high;
     (void)pthread_mutex_unlock(&protector->lock);
+    hf_guard_look(keeper, &reply.guard);
     reply.duty_configured = keeper->config.duty_node_id[0] != '\0';
     reply.duty_healthy = hf_duties_is_healthy(keeper, reply.duty_detail);
     reply.store_backend = keeper->config.store_backend;

@@ -64,6 +64,7 @@ static void answer_store_status(hf_keeper *keeper, const hf_job *job)
     if (hf_failed(store->ops->status(store, &frame.status, NULL))) {
         frame.reason = HF_REASON_STORE_UNAVAILABLE;
     }
+    hf_guard_look(keeper, &frame.guard);
     hf_frame_init(&frame, HF_MSG_STORE_STATUS_REPLY, job->request_id);
     hf_peer_send(keeper, job->peer, &frame);
 }

@@ -10,6 +10,7 @@
 #include "audit/audit.h"
 #include "crypto/crypto.h"
 #include "harden/harden.h"
+#include "keeper/guard.h"
 #include "keeper/keeper.h"
 #include "keeper/seal_internal.h"
 #include "keeper/store_client.h"
@@ -627,6 +628,7 @@ struct hf_keeper {
     hf_request_pool requests;
     hf_store_client *store_clients[HF_STORE_LANES]; /* NULL: the store is in this process */
     hf_jobs jobs;
+    hf_guard guard;
     hf_protector protector;
     hf_signers signers;
     hf_clerk clerk;

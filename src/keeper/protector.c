@@ -40,6 +40,19 @@ static void note_health(hf_keeper *keeper, hf_status st, const hf_error *err)
     }
 }
 
+/* Says so where the start guard keeps everything slashable from being signed. */
+static bool is_let_through(hf_keeper *keeper, char ret_detail[HF_DETAIL_LEN])
+{
+    hf_guard_report report;
+    hf_guard_look(keeper, &report);
+    if (report.state == HF_GUARD_PASSED || report.state == HF_GUARD_RAISED) {
+        return true;
+    }
+    (void)snprintf(ret_detail, HF_DETAIL_LEN, "start guard: %s",
+                   hf_guard_cause_sentence((hf_guard_cause)report.cause));
+    return false;
+}
+
 bool hf_protector_is_healthy(hf_keeper *keeper, char ret_detail[HF_DETAIL_LEN])
 {
     hf_protector *protector = &keeper->protector;
@@ -54,7 +67,7 @@ bool hf_protector_is_healthy(hf_keeper *keeper, char ret_detail[HF_DETAIL_LEN])
                        (unsigned long long)(silent_ns / HF_NS_PER_SECOND));
         healthy = false;
     }
-    return healthy;
+    return healthy && is_let_through(keeper, ret_detail);
 }
 
 /* ---- deciding -------------------------------------------------------------------------------- */
@@ -199,11 +212,47 @@ static bool has_current_tokens(hf_keeper *keeper, const hf_request *list)
     return true;
 }
 
+/* One way or the other it is known afterwards how the store is. */
+static void ask_health(hf_keeper *keeper)
+{
+    hf_protector *protector = &keeper->protector;
+    hf_error err = {.code = HF_OK};
+    hf_status st = protector->store->ops->health(protector->store, &err);
+    note_health(keeper, st, &err);
+    protector->next_health_ns = hf_time_mono_ns() + HEALTH_INTERVAL_NS;
+    if (keeper->store_clients[HF_LANE_SIGNING] != NULL) {
+        uint64_t generation = protector->store->ops->generation(protector->store);
+        hf_tokens_note_generation(keeper, generation);
+        hf_seal_note_generation(keeper, generation);
+    }
+    if (!hf_failed(st) && hf_guard_is_open(keeper) && hf_guard_note(keeper)) {
+        hf_guard_tick(keeper);
+    }
+}
+
+/* Nothing is decided before the start guard has had its say; a shared store was not asked yet. */
+static bool is_guarded(hf_keeper *keeper, hf_request *list)
+{
+    if (hf_guard_is_open(keeper)) {
+        return true;
+    }
+    if (keeper->guard.report.state == HF_GUARD_PENDING) {
+        limit_wait(keeper, list);
+        ask_health(keeper);
+    }
+    return hf_guard_is_open(keeper);
+}
+
 static void decide_batch(hf_keeper *keeper, hf_request *list, size_t n)
 {
     hf_protector *protector = &keeper->protector;
     hf_error err = {.code = HF_OK};
     size_t i = 0;
+    if (!is_guarded(keeper, list)) {
+        bool is_pending = keeper->guard.report.state == HF_GUARD_PENDING;
+        refuse_list(keeper, list, is_pending ? HF_REASON_STORE_UNAVAILABLE : HF_REASON_START_GUARD);
+        return;
+    }
     for (hf_request *request = list; request != NULL; request = request->next) {
         protector->messages[i++] = request->message;
     }
@@ -221,6 +270,10 @@ static void decide_batch(hf_keeper *keeper, hf_request *list, size_t n)
     if (hf_failed(st)) {
         hf_meter_add(&keeper->meter.now.store_failures, 1);
         refuse_list(keeper, list, HF_REASON_STORE_UNAVAILABLE);
+        return;
+    }
+    if (!hf_guard_note(keeper)) { /* before any signature is made: the witness knows of it */
+        refuse_list(keeper, list, HF_REASON_START_GUARD);
         return;
     }
     release_batch(keeper, list, has_current_tokens(keeper, list));
@@ -254,19 +307,12 @@ static void look_at_health(hf_keeper *keeper)
     hf_protector *protector = &keeper->protector;
     uint64_t now = hf_time_mono_ns();
     if (now >= protector->next_health_ns) {
-        hf_error err = {.code = HF_OK};
         if (keeper->store_clients[HF_LANE_SIGNING] != NULL && !protector->healthy) {
             /* Requests that come meanwhile have time left for a try of their own. */
             hf_store_client_limit(keeper->store_clients[HF_LANE_SIGNING],
                                   now + shared_budget_ns(keeper) / 2);
         }
-        note_health(keeper, protector->store->ops->health(protector->store, &err), &err);
-        protector->next_health_ns = now + HEALTH_INTERVAL_NS;
-        if (keeper->store_clients[HF_LANE_SIGNING] != NULL) {
-            uint64_t generation = protector->store->ops->generation(protector->store);
-            hf_tokens_note_generation(keeper, generation);
-            hf_seal_note_generation(keeper, generation);
-        }
+        ask_health(keeper);
     }
 }
 
@@ -390,6 +436,9 @@ hf_status hf_protector_init(hf_keeper *keeper, hf_store *take_store, hf_store *j
     (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     (void)pthread_cond_init(&protector->work, &attr);
     (void)pthread_condattr_destroy(&attr);
+    if (protector->is_looked_at) { /* the store is open: decided before the first request comes */
+        (void)hf_guard_is_open(keeper);
+    }
     if (hf_failed(hf_jobs_init(keeper, jobs_store, jobs_store != take_store))) {
         return (hf_status){HF_NOMEM};
     }

@@ -46,9 +46,10 @@ static bool config_is_sane(const hf_msg_keeper_config *config)
            config->auth_mode <= HF_AUTH_TOKENS &&
            is_terminated(config->duty_node_id, HF_DUTY_NODE_ID_LEN) && audit_is_sane(config) &&
            is_terminated(config->network.name, HF_NETWORK_NAME_LEN) && store_is_sane(config) &&
-           config->network.slots_per_epoch > 0 && config->has_book <= 1 &&
-           config->log.format <= HF_LOG_JSON && config->log.least <= HF_LOG_BROKEN &&
-           config->sign_threads <= HF_SIGN_THREADS_MAX;
+           config->network.slots_per_epoch > 0 && config->network.slot_ms > 0 &&
+           config->has_book <= 1 && config->has_witness <= 1 &&
+           config->guard_mode < HF_GUARD_MODE_COUNT && config->log.format <= HF_LOG_JSON &&
+           config->log.least <= HF_LOG_BROKEN && config->sign_threads <= HF_SIGN_THREADS_MAX;
 }
 
 static hf_status read_config(hf_keeper *keeper, hf_error *err)
@@ -275,8 +276,9 @@ static void note_lock(hf_keeper *keeper)
 static hf_status start(hf_keeper *keeper, hf_error *err)
 {
     hf_store *store = NULL;
-    hf_status st =
-        hf_harden_process(&keeper->config.hardening, HF_FD_CONTROL, &keeper->report, err);
+    hf_status st = hf_harden_process(&keeper->config.hardening,
+                                     keeper->config.has_witness ? HF_FD_WITNESS : HF_FD_CONTROL,
+                                     &keeper->report, err);
     if (hf_failed(st)) {
         return st;
     }
@@ -287,6 +289,7 @@ static hf_status start(hf_keeper *keeper, hf_error *err)
         hf_failed(st =
                       hf_keyring_init(&keeper->ring, keeper->config.max_keys, require_lock, err)) ||
         hf_failed(st = hf_seal_init(keeper, err)) || hf_failed(st = open_loop(keeper, err)) ||
+        hf_failed(st = hf_guard_open(keeper, err)) ||
         hf_failed(st = open_store(keeper, &store, err)) ||
         hf_failed(st = open_log(keeper, store, err))) {
         return st;
@@ -311,6 +314,7 @@ static void stop(hf_keeper *keeper)
     hf_auditor_stop(keeper);
     hf_jobs_stop(keeper);
     hf_protector_stop(keeper);
+    hf_guard_close(keeper);
     hf_signers_stop(keeper);
     hf_clerk_stop(keeper);
     hf_duties_stop(keeper);

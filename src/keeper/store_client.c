@@ -206,6 +206,13 @@ static hf_status ask_messages(hf_store_client *client, hf_store_call call,
                : hf_client_wait_answer(client, client->last_id, answer_type, until_ns, err);
 }
 
+static void take_mark(hf_store_client *client, const hf_store_mark *mark)
+{
+    client->mark = *mark;
+    client->mark.is_virgin = 0; /* no shared store is any one signer's */
+    client->has_mark = true;
+}
+
 static hf_status take_verdicts(const hf_msg_store_verdicts *answer, size_t n,
                                hf_verdict *ret_verdicts, hf_error *err)
 {
@@ -242,6 +249,9 @@ static hf_status client_decide(hf_store *self, const hf_message *messages, size_
         memcpy(&answer, client->answer, sizeof answer);
         st = take_verdicts(&answer, n, ret_verdicts, err);
         client->generation = hf_failed(st) ? client->generation : answer.generation;
+        if (!hf_failed(st)) {
+            take_mark(client, &answer.mark);
+        }
     }
     return st;
 }
@@ -277,8 +287,12 @@ static hf_status client_health(hf_store *self, hf_error *err)
 {
     hf_msg_store_call question = {0};
     hf_msg_store_result answer;
-    return ask(hf_client_of(self), &question, HF_CALL_HEALTH, hf_client_of(self)->timeout_ns,
-               &answer, err);
+    hf_status st = ask(hf_client_of(self), &question, HF_CALL_HEALTH,
+                       hf_client_of(self)->timeout_ns, &answer, err);
+    if (!hf_failed(st)) {
+        take_mark(hf_client_of(self), &answer.mark);
+    }
+    return st;
 }
 
 static hf_status client_import_begin(hf_store *self, hf_error *err)
@@ -375,6 +389,54 @@ static hf_status client_status(hf_store *self, hf_store_status *ret_status, hf_e
     return st;
 }
 
+static hf_status client_mark(hf_store *self, hf_store_mark *ret_mark, hf_error *err)
+{
+    hf_store_client *client = hf_client_of(self);
+    if (!client->has_mark) {
+        return hf_fail(err, HF_UNAVAILABLE, "the store process has not answered yet");
+    }
+    *ret_mark = client->mark;
+    return hf_ok();
+}
+
+static hf_status client_take_over(hf_store *self, const hf_watermark *low,
+                                  const uint8_t lineage[HF_LINEAGE_BYTES], hf_error *err)
+{
+    hf_msg_store_call question = {.has_watermark = low != NULL};
+    hf_msg_store_result answer;
+    if (low != NULL) {
+        question.watermark = *low;
+    }
+    memcpy(question.lineage, lineage, HF_LINEAGE_BYTES);
+    hf_status st =
+        ask(hf_client_of(self), &question, HF_CALL_TAKE_OVER, ADMIN_TIMEOUT_NS, &answer, err);
+    if (!hf_failed(st)) {
+        take_mark(hf_client_of(self), &answer.mark);
+    }
+    return st;
+}
+
+static hf_status client_anchor_get(hf_store *self, const uint8_t log_id[HF_ANCHOR_ID_BYTES],
+                                   hf_store_anchor *ret_anchor, hf_error *err)
+{
+    hf_msg_store_call question = {0};
+    hf_msg_store_result answer;
+    memcpy(question.anchor.log_id, log_id, HF_ANCHOR_ID_BYTES);
+    hf_status st =
+        ask(hf_client_of(self), &question, HF_CALL_ANCHOR_GET, HF_CLIENT_STEP_NS, &answer, err);
+    if (!hf_failed(st)) {
+        *ret_anchor = answer.anchor;
+    }
+    return st;
+}
+
+static hf_status client_anchor_set(hf_store *self, const hf_store_anchor *anchor, hf_error *err)
+{
+    hf_msg_store_call question = {.anchor = *anchor};
+    hf_msg_store_result answer;
+    return ask(hf_client_of(self), &question, HF_CALL_ANCHOR_SET, HF_CLIENT_STEP_NS, &answer, err);
+}
+
 static void client_close(hf_store *self)
 {
     hf_store_client *client = hf_client_of(self);
@@ -398,6 +460,10 @@ static const hf_store_ops client_ops = {
     .records = hf_client_records,
     .change_records = hf_client_change_records,
     .generation = hf_client_generation,
+    .mark = client_mark,
+    .take_over = client_take_over,
+    .anchor_get = client_anchor_get,
+    .anchor_set = client_anchor_set,
     .close = client_close,
 };
 

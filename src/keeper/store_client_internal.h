@@ -21,6 +21,8 @@ struct hf_store_client {
     int new_fd;           /* attached and not yet taken; -1: none */
     hf_store_client_state state;
     uint64_t generation; /* of the records, as last heard */
+    bool has_mark;       /* of the last answer that had one */
+    hf_store_mark mark;
     /* room for one question and one answer */
     hf_msg_store_messages pages[HF_STORE_BATCH_FRAMES];
     hf_msg_store_records changes;

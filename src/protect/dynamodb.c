@@ -189,6 +189,10 @@ static const hf_store_ops dynamo_ops = {
     .raise_floors = dynamo_raise_floors,
     .set_high = hf_dynamo_set_high,
     .status = dynamo_status,
+    .mark = hf_dynamo_mark,
+    .take_over = hf_dynamo_take_over,
+    .anchor_get = hf_dynamo_anchor_get,
+    .anchor_set = hf_dynamo_anchor_set,
     .close = dynamo_close,
 };
 

@@ -268,4 +268,14 @@ hf_status hf_dynamo_new(const hf_dynamodb_config *config, hf_dynamo **ret_store,
                         hf_error *err) HF_MUST_CHECK;
 void hf_dynamo_free(hf_dynamo *store);
 
+/* ---- dynamodb_mark.c: how far the store has come ------------------------------------------- */
+
+hf_status hf_dynamo_mark(hf_store *self, hf_store_mark *ret_mark, hf_error *err) HF_MUST_CHECK;
+hf_status hf_dynamo_take_over(hf_store *self, const hf_watermark *low,
+                              const uint8_t lineage[HF_LINEAGE_BYTES], hf_error *err) HF_MUST_CHECK;
+hf_status hf_dynamo_anchor_get(hf_store *self, const uint8_t log_id[HF_ANCHOR_ID_BYTES],
+                               hf_store_anchor *ret_anchor, hf_error *err) HF_MUST_CHECK;
+hf_status hf_dynamo_anchor_set(hf_store *self, const hf_store_anchor *anchor,
+                               hf_error *err) HF_MUST_CHECK;
+
 #endif

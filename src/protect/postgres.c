@@ -314,6 +314,10 @@ static const hf_store_ops postgres_ops = {
     .records = hf_pg_records,
     .change_records = hf_pg_change_records,
     .generation = hf_pg_generation,
+    .mark = hf_pg_mark,
+    .take_over = hf_pg_take_over,
+    .anchor_get = hf_pg_anchor_get,
+    .anchor_set = hf_pg_anchor_set,
     .close = pg_close,
 };
 

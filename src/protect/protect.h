@@ -20,6 +20,8 @@
 #include "base/base.h"
 #include "crypto/crypto.h"
 
+#include <stdatomic.h>
+
 /* Epochs and slots beyond this are refused as input: SQL integers are signed. */
 #define HF_PROTECT_MAX_NUMBER ((uint64_t)INT64_MAX)
 
@@ -98,6 +100,7 @@ typedef struct hf_store_mark {
     uint64_t vote_id; /* both only rise */
     uint64_t block_id;
     uint64_t seen_unix_s; /* the clock when a record was last made; 0: not known */
+    uint64_t file_stamp;  /* SQLite: when its file was last written, by the file system; else 0 */
     uint8_t is_counted;   /* 0: this back end cannot count, both ids are 0 */
     uint8_t is_virgin;    /* made by this program, and no signer has taken it over yet */
     uint8_t reserved[6];
@@ -202,6 +205,9 @@ typedef struct hf_sqlite_config {
     uint8_t genesis_validators_root[HF_ROOT_BYTES]; /* another one on record: refused, CONFLICT */
     uint32_t busy_timeout_ms;                       /* 0: 200 */
     bool create;                                    /* make the file when there is none */
+    /* Set to the clock (hf_time_unix_ms) before what was logged is copied into the file, so that
+     * who remembers file_stamp knows that it changes; NULL: nobody wants to know. Borrowed. */
+    _Atomic uint64_t *copying_ms;
 } hf_sqlite_config;
 
 /*

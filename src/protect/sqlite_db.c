@@ -2,8 +2,6 @@
 #include "protect/sqlite_internal.h"
 
 #define DEFAULT_BUSY_TIMEOUT_MS 200
-#define STRINGIFY_(x) #x
-#define STRINGIFY(x) STRINGIFY_(x)
 
 static const char *const statement_text[HF_SQL_COUNT] = {
     [HF_SQL_BEGIN] = "BEGIN IMMEDIATE",
@@ -182,6 +180,16 @@ out:
     return st;
 }
 
+/* As SQLite's own, after a commit; but who watches the file is told before. */
+static int copy_log(void *context, sqlite3 *db, const char *name, int frames)
+{
+    if (frames >= HF_SQLITE_CHECKPOINT_FRAMES) {
+        hf_sqlite_note_copying(context);
+        (void)sqlite3_wal_checkpoint(db, name);
+    }
+    return SQLITE_OK;
+}
+
 static hf_status open_connection(hf_sqlite *store, hf_error *err)
 {
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
@@ -198,11 +206,10 @@ static hf_status open_connection(hf_sqlite *store, hf_error *err)
     st = hf_sqlite_exec(store->db,
                         "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
                         "PRAGMA mmap_size = 0; PRAGMA cache_size = -4096;"
-                        "PRAGMA wal_autocheckpoint = " STRINGIFY(
-                            HF_SQLITE_CHECKPOINT_FRAMES) ";"
-                                                         "PRAGMA journal_size_limit = 16777216; "
-                                                         "PRAGMA temp_store = MEMORY;",
+                        "PRAGMA journal_size_limit = 16777216;"
+                        "PRAGMA temp_store = MEMORY;",
                         store->config.path, err);
+    (void)sqlite3_wal_hook(store->db, copy_log, store); /* in the place of wal_autocheckpoint */
     if (!hf_failed(st)) {
         st = hf_sqlite_migrate(store->db, store->config.path, err);
     }
@@ -260,6 +267,7 @@ void hf_sqlite_disconnect(hf_sqlite *store, bool clean)
         store->statements[i] = NULL;
     }
     if (store->db != NULL && clean) {
+        hf_sqlite_note_copying(store);
         (void)sqlite3_db_config(store->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
     }
     int rc = sqlite3_close(store->db);
@@ -351,6 +359,8 @@ hf_status hf_sqlite_begin(hf_sqlite *store, hf_error *err)
         store->in_transaction = true;
         st = refresh(store, err);
         store->next = store->mark;
+        store->mark_written = false;
+        store->changes = sqlite3_total_changes64(store->db);
     }
     if (hf_failed(st)) {
         hf_sqlite_abandon(store, st);
@@ -358,9 +368,25 @@ hf_status hf_sqlite_begin(hf_sqlite *store, hf_error *err)
     return st;
 }
 
+/*
+ * Each transaction that changes anything writes the mark: whatever part of the log is put back one
+ * day, the mark goes back with it.
+ */
+static hf_status write_mark(hf_sqlite *store, hf_error *err)
+{
+    int64_t changes = sqlite3_total_changes64(store->db);
+    bool is_written = store->mark_written || changes == store->changes;
+    return is_written ? hf_ok() : hf_sqlite_write_mark(store, err);
+}
+
 hf_status hf_sqlite_commit(hf_sqlite *store, hf_error *err)
 {
-    hf_status st = hf_sqlite_run(store, hf_sqlite_statement(store, HF_SQL_COMMIT), err);
+    hf_status st = write_mark(store, err);
+    if (hf_failed(st)) {
+        hf_sqlite_abandon(store, st);
+        return st;
+    }
+    st = hf_sqlite_run(store, hf_sqlite_statement(store, HF_SQL_COMMIT), err);
     if (!hf_failed(st)) {
         store->in_transaction = false;
         /* A record in a file that nobody will find again protects nothing. */
@@ -371,6 +397,7 @@ hf_status hf_sqlite_commit(hf_sqlite *store, hf_error *err)
         return st;
     }
     hf_cache_settle(&store->cache);
+    store->next.file_stamp = store->file.stamp;
     store->mark = store->next;
     return st;
 }

@@ -95,15 +95,12 @@ hf_status hf_sqlite_decide(hf_store *self, const hf_message *messages, size_t n,
     if (hf_failed(st)) {
         goto out;
     }
-    for (size_t i = 0; i < n && !hf_failed(st); i++) {
+    for (size_t i = 0; i < n; i++) {
         st = decide_one(store, &messages[i], &ret_verdicts[i], err);
-    }
-    if (!hf_failed(st)) {
-        st = hf_sqlite_write_mark(store, err);
-    }
-    if (hf_failed(st)) {
-        hf_sqlite_abandon(store, st);
-        goto out;
+        if (hf_failed(st)) {
+            hf_sqlite_abandon(store, st);
+            goto out;
+        }
     }
     st = hf_sqlite_commit(store, err);
 out:

@@ -283,8 +283,18 @@ static bool mark_of(const char *path, hf_file_mark *ret_mark)
     if (stat(path, &info) != 0 || info.st_nlink == 0) {
         return false;
     }
-    *ret_mark = (hf_file_mark){true, info.st_dev, info.st_ino, info.st_size};
+    uint64_t stamp =
+        (uint64_t)info.st_mtim.tv_sec * HF_NS_PER_SECOND + (uint64_t)info.st_mtim.tv_nsec;
+    *ret_mark = (hf_file_mark){true, info.st_dev, info.st_ino, info.st_size, stamp};
     return true;
+}
+
+void hf_sqlite_note_copying(const hf_sqlite *store)
+{
+    if (store->config.copying_ms != NULL) {
+        int64_t now_ms = hf_time_unix_ms();
+        atomic_store(store->config.copying_ms, now_ms > 0 ? (uint64_t)now_ms : 1);
+    }
 }
 
 static bool same_file(const hf_file_mark *a, const hf_file_mark *b)
@@ -305,6 +315,7 @@ hf_status hf_sqlite_mark_files(hf_sqlite *store, hf_error *err)
     }
     store->file = file;
     store->wal = wal;
+    store->mark.file_stamp = file.stamp;
     return hf_ok();
 }
 
@@ -325,6 +336,9 @@ hf_status hf_sqlite_check_files(hf_sqlite *store, bool after_commit, hf_error *e
             return hf_fail(err, HF_UNAVAILABLE, "%s was cut short", paths[i]);
         }
         marks[i]->size = seen.size;
+        if (after_commit) {
+            marks[i]->stamp = seen.stamp;
+        }
     }
     return hf_ok();
 }

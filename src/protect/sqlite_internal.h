@@ -79,6 +79,7 @@ typedef struct hf_file_mark {
     dev_t device;
     ino_t inode;
     off_t size;
+    uint64_t stamp; /* when it was last written, in nanoseconds */
 } hf_file_mark;
 
 /* Where the next step of a pruning round goes on: votes by target and validator, then blocks. */
@@ -108,6 +109,8 @@ typedef struct hf_sqlite {
     hf_store_mark mark;  /* as of the last commit */
     hf_store_mark next;  /* of the transaction under way */
     bool has_mark;
+    bool mark_written; /* by the transaction under way */
+    int64_t changes;   /* rows that the connection had changed before it */
     hf_validator_cache cache;
     bool import_open;
     hf_prune_cursor prune;
@@ -119,6 +122,8 @@ typedef struct hf_sqlite {
 hf_status hf_sqlite_create(const hf_sqlite_config *config, hf_error *err) HF_MUST_CHECK;
 /* Brings the schema of an open database up to date; refuses a newer one and what is not ours. */
 hf_status hf_sqlite_migrate(sqlite3 *db, const char *path, hf_error *err) HF_MUST_CHECK;
+/* Before the log is copied into the file. */
+void hf_sqlite_note_copying(const hf_sqlite *store);
 /* Notes the files behind the open connection. */
 hf_status hf_sqlite_mark_files(hf_sqlite *store, hf_error *err) HF_MUST_CHECK;
 /* UNAVAILABLE unless the files at the paths are those behind the connection, and no shorter. */

@@ -2,7 +2,7 @@
  * How far the store has come, floors for everyone, and anchors.
  *
  * The counters are written with each batch that records something, in the same transaction: one
- * page more, no round trip and no sync more. In memory they say how far the file was durable: a
+ * page more, and no sync more. In memory they say how far the file was durable: a
  * file that says less is an older copy.
  */
 #include "protect/sqlite_internal.h"
@@ -35,6 +35,7 @@ hf_status hf_sqlite_take_mark(hf_sqlite *store, sqlite3_stmt *row, int column, h
                        (unsigned long long)mark.vote_id, (unsigned long long)store->mark.block_id,
                        (unsigned long long)mark.block_id);
     }
+    mark.file_stamp = store->file.stamp;
     store->mark = mark;
     store->has_mark = true;
     store->least = hf_bounds_none;
@@ -57,17 +58,15 @@ void hf_sqlite_count(hf_sqlite *store, const hf_message *message)
 
 hf_status hf_sqlite_write_mark(hf_sqlite *store, hf_error *err)
 {
-    if (store->next.vote_id == store->mark.vote_id &&
-        store->next.block_id == store->mark.block_id) {
-        return hf_ok();
-    }
     int64_t now_ms = hf_time_unix_ms();
     store->next.seen_unix_s = now_ms > 0 ? (uint64_t)now_ms / 1000 : 0;
     sqlite3_stmt *statement = hf_sqlite_statement(store, HF_SQL_SET_MARK);
     hf_sqlite_bind(statement, 1, (int64_t)store->next.vote_id);
     hf_sqlite_bind(statement, 2, (int64_t)store->next.block_id);
     hf_sqlite_bind(statement, 3, (int64_t)store->next.seen_unix_s);
-    return hf_sqlite_run(store, statement, err);
+    hf_status st = hf_sqlite_run(store, statement, err);
+    store->mark_written = !hf_failed(st);
+    return st;
 }
 
 hf_status hf_sqlite_count_change(hf_sqlite *store, hf_error *err)

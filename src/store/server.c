@@ -85,6 +85,9 @@ static void decide(server *s, uint64_t id, uint32_t total, uint64_t deadline_ns)
     if (is_worth_another_try(st, start_ns, deadline_ns)) {
         st = s->store->ops->decide(s->store, s->batch, total, s->verdicts, &err);
     }
+    if (!hf_failed(st)) {
+        st = s->store->ops->mark(s->store, &frame.mark, &err);
+    }
     frame.code = st.code;
     for (uint32_t i = 0; i < total && !hf_failed(st); i++) {
         frame.verdicts[i] = (uint8_t)s->verdicts[i];
@@ -140,7 +143,16 @@ static hf_status run_call(server *s, const hf_msg_store_call *ask, hf_msg_store_
     hf_status st = hf_ok();
     switch ((hf_store_call)ask->call) {
     case HF_CALL_HEALTH:
-        return ops->health(s->store, err);
+        st = ops->health(s->store, err);
+        return hf_failed(st) ? st : ops->mark(s->store, &answer->mark, err);
+    case HF_CALL_TAKE_OVER:
+        st = ops->take_over(s->store, ask->has_watermark != 0 ? &ask->watermark : NULL,
+                            ask->lineage, err);
+        return hf_failed(st) ? st : ops->mark(s->store, &answer->mark, err);
+    case HF_CALL_ANCHOR_GET:
+        return ops->anchor_get(s->store, ask->anchor.log_id, &answer->anchor, err);
+    case HF_CALL_ANCHOR_SET:
+        return ops->anchor_set(s->store, &ask->anchor, err);
     case HF_CALL_IMPORT_BEGIN:
         return ops->import_begin(s->store, err);
     case HF_CALL_IMPORT_COMMIT:

@@ -210,6 +210,7 @@ hf_status hf_start_keeper(hf_supervisor *sup, hf_error *err)
                                   .store_backend = config->store_backend,
                                   .has_book = 1,
                                   .sealed_source = HF_SOURCE_NONE,
+                                  .guard_mode = config->guard_mode,
                                   .store_timeout_ms = config->store_timeout_ms,
                                   .audit = config->audit};
     for (uint32_t i = 0; i < config->key_source_count; i++) {
@@ -225,8 +226,15 @@ hf_status hf_start_keeper(hf_supervisor *sup, hf_error *err)
            sizeof frame.key_manager_token_path);
     memcpy(frame.token_key_path, config->token_key_file, sizeof frame.token_key_path);
     frame.auth_mode = config->auth_mode;
+    int witness_fd = -1;
+    hf_witness_open(config->data_dir, &witness_fd);
+    hf_boot_id_read(frame.boot_id);
+    frame.has_witness = witness_fd >= 0;
     hf_frame_init(&frame, HF_MSG_KEEPER_CONFIG, 0);
-    hf_status st = start(sup, HF_CHILD_KEEPER, &frame, NULL, 0, &child, err);
+    hf_status st = start(sup, HF_CHILD_KEEPER, &frame, &witness_fd, frame.has_witness, &child, err);
+    if (witness_fd >= 0) {
+        (void)close(witness_fd);
+    }
     if (!hf_failed(st)) {
         child->kill_at_ns = child->started_ns + KEEPER_START_NS;
         st = hf_give_book(sup, err);

@@ -25,6 +25,16 @@ void hf_unlink_admin(const char *data_dir);
 /* NOT_FOUND: nobody waits. DENIED: another user, turned away. */
 hf_status hf_accept_admin(int listen_fd, int *ret_fd) HF_MUST_CHECK;
 
+/* ---- the start guard's page in memory (witness.c) ------------------------------------------ */
+
+/*
+ * A small file on a file system of memory, named after the data folder itself, so that a copy of
+ * the folder finds none. *ret_fd is -1, with a log line, where there is no such file system.
+ */
+void hf_witness_open(const char *data_dir, int *ret_fd);
+/* Of this run of the machine; zeros when it cannot be read: then nothing in memory is believed. */
+void hf_boot_id_read(uint8_t ret_id[HF_BOOT_ID_BYTES]);
+
 /* ---- programs (spawn.c) ------------------------------------------------------------------- */
 
 #define HF_SPAWN_FDS_MAX 5

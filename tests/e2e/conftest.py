@@ -72,7 +72,7 @@ class WatchedSigner(harness.Signer):
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 [self.program, "serve", "-c", self.config_path, *self.arguments, *arguments], stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log, preexec_fn=die_with_parent, env={**os.environ, **(environment or {})})
+                stdout=log, stderr=log, preexec_fn=die_with_parent, env={**self.environment(), **(environment or {})})
         if wait:
             self.wait_ready()
             self.wait_until(lambda: len(self.get("/api/v1/eth2/publicKeys")[1]) >= len(self.pubkeys), "its keys are loaded")
@@ -188,6 +188,7 @@ def signers(tmp_path_factory):
             one.stop()
         except AssertionError as failure:
             failures.append(str(failure))
+        one.forget_memory()
     assert not failures, "\n".join(failures)
 
 

@@ -8,9 +8,11 @@ import hashlib
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -92,6 +94,8 @@ class Signer:
         self.pubkeys = make_keystores(self.keystores, keys) if keys else []
         self.config_path = os.path.join(self.folder, "holdfast.yaml")
         self.log_path = os.path.join(self.folder, "log")
+        # What a service manager gives: memory that outlives the process and not the machine.
+        self.runtime_dir = tempfile.mkdtemp(prefix="holdfast-test-", dir="/dev/shm") if os.path.isdir("/dev/shm") else None
         self.arguments = [str(a) for a in arguments]
         self.process = None
         text = (f"data_dir: {self.data_dir}\nnetwork: {network}\n"
@@ -109,13 +113,27 @@ class Signer:
         return self
 
     def __exit__(self, *_):
-        self.stop()
+        try:
+            self.stop()
+        finally:
+            self.forget_memory()
+
+    def forget_memory(self):
+        """As a reboot does."""
+        if self.runtime_dir is not None:
+            shutil.rmtree(self.runtime_dir, ignore_errors=True)
+
+    def environment(self):
+        if self.runtime_dir is None:
+            return dict(os.environ)
+        os.makedirs(self.runtime_dir, mode=0o700, exist_ok=True)
+        return {**os.environ, "RUNTIME_DIRECTORY": self.runtime_dir}
 
     def start(self, wait=True):
         os.makedirs(self.data_dir, mode=0o700, exist_ok=True)
         with open(self.log_path, "a", encoding="utf-8") as log:
             self.process = subprocess.Popen([HOLDFAST, "serve", "-c", self.config_path, *self.arguments],
-                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment())
         if wait:
             self.wait_until(lambda: self.get("/upcheck")[0] == 200, "it answers /upcheck")
             if self.pubkeys:

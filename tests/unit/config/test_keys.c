@@ -201,7 +201,7 @@ static const key_case cases[] = {
      DYNAMODB "  create_table: yes\n",
      AT4 "slashing_protection.create_table: yes: give true or false"},
     NUMBER_CASE("slashing_protection", "keep_epochs", "0", "all", "0 to 1000000000"),
-    WORD_CASE("slashing_protection", "start_guard", "off", "auto off"),
+    WORD_CASE("slashing_protection", "start_guard", "off", "auto always off"),
 
     {"duty_protection.url", D DUTIES, D "duty_protection:\n  url: postgresql://db/x\n",
      AT3 "duty_protection.url: needs duty_protection.node_id as well"},
@@ -296,9 +296,6 @@ static void later_features_are_refused(void **state)
         assert_refused(text, AT3 "signing_keys[0].backend: not in this version of Holdfast; it "
                                  "has: local-keystore web3signer sealed");
     }
-    assert_refused(D "slashing_protection:\n  start_guard: always\n",
-                   AT3 "slashing_protection.start_guard: always: not in this version of Holdfast; "
-                       "it has: auto off");
 }
 
 /* A URL with a password comes from a private file alone, in one line. */
