@@ -342,8 +342,21 @@ static void print_mark(const char *name, const hf_watermark *mark, bool has_sour
     (void)printf("\n");
 }
 
-static void print_status(const hf_store_status *status, bool running, bool json)
+static void print_guard(const hf_guard_report *guard, bool json)
 {
+    const char *state = hf_guard_state_name((hf_guard_state)guard->state);
+    const char *why = hf_guard_cause_sentence((hf_guard_cause)guard->cause);
+    if (json) {
+        (void)printf(",\"start_guard\":{\"state\":\"%s\",\"detail\":\"%s\"}", state, why);
+    } else {
+        (void)printf("%-22s%s: %s\n", "start guard", state, why);
+    }
+}
+
+/* guard: NULL when the signer does not run. */
+static void print_status(const hf_store_status *status, const hf_guard_report *guard, bool json)
+{
+    bool running = guard != NULL;
     char root[2 * HF_ROOT_BYTES + 1];
     hf_hex_encode(status->genesis_validators_root, HF_ROOT_BYTES, root);
     if (json) {
@@ -354,6 +367,9 @@ static void print_status(const hf_store_status *status, bool running, bool json)
         print_mark_json("lowest_floors", &status->lowest_floors, true);
         print_mark_json("highest_floors", &status->highest_floors, true);
         print_mark_json("high_watermark", &status->high, false);
+        if (running) {
+            print_guard(guard, true);
+        }
         (void)printf("}\n");
         return;
     }
@@ -364,6 +380,9 @@ static void print_status(const hf_store_status *status, bool running, bool json)
     print_mark("lowest floors", &status->lowest_floors, true);
     print_mark("highest floors", &status->highest_floors, true);
     print_mark("high watermark", &status->high, false);
+    if (running) {
+        print_guard(guard, false);
+    }
 }
 
 static int slashing_status(int argc, char **argv)
@@ -391,15 +410,16 @@ static int slashing_status(int argc, char **argv)
     hf_target target;
     hf_store_status found;
     hf_status st = hf_target_open(&flags, false, &target, &err);
-    bool running = target.admin != NULL;
     if (!hf_failed(st)) {
         st = hf_target_status(&target, &found, &err);
     }
+    const hf_guard_report guard = target.guard;
+    bool running = target.has_guard;
     hf_target_close(&target);
     if (hf_failed(st)) {
         return hf_cli_report(&err);
     }
-    print_status(&found, running, json);
+    print_status(&found, running ? &guard : NULL, json);
     return HF_EXIT_DONE;
 }
 

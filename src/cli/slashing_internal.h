@@ -18,6 +18,8 @@ typedef struct hf_target {
     hf_store *store;             /* opened here, with the lock that keeps a signer from starting */
     hf_shared_store *shared;     /* where that store is one that other signers may use, too */
     int lock_fd;
+    bool has_guard; /* after hf_target_status of a running signer */
+    hf_guard_report guard;
 } hf_target;
 
 /*

@@ -138,6 +138,8 @@ hf_status hf_target_status(hf_target *target, hf_store_status *ret_status, hf_er
     }
     if (!hf_failed(st)) {
         *ret_status = answer.status;
+        target->has_guard = true;
+        target->guard = answer.guard;
     }
     return st;
 }

@@ -156,6 +156,11 @@ static void put_store(hf_text *out, const hf_metrics *m, uint32_t backend)
             m->store_late_answers);
     put_one(out, "store_healthy", "gauge", "1 while the slashing protection store can record.",
             m->store_healthy);
+    put_head(out, "start_guard", "gauge", "1 for the state that the start guard is in.");
+    for (unsigned state = 0; state < HF_GUARD_STATE_COUNT; state++) {
+        hf_text_put(out, "holdfast_start_guard{state=\"%s\"} %d\n",
+                    hf_guard_state_name((hf_guard_state)state), m->guard_state == state);
+    }
     put_one(out, "store_failures_total", "counter", "Commits that failed; nothing was signed.",
             m->store_failures);
     put_one(out, "pruned_rows_total", "counter", "Records pruned into watermarks.", m->pruned_rows);

@@ -269,6 +269,18 @@ static void put_audit(hf_text *out, const hf_msg_status_reply *s)
     hf_text_put(out, "}");
 }
 
+static void put_guard(hf_text *out, const hf_guard_report *guard)
+{
+    hf_text_put(out, ",\"start_guard\":{\"state\":\"%s\",\"memory_witness\":%s,\"detail\":",
+                hf_guard_state_name((hf_guard_state)guard->state),
+                guard->has_memory_witness != 0 ? "true" : "false");
+    const char *sentence = hf_guard_cause_sentence((hf_guard_cause)guard->cause);
+    put_text(out, sentence, strlen(sentence) + 1);
+    hf_text_put(out, ",\"floors\":");
+    put_watermark(out, &guard->floors);
+    hf_text_put(out, "}");
+}
+
 static void put_status(hf_text *out, const hf_front_context *context, const hf_msg_status_reply *s)
 {
     char since[TIME_BYTES];
@@ -285,6 +297,7 @@ static void put_status(hf_text *out, const hf_front_context *context, const hf_m
     hf_text_put(out, ",\"backend\":\"%s\"",
                 hf_store_backend_name((hf_store_backend)s->store_backend));
     hf_text_put(out, "}");
+    put_guard(out, &s->guard);
     put_duties(out, s);
     put_audit(out, s);
     hf_text_put(out, ",\"reload\":");

@@ -54,6 +54,7 @@ typedef struct hf_metrics {
     uint64_t overload;
     uint64_t store_failures;
     uint64_t store_healthy;
+    uint64_t guard_state;        /* hf_guard_state */
     uint64_t store_starts;       /* connections to a store process so far */
     uint64_t store_late_answers; /* dropped: their question was given up */
     uint64_t fronts_started;

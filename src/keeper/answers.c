@@ -120,6 +120,9 @@ void hf_answer_metrics(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *
     hf_meter_set(&keeper->meter.now.sealed_keys_refused, keeper->seal.keys_refused);
     hf_meter_set(&keeper->meter.now.in_flight, atomic_load(&keeper->requests.in_use));
     hf_meter_set(&keeper->meter.now.store_healthy, hf_protector_is_healthy(keeper, detail));
+    hf_guard_report guard;
+    hf_guard_look(keeper, &guard);
+    hf_meter_set(&keeper->meter.now.guard_state, guard.state);
     hf_meter_set(&keeper->meter.now.duty_store_healthy, hf_duties_is_healthy(keeper, detail));
     count_store_process(keeper);
     hf_meter_snapshot(&keeper->meter, &reply.metrics);

@@ -5,7 +5,7 @@
  * So before the first slashable signature the record is compared with what witnesses remember of
  * it: a file on the disk beside it, and one in memory, which a restored disk does not bring back.
  * Without positive evidence that nothing is missing the floors are raised to the present slot and
- * epoch: nothing that can have been signed before can be signed again. docs/adr/0014-start-guard.md
+ * epoch: nothing that can have been signed before can be signed again. docs/adr/0017-start-guard.md
  *
  * guard_judge.c is the pure decision; guard_witness.c keeps the witnesses; guard.c is the room in
  * the keeper.
