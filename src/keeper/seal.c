@@ -396,10 +396,17 @@ static void opened(hf_keeper *keeper, hf_seal_task *task)
                    !hf_failed(found->config_status) &&
                    found->config_version == room->config_version &&
                    (task->aim == HF_SEAL_AIM_OPEN || found->closed_version == room->closed_version);
+    if (hf_failed(task->status)) { /* a store that is away seals nothing: it is asked again */
+        room->read_again_ns = hf_time_mono_ns() + LOOK_AGAIN_NS;
+        if (task->asker != NULL) {
+            hf_peer_send_result(keeper, task->asker, task->request_id, HF_REASON_STORE_UNAVAILABLE,
+                                0, "unsealed; the keys come when the store answers");
+        }
+        return;
+    }
+    room->read_again_ns = 0;
     if (!is_same) {
-        const char *why = hf_failed(task->status)
-                              ? task->err.msg
-                              : "the seal was changed by another node meanwhile";
+        const char *why = "the seal was changed by another node meanwhile";
         hf_seal_shut(keeper, HF_SEAL_SEALED, why);
         room->look_again_ns = hf_time_mono_ns();
         if (task->asker != NULL) {
@@ -456,6 +463,14 @@ static void let_time_pass(hf_keeper *keeper)
 {
     hf_seal_room *room = &keeper->seal;
     uint64_t now = hf_time_mono_ns();
+    if (room->read_again_ns != 0 && now >= room->read_again_ns && room->task == NULL &&
+        hf_seal_state_can_sign(room->state)) {
+        room->read_again_ns = 0;
+        (void)hf_seal_task_start(
+            keeper,
+            hf_seal_task_new(HF_SEAL_TASK_READ,
+                             room->is_loading ? HF_SEAL_AIM_OPEN : HF_SEAL_AIM_REREAD, NULL, 0));
+    }
     hf_seal_look_when_behind(keeper);
     if (room->look_again_ns != 0 && now >= room->look_again_ns && room->task == NULL) {
         room->look_again_ns = 0;

@@ -307,7 +307,10 @@ void hf_seal_not_kept(hf_keeper *keeper, hf_seal_task *task)
                                                              : HF_REASON_STORE_UNAVAILABLE,
                             0, task->err.msg);
     }
-    if (!room->has_next) {
+    if (!room->has_next) { /* the end of a rotation */
+        if (hf_seal_state_can_sign(room->state)) {
+            hf_seal_rotate_later(keeper);
+        }
         return;
     }
     hf_seal_state next = hf_seal_next(room->state, HF_SEAL_ON_CANCEL).next;

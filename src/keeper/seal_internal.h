@@ -152,6 +152,8 @@ typedef struct hf_seal_room {
     uint64_t closer_value;
     hf_msg_sealed_change change; /* under way, while a task with that aim is */
     uint64_t look_again_ns;
+    uint64_t read_again_ns;   /* unsealed, and the records could not be read */
+    uint64_t rotate_again_ns; /* the rotation could not go on */
     /* Nodes that share the store: any thread reads these. */
     uint64_t closed_version;    /* as of the last reading */
     _Atomic uint64_t seen;      /* the store's generation that this node has caught up with */
@@ -250,6 +252,8 @@ void hf_seal_keys_frame(hf_keeper *keeper, hf_peer *peer, const void *frame);
 void hf_seal_keys_written(hf_keeper *keeper, hf_seal_task *task);
 /* seal_rotate.c */
 void hf_seal_rotate_start(hf_keeper *keeper);
+/* The same, when the store may have come back. */
+void hf_seal_rotate_later(hf_keeper *keeper);
 void hf_seal_rotation_read(hf_keeper *keeper, hf_seal_task *task);
 void hf_seal_rotate_step(hf_keeper *keeper);
 

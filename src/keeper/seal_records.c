@@ -418,7 +418,7 @@ static void failed(hf_keeper *keeper, hf_seal_task *task)
                             task->err.msg);
     }
     if (task->aim == HF_SEAL_AIM_ROTATE) {
-        hf_seal_rotate_start(keeper); /* from what is in the store now */
+        hf_seal_rotate_later(keeper);
     } else if (task->status.code == HF_CONFLICT) {
         (void)hf_seal_task_start(keeper,
                                  hf_seal_task_new(HF_SEAL_TASK_READ, HF_SEAL_AIM_REREAD, NULL, 0));

@@ -18,9 +18,23 @@ void hf_seal_rotate_start(hf_keeper *keeper)
     room->rotating = NULL;
     room->rotating_page = 0;
     room->is_rotating = true;
-    if (!hf_seal_task_start(keeper,
+    room->rotate_again_ns = 0;
+}
+
+void hf_seal_rotate_later(hf_keeper *keeper)
+{
+    hf_seal_rotate_start(keeper);
+    keeper->seal.rotate_again_ns = hf_time_mono_ns() + RETRY_NS;
+}
+
+/* From what is in the store now. */
+static void read_for_rotation(hf_keeper *keeper)
+{
+    hf_seal_room *room = &keeper->seal;
+    if (hf_time_mono_ns() >= room->rotate_again_ns &&
+        !hf_seal_task_start(keeper,
                             hf_seal_task_new(HF_SEAL_TASK_READ, HF_SEAL_AIM_ROTATE, NULL, 0))) {
-        room->look_again_ns = hf_time_mono_ns() + RETRY_NS;
+        room->rotate_again_ns = hf_time_mono_ns() + RETRY_NS;
     }
 }
 
@@ -96,10 +110,11 @@ static void end_rotation(hf_keeper *keeper)
         hf_log(HF_LOG_BROKEN, "seal_rotation_waits",
                "%u records do not fit; the previous master key is kept until they are dealt with",
                room->keys_refused);
+        room->rotate_again_ns = UINT64_MAX; /* with the next unsealing */
         return;
     }
     if (!hf_seal_write_end(keeper)) {
-        hf_log(HF_LOG_UNUSUAL, "seal_not_kept", "the end of the rotation could not be written now");
+        hf_seal_rotate_later(keeper);
         return;
     }
     room->is_rotating = false;
@@ -108,7 +123,11 @@ static void end_rotation(hf_keeper *keeper)
 void hf_seal_rotate_step(hf_keeper *keeper)
 {
     hf_seal_room *room = &keeper->seal;
-    if (!room->is_rotating || room->rotating == NULL || room->task != NULL) {
+    if (!room->is_rotating || room->task != NULL || !hf_seal_state_can_sign(room->state)) {
+        return;
+    }
+    if (room->rotating == NULL) {
+        read_for_rotation(keeper);
         return;
     }
     while (room->rotating_page < HF_MANIFEST_PAGES) {
