@@ -120,7 +120,9 @@ class Demo:
             time.sleep(seconds * 0.3)
             self.kill(self.nodes[0])
             time.sleep(seconds * 0.3)
+            before = self.times_up(1)
             self.nodes[0].start()
+            self.wait_for_up(1, before)
             self.tell("the killed signer is back")
             time.sleep(seconds * 0.2)
             self.kill(self.nodes[1])
@@ -128,6 +130,17 @@ class Demo:
             self.stopping.set()
             for lane in lanes:
                 lane.result()
+
+    def times_up(self, number):
+        """How often HAProxy has found this node to be well again."""
+        with open(os.path.join(self.folder, "haproxy.log"), encoding="utf-8", errors="replace") as text:
+            return text.read().count(f"nodes/holdfast-{number} is UP")
+
+    def wait_for_up(self, number, before):
+        """One node at a time is lost: the other is killed when HAProxy uses this one again."""
+        until = time.monotonic() + harness.PATIENCE
+        while self.times_up(number) == before and time.monotonic() < until:
+            time.sleep(0.05)
 
     @staticmethod
     def signal_all(node, number):
