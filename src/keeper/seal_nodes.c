@@ -47,8 +47,8 @@ void hf_seal_noticed(hf_keeper *keeper, hf_seal_task *task)
     }
     if (found->closed_version != room->closed_version) {
         room->closed_version = found->closed_version;
-        atomic_store(&room->seen, found->generation);
         hf_seal_shut(keeper, HF_SEAL_SEALED, "another node was sealed");
+        atomic_store(&room->seen, found->generation); /* last: who waits for it then sees all */
     } else if (!found->has_config || found->config_version != room->config_version) {
         hf_seal_shut(keeper, hf_seal_next(room->state, HF_SEAL_ON_REPLACED).next,
                      "another node changed the seal");
@@ -98,7 +98,7 @@ hf_reason hf_seal_catch_up(hf_keeper *keeper, const hf_key *key, uint64_t genera
     if (!atomic_load(&room->is_open)) {
         return HF_REASON_SEALED;
     }
-    return atomic_load(&key->is_removed) ? HF_REASON_UNKNOWN_KEY : HF_REASON_OK;
+    return atomic_load(&key->is_removed) ? HF_REASON_SEALED : HF_REASON_OK;
 }
 
 void hf_seal_note_write(hf_keeper *keeper, const hf_seal_task *task)
