@@ -17,13 +17,10 @@ static bool as_json;
 /* ---- what the commands share ------------------------------------------------------------------
  */
 
-/* The key of the log: the file named, else that of the data folder. */
-static hf_status read_key(uint8_t ret_key[HF_AUDIT_KEY_BYTES], hf_error *err)
+/* DATA_DIR/audit.key, as the configuration has it. */
+static hf_status read_configured_key(uint8_t ret_key[HF_AUDIT_KEY_BYTES], hf_error *err)
 {
     char path[HF_PATH_LEN + 16];
-    if (key_file != NULL) {
-        return hf_audit_key_read(key_file, false, ret_key, err);
-    }
     hf_config *config = calloc(1, sizeof *config);
     if (config == NULL) {
         return hf_fail(err, HF_NOMEM, "out of memory");
@@ -34,6 +31,22 @@ static hf_status read_key(uint8_t ret_key[HF_AUDIT_KEY_BYTES], hf_error *err)
     }
     hf_wipe(config, sizeof *config);
     free(config);
+    return hf_failed(st) ? st : hf_audit_key_read(path, false, ret_key, err);
+}
+
+/* The key of the log: the file named, that of the data folder, or the one beside the log. */
+static hf_status read_key(const char *log, uint8_t ret_key[HF_AUDIT_KEY_BYTES], hf_error *err)
+{
+    char path[HF_PATH_LEN];
+    if (key_file != NULL) {
+        return hf_audit_key_read(key_file, false, ret_key, err);
+    }
+    if (flags.file != NULL || flags.data_dir != NULL || getenv("HOLDFAST_DATA_DIR") != NULL) {
+        return read_configured_key(ret_key, err);
+    }
+    const char *slash = strrchr(log, '/');
+    int folder = slash != NULL ? (int)(slash - log) + 1 : 0;
+    hf_status st = hf_str_format(path, sizeof path, "%.*saudit.key", folder, log);
     return hf_failed(st) ? st : hf_audit_key_read(path, false, ret_key, err);
 }
 
@@ -131,7 +144,7 @@ static int cli_verify(int argc, char **argv)
         HF_CLI_STORE_OPTIONS(flags),
         {.name = "key-file",
          .argument = "FILE",
-         .help = "the audit key, in place of DATA_DIR/audit.key",
+         .help = "the audit key, in place of DATA_DIR/audit.key or the one beside the log",
          .text = &key_file},
         {.name = "head",
          .argument = "NUMBER:MAC",
@@ -160,7 +173,7 @@ static int cli_verify(int argc, char **argv)
     if (status != HF_CLI_GO) {
         return status;
     }
-    hf_status st = read_key(key, &err);
+    hf_status st = read_key(argv[first], key, &err);
     if (!hf_failed(st)) {
         hf_audit_check_init(&check, key);
         check.has_wanted = head_text != NULL;
@@ -271,7 +284,7 @@ static int cli_show(int argc, char **argv)
         HF_CLI_STORE_OPTIONS(flags),
         {.name = "key-file",
          .argument = "FILE",
-         .help = "the audit key, in place of DATA_DIR/audit.key",
+         .help = "the audit key, in place of DATA_DIR/audit.key or the one beside the log",
          .text = &key_file},
         {.name = "pubkey",
          .argument = "HEX",
@@ -299,7 +312,7 @@ static int cli_show(int argc, char **argv)
     if (status != HF_CLI_GO) {
         return status;
     }
-    hf_status st = read_key(key, &err);
+    hf_status st = read_key(argv[first], key, &err);
     status = hf_failed(st) ? hf_cli_report(&err) : show_file(key, argv[first]);
     hf_wipe(key, sizeof key);
     return status;

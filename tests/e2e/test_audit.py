@@ -233,5 +233,6 @@ def test_another_key_is_told(signers, tmp_path):
     done = harness.run("audit", "verify", "--key-file", str(tmp_path / "key"), path)
     assert done.returncode == 1 and "another audit key" in done.stderr
     assert harness.run("audit", "verify", "--key-file", str(tmp_path / "none"), path).returncode == 1
+    assert harness.run("audit", "verify", path).returncode == 0  # with the key beside it
     assert harness.run("audit", "verify", "--head", "x", path, "--data-dir", signer.data_dir).returncode == 2
     assert harness.run("audit", "verify", "--data-dir", signer.data_dir, str(tmp_path / "none")).returncode == 1
