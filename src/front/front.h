@@ -26,6 +26,7 @@
 typedef enum hf_method {
     HF_METHOD_GET = 0, /* HEAD too: the HTTP library leaves the body out */
     HF_METHOD_POST,
+    HF_METHOD_PUT,
     HF_METHOD_DELETE,
     HF_METHOD_OTHER
 } hf_method;
@@ -115,6 +116,7 @@ struct hf_exchange {
         hf_msg_ask ask;
         hf_msg_pubkey pubkey;
         hf_msg_export_read export_read;
+        hf_msg_exit_approve exit_approve;
     } frame;
 
     /* the answer */

@@ -79,5 +79,10 @@ hf_next hf_front_seal_cancel(hf_exchange *x);
 hf_next hf_front_tokens_create(hf_exchange *x);
 hf_next hf_front_tokens_list(hf_exchange *x);
 hf_next hf_front_tokens_revoke(hf_exchange *x);
+hf_next hf_front_policies_list(hf_exchange *x);
+hf_next hf_front_policies_show(hf_exchange *x);
+hf_next hf_front_policies_apply(hf_exchange *x);
+hf_next hf_front_policies_delete(hf_exchange *x);
+hf_next hf_front_exits_approve(hf_exchange *x);
 
 #endif

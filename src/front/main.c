@@ -19,7 +19,7 @@
 /* `holdfast-front --routes`: the table, for the test that holds docs/openapi.yaml against it. */
 static int print_routes(void)
 {
-    static const char *const methods[] = {"GET", "POST", "DELETE"};
+    static const char *const methods[] = {"GET", "POST", "PUT", "DELETE"};
     size_t count = 0;
     const hf_route *routes = hf_front_routes(&count);
     for (size_t i = 0; i < count; i++) {

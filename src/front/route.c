@@ -24,6 +24,13 @@ static const hf_route routes[] = {
     {HF_METHOD_POST, "/api/v1/tokens", hf_front_tokens_create, HF_ROUTE_GUARDED | HF_ROUTE_BODY},
     {HF_METHOD_GET, "/api/v1/tokens", hf_front_tokens_list, 0},
     {HF_METHOD_DELETE, "/api/v1/tokens/{accessor}", hf_front_tokens_revoke, 0},
+    {HF_METHOD_GET, "/api/v1/policies", hf_front_policies_list, 0},
+    {HF_METHOD_GET, "/api/v1/policies/{name}", hf_front_policies_show, 0},
+    {HF_METHOD_PUT, "/api/v1/policies/{name}", hf_front_policies_apply,
+     HF_ROUTE_GUARDED | HF_ROUTE_BODY},
+    {HF_METHOD_DELETE, "/api/v1/policies/{name}", hf_front_policies_delete, 0},
+    {HF_METHOD_POST, "/api/v1/exits/{pubkey}/approve", hf_front_exits_approve,
+     HF_ROUTE_GUARDED | HF_ROUTE_BODY},
     {HF_METHOD_GET, "/metrics", hf_front_metrics, HF_ROUTE_METRICS},
     {HF_METHOD_GET, "/eth/v1/keystores", hf_front_keystores_list, HF_ROUTE_TOKEN},
     {HF_METHOD_POST, "/eth/v1/keystores", hf_front_keystores_import,
@@ -61,6 +68,9 @@ hf_method hf_method_parse(const char *name)
     if (strcmp(name, "GET") == 0 || strcmp(name, "HEAD") == 0) {
         return HF_METHOD_GET;
     }
+    if (strcmp(name, "PUT") == 0) {
+        return HF_METHOD_PUT;
+    }
     return strcmp(name, "DELETE") == 0 ? HF_METHOD_DELETE : HF_METHOD_OTHER;
 }
 
@@ -94,7 +104,7 @@ static bool is_on_this_listener(const hf_route *route, bool is_metrics)
 
 static void add_allowed(char allow[32], hf_method method)
 {
-    static const char *const names[] = {"GET, HEAD", "POST", "DELETE"};
+    static const char *const names[] = {"GET, HEAD", "POST", "PUT", "DELETE"};
     size_t used = strlen(allow);
     (void)snprintf(allow + used, 32 - used, "%s%s", used == 0 ? "" : ", ", names[method]);
 }

@@ -1,6 +1,8 @@
 /* Policies as tokens and managers meet them: what a token may, and listing, showing, applying. */
 #include "keeper/keeper_internal.h"
 
+#include <sys/stat.h>
+
 /* ---- what a token may --------------------------------------------------------------------- */
 
 void hf_policies_settle(hf_keeper *keeper)
@@ -220,8 +222,11 @@ static hf_status read_put(const hf_msg_policy_ask *ask, int fd, hf_buf **ret_byt
 {
     hf_buf *bytes = NULL;
     hf_policy *policy = NULL;
-    hf_status st = fd < 0 ? hf_fail(err, HF_INVALID_INPUT, "no policy came with the question")
-                          : hf_file_read_fd(fd, "policy", HF_POLICY_MAX_BYTES, &bytes, err);
+    struct stat info;
+    /* A pipe would let whoever sent it hold up the thread that reads. */
+    bool is_file = fd >= 0 && fstat(fd, &info) == 0 && S_ISREG(info.st_mode);
+    hf_status st = !is_file ? hf_fail(err, HF_INVALID_INPUT, "no policy came with the question")
+                            : hf_file_read_fd(fd, "policy", HF_POLICY_MAX_BYTES, &bytes, err);
     if (!hf_failed(st) && hf_buf_len(bytes) != ask->len) {
         st = hf_fail(err, HF_INVALID_INPUT, "it has another length than announced");
     }

@@ -114,8 +114,8 @@ const hf_source_tags *hf_policies_tags_of(const hf_keeper *keeper, const hf_key 
 /* Takes what the jobs thread has read. */
 void hf_policies_settle(hf_keeper *keeper);
 /* Do the token's policies allow this? FORBIDDEN or RATE_LIMITED, with a sentence in pass. */
-hf_reason hf_policies_allow(hf_keeper *keeper, const hf_token *token,
-                            const hf_gate_question *question, hf_pass *pass);
+hf_reason hf_policies_allow(hf_keeper *keeper, const hf_token *token, const hf_gate_question *asked,
+                            hf_pass *pass);
 /* Do they deny it, whatever else the token may? Then pass says why. */
 bool hf_policies_deny(hf_keeper *keeper, const hf_token *token, const hf_gate_question *asked,
                       hf_pass *pass);

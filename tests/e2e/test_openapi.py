@@ -13,7 +13,7 @@ from harness import BUILD, ROOT, Signer, attestation, block, fork_info, run
 with open(os.path.join(ROOT, "docs", "openapi.yaml"), encoding="utf-8") as text:
     API = yaml.safe_load(text)
 
-METHODS = ("get", "post", "delete")
+METHODS = ("get", "post", "put", "delete")
 UNKNOWN_KEY = "0x" + "ab" * 48
 # Answers that need a broken store, a flood or a race; tests/unit/front makes them.
 NOT_PROBED = {"503": "any", "409": "any", "429": "any"}
@@ -87,6 +87,9 @@ NEED_POSTGRES = {(DUTY, "post", "200"), (DUTY, "post", "412")}
 SEAL = "/api/v1/seal/"  # needs a signer with sealed keys: test_seal.py
 TOKENS = "/api/v1/tokens"
 REVOKE = TOKENS + "/{accessor}"
+POLICIES = "/api/v1/policies"
+POLICY = POLICIES + "/{name}"
+APPROVE = "/api/v1/exits/{pubkey}/approve"
 KEYSTORES = "/eth/v1/keystores"
 EXIT = "/eth/v1/validator/{pubkey}/voluntary_exit"
 HUGE = "x" * 3_000_000
@@ -137,6 +140,22 @@ def probes(signer):
         (REVOKE, "delete", 200, None, manager, "", victim["accessor"]), (REVOKE, "delete", 401, None, {}, "", "0" * 24),
         (REVOKE, "delete", 404, None, manager, "", "0" * 24), (REVOKE, "delete", 400, None, manager, "", "zz"),
     ]
+    client = {"Authorization": "Bearer " + made(signer, "--policy", "none")["token"]}
+    rules, minutes = {"rules": [{"effect": "deny", "keys": [key]}]}, {"minutes": 1}
+    probe += [
+        (POLICY, "put", 200, rules, manager, "", "probe"), (POLICY, "get", 200, None, manager, "", "probe"),
+        (POLICIES, "get", 200, None, manager), (POLICY, "delete", 200, None, manager, "", "probe"),
+        (POLICY, "get", 404, None, manager, "", "probe"), (POLICY, "delete", 404, None, manager, "", "probe"),
+        (POLICY, "put", 400, {}, manager, "", "probe"), (POLICIES, "get", 401), (POLICIES, "get", 403, None, client),
+        (APPROVE, "post", 200, minutes, manager, "", signer.pubkeys[1]), (APPROVE, "post", 400, {}, manager),
+        (APPROVE, "post", 404, minutes, manager, "", UNKNOWN_KEY), (APPROVE, "post", 401, minutes),
+        (APPROVE, "post", 403, minutes, client),
+    ]
+    for path, method in ((POLICY, "put"), (APPROVE, "post")):
+        probe += [(path, method, 413, HUGE, {}, "", "probe"), (path, method, 415, "{}", {"Content-Type": "text/plain"}, "", "probe")]
+    for method in ("get", "put", "delete"):
+        probe += [(POLICY, method, 401, rules, {}, "", "probe"), (POLICY, method, 403, rules, client, "", "probe"),
+                  (POLICY, method, 400, rules, manager, "", "a.b")]
     for path, method, operation in operations():
         if operation.get("security") == [{"bearer": []}]:
             probe += [(path, method, 401), (path, method, 403, None, WRONG_TOKEN)]
@@ -146,7 +165,11 @@ def probes(signer):
 
 
 def manage(signer, name):
-    done = run("token", "create", "--kind", "management", "--name", name, "--json", "--data-dir", signer.data_dir)
+    return made(signer, "--kind", "management", "--name", name)
+
+
+def made(signer, *terms):
+    done = run("token", "create", *terms, "--json", "--data-dir", signer.data_dir)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -154,7 +177,7 @@ def manage(signer, name):
 def ask(signer, path, method, body, headers, query, pubkey):
     port = signer.metrics_port if path == "/metrics" else signer.port
     try:
-        return signer.request(method.upper(), path.replace("{pubkey}", pubkey).replace("{accessor}", pubkey) + query, body, headers, port=port)
+        return signer.request(method.upper(), re.sub("{[a-z]+}", pubkey, path) + query, body, headers, port=port)
     except (BrokenPipeError, ConnectionResetError):
         assert body == HUGE, "the connection broke"
         return 413, None  # refused while the body was still being sent: the answer was not waited for
@@ -194,8 +217,7 @@ def test_undocumented_methods_are_refused(signer):
         for method in ("GET", "POST", "DELETE", "PUT", "PATCH", "OPTIONS"):
             if method.lower() in API["paths"][path]:
                 continue
-            status, answer = signer.request(method, path.replace("{pubkey}", UNKNOWN_KEY).replace("{accessor}", "0" * 24),
-                                            port=port)
+            status, answer = signer.request(method, re.sub("{[a-z]+}", "0" * 24, path), port=port)
             assert (status, answer["code"]) == (405, "METHOD_NOT_ALLOWED"), f"{method} {path}"
 
 

@@ -129,6 +129,42 @@ def test_policies_applied_while_it_runs(signers, tmp_path):
     assert "no applied policy" in policy(signer, "delete", "none", expect=1)
 
 
+def test_policies_by_http(signers):
+    signer = start(signers, "policies: {{of-file: [{{effect: allow, scopes: [status]}}]}}\n")
+    a, b, _ = signer.pubkeys
+    manager, client = create(signer, kind="management"), create(signer, "votes")
+    path = "/api/v1/policies"
+
+    def apply(headers, **more):
+        rule = {"effect": "allow", "scopes": ["sign"], "operations": ["RANDAO_REVEAL"], **more}
+        return signer.request("PUT", path + "/votes", {"rules": [rule]}, headers=headers)
+
+    refused(apply(client, keys="*"), "FORBIDDEN")  # it would make itself stronger
+    refused(apply({}, keys="*"), "UNAUTHORIZED", 401)
+    assert apply(manager, keys=[a]) == (200, {"applied": "votes"})
+    signed(signer.sign(a, reveal(), headers=client))
+    refused(signer.sign(b, reveal(), headers=client), "FORBIDDEN")
+    # the command and HTTP show the same, and take what they show
+    status, shown = signer.get(path + "/votes", headers=manager)
+    assert status == 200 and shown == json.loads(policy(signer, "show", "votes")) and shown["rules"][0]["keys"] == [a]
+    shown["rules"][0]["keys"] = [b]
+    assert signer.request("PUT", path + "/votes", shown, headers=manager)[0] == 200
+    signed(signer.sign(b, reveal(), headers=client))
+    refused(signer.sign(a, reveal(), headers=client), "FORBIDDEN")
+    assert signer.get(path, headers=manager) == (200, {"policies": [
+        {"name": "of-file", "origin": "configuration", "rules": 1}, {"name": "votes", "origin": "applied", "rules": 1}]})
+    # as many keys as there may be: several parts
+    many = ["0x" + f"{i:096x}" for i in range(1000)]
+    assert apply(manager, keys=many)[0] == 200
+    assert signer.get(path + "/votes", headers=manager)[1]["rules"][0]["keys"] == many
+    assert "rules[0]: keys: " in refused(apply(manager, keys=[a, "0x12"]), "MALFORMED", 400)
+    assert "configuration file has this policy" in refused(
+        signer.request("PUT", path + "/of-file", {"rules": []}, headers=manager), "BUSY", 409)
+    assert signer.request("DELETE", path + "/votes", headers=manager) == (200, {"deleted": "votes"})
+    refused(signer.request("DELETE", path + "/votes", headers=manager), "NOT_FOUND", 404)
+    assert "votes does not exist" in refused(signer.sign(b, reveal(), headers=client), "FORBIDDEN")
+
+
 def test_a_forged_policy_record_gives_nothing(signers, tmp_path):
     signer = start(signers, "")
     token = create(signer, "votes")
@@ -165,3 +201,10 @@ limits: [{{exits: approve}}]
     policy(signer, "approve-exit", a, "--minutes", "0")
     refused(signer.sign(a, exit_of(), headers=token), "POLICY_EXIT_UNAPPROVED")
     assert "no such key" in policy(signer, "approve-exit", "0x" + "ab" * 48, expect=1)
+    # by HTTP: somebody else's token, and neither who asks for the exit nor who has no such right
+    approve = f"/api/v1/exits/{b}/approve"
+    assert signer.request("POST", approve, {"minutes": 5}, headers=token) == (200, {"pubkey": b, "minutes": 5})
+    refused(signer.sign(b, exit_of(), headers=token), "POLICY_EXIT_UNAPPROVED")
+    refused(signer.request("POST", approve, {"minutes": 5}, headers=create(signer, "none")), "FORBIDDEN")
+    assert signer.request("POST", approve, {"minutes": 5}, headers=create(signer, "exits"))[0] == 200
+    signed(signer.sign(b, exit_of(), headers=token))

@@ -69,7 +69,7 @@ def routes():
 
 
 def ask(signer, method, path, headers=None):
-    path_of_one = path.replace("{pubkey}", UNKNOWN_KEY).replace("{accessor}", "0" * 24)
+    path_of_one = path.replace("{pubkey}", UNKNOWN_KEY).replace("{accessor}", "0" * 24).replace("{name}", "none")
     body = None
     if "/eth2/sign/" in path:
         body = harness.attestation(1, 2)
