@@ -416,7 +416,7 @@ static void opened(hf_keeper *keeper, hf_seal_task *task)
         return;
     }
     room->closed_version = found->closed_version;
-    hf_seal_open_keys(keeper, found); /* all at once: 10,000 keys take some 30 ms */
+    hf_seal_open_keys(keeper, found);             /* all at once: 10,000 keys take some 30 ms */
     atomic_store(&room->seen, found->generation); /* last: who waits for it then sees all */
     if (room->config.has_previous == 1 && !room->is_rotating) {
         hf_seal_rotate_start(keeper);
