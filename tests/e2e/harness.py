@@ -8,6 +8,7 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -23,6 +24,12 @@ HOLDFAST = os.path.join(BUILD, "holdfast")
 PATIENCE = 90 if SANITIZED else 30
 
 MAINNET_ROOT = "0x4b363db94e286120d76eb905340fdd4e54bfe9f06bf33ff6cf5ad27f511bfe95"
+
+
+def is_confined(pid):
+    """Has this child of the supervisor a filter of system calls of its own, beside the one that it inherits?"""
+    with open(f"/proc/{pid}/status", encoding="ascii") as text:
+        return int(re.search(r"^Seccomp_filters:\s+(\d+)$", text.read(), re.M)[1]) > 1
 
 
 def free_port():
