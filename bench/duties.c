@@ -55,8 +55,8 @@ void bench_signing_root(const hf_attestation_data *data, uint8_t ret_root[HF_ROO
     hf_eth_root_in_domain(object, domain, ret_root);
 }
 
-hf_status bench_request(const char *pubkey_hex, const hf_attestation_data *data, char *out,
-                        size_t out_len, size_t *ret_len)
+hf_status bench_request(const char *pubkey_hex, const hf_attestation_data *data, const char *token,
+                        char *out, size_t out_len, size_t *ret_len)
 {
     char gvr[65];
     char block[65];
@@ -88,8 +88,9 @@ hf_status bench_request(const char *pubkey_hex, const hf_attestation_data *data,
     st = hf_str_format(out, out_len,
                        "POST /api/v1/eth2/sign/0x%s HTTP/1.1\r\nHost: 127.0.0.1\r\n"
                        "Content-Type: application/json\r\nAccept: application/json\r\n"
-                       "Content-Length: %zu\r\n\r\n%s",
-                       pubkey_hex, strlen(body), body);
+                       "%s%s%sContent-Length: %zu\r\n\r\n%s",
+                       pubkey_hex, token != NULL ? "Authorization: Bearer " : "",
+                       token != NULL ? token : "", token != NULL ? "\r\n" : "", strlen(body), body);
     if (!hf_failed(st)) {
         *ret_len = strlen(out);
     }

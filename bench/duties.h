@@ -18,9 +18,10 @@ void bench_attestation(uint64_t target, uint64_t mark, hf_attestation_data *ret_
 /* Its signing root on mainnet in Electra. */
 void bench_signing_root(const hf_attestation_data *data, uint8_t ret_root[HF_ROOT_BYTES]);
 
-/* The whole HTTP request, as validator clients write it; the length goes to *ret_len. */
-hf_status bench_request(const char *pubkey_hex, const hf_attestation_data *data, char *out,
-                        size_t out_len, size_t *ret_len) HF_MUST_CHECK;
+/* The whole HTTP request, as validator clients write it, with this token (NULL: none); the length
+ * goes to *ret_len. */
+hf_status bench_request(const char *pubkey_hex, const hf_attestation_data *data, const char *token,
+                        char *out, size_t out_len, size_t *ret_len) HF_MUST_CHECK;
 
 /* A decimal command line number; a text that is none ends the program. */
 uint64_t bench_number(const char *name, const char *text);

@@ -137,7 +137,8 @@ static void prepare_jobs(load *l, size_t count, size_t turn)
         j->target = l->plan.first_target + i / l->plan.keys;
         j->mark = l->plan.shared != 0 ? i / turn : i;
         bench_attestation(j->target, j->mark, &data);
-        HF_ASSERT(!hf_failed(bench_request(l->pubkeys[j->key], &data, text, sizeof text, &j->len)));
+        HF_ASSERT(!hf_failed(bench_request(l->pubkeys[j->key], &data, getenv("HF_BENCH_TOKEN"),
+                                           text, sizeof text, &j->len)));
         j->text = must_alloc(1, j->len + 1);
         memcpy(j->text, text, j->len);
     }
