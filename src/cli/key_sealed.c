@@ -46,7 +46,7 @@ hf_status hf_cli_sealer_new(size_t count, hf_key_sealer **ret_sealer, hf_error *
 void hf_cli_sealer_free(hf_key_sealer *sealer)
 {
     if (sealer != NULL) {
-        for (size_t i = 0; i < sealer->count; i++) {
+        for (size_t i = 0; sealer->places != NULL && i < sealer->count; i++) {
             hf_slab_release(sealer->slab, sealer->places[i].secret);
         }
         hf_slab_free(sealer->slab);

@@ -151,8 +151,7 @@ void hf_policies_look(hf_keeper *keeper, hf_store *store)
     hf_policies *policies = &keeper->policies;
     hf_error err = {.code = HF_OK};
     bool is_known = policies->is_read && store->ops->generation(store) == policies->generation;
-    if (store->ops->records == NULL || is_known ||
-        (!policies->is_read && hf_time_mono_ns() < policies->retry_ns)) {
+    if (is_known || (!policies->is_read && hf_time_mono_ns() < policies->retry_ns)) {
         return;
     }
     if (hf_failed(read_all(keeper, store, &err))) {
@@ -215,9 +214,6 @@ static void change(hf_keeper *keeper, hf_store *store, hf_peer *peer, const hf_m
 {
     hf_error err = {.code = HF_OK};
     hf_status st = {HF_CONFLICT};
-    if (store->ops->records == NULL || store->ops->change_records == NULL) {
-        st = hf_fail(&err, HF_UNAVAILABLE, "this store keeps no policies");
-    }
     for (int i = 0; i < TRIES && st.code == HF_CONFLICT; i++) {
         st = change_once(keeper, store, ask->name, bytes, ask->len, &err);
     }

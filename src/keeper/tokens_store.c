@@ -236,15 +236,14 @@ void hf_tokens_look(hf_keeper *keeper, hf_store *store)
 {
     hf_tokens *tokens = &keeper->tokens;
     hf_error err = {.code = HF_OK};
-    if (store->ops->records == NULL ||
-        (tokens->is_read && store->ops->generation(store) == tokens->generation &&
+    if ((tokens->is_read && store->ops->generation(store) == tokens->generation &&
          tokens->seen <= tokens->generation) ||
         (!tokens->is_read && hf_time_mono_ns() < tokens->retry_ns)) {
         return;
     }
     if (hf_failed(read_all(keeper, store, &err))) {
         tokens->retry_ns = hf_time_mono_ns() + READ_AGAIN_NS;
-        if (!tokens->said_unread) {
+        if (!tokens->said_unread && keeper->config.auth_mode == HF_AUTH_TOKENS) {
             hf_log(HF_LOG_BROKEN, "tokens_not_read", "%s", err.msg);
         }
         tokens->said_unread = true;
@@ -265,9 +264,6 @@ static hf_status change(hf_keeper *keeper, hf_store *store, const char *accessor
     hf_record_change one = {.record = {.kind = HF_RECORD_TOKEN, .data = data},
                             .expected = expected,
                             .is_removal = token == NULL};
-    if (store->ops->change_records == NULL) {
-        return hf_fail(err, HF_UNAVAILABLE, "this store keeps no tokens yet");
-    }
     id_of(accessor, one.record.id);
     if (token != NULL) {
         hf_token_encode(&tokens->keys, token, data, &len);

@@ -158,10 +158,11 @@ void hf_seal_key_of_file(const uint8_t content[HF_SEAL_KEY_BYTES],
  */
 hf_status hf_seal_split(hf_seal_config *config, const uint8_t master[HF_SEAL_KEY_BYTES],
                         hf_seal_share ret_shares[HF_SEAL_HOLDERS_MAX]) HF_MUST_CHECK;
-void hf_seal_wrap(hf_seal_config *config, unsigned holder, const uint8_t key[HF_SEAL_KEY_BYTES],
+/* i: a holder's place in the configuration, here and below. */
+void hf_seal_wrap(hf_seal_config *config, unsigned i, const uint8_t key[HF_SEAL_KEY_BYTES],
                   const hf_seal_share *share);
 /* DENIED: not the key of this holder, or the share was moved here from elsewhere. */
-hf_status hf_seal_unwrap(const hf_seal_config *config, unsigned holder,
+hf_status hf_seal_unwrap(const hf_seal_config *config, unsigned i,
                          const uint8_t key[HF_SEAL_KEY_BYTES],
                          hf_seal_share *ret_share) HF_MUST_CHECK;
 /* Is this the holder's share of this generation? */
