@@ -1,4 +1,7 @@
-/* How far the store has come; floors for everyone; anchors. */
+/*
+ * How far the store has come is not counted on PostgreSQL yet (docs/adr/0017-start-guard.md): the
+ * guard is told so (is_counted 0), floors rise for every validator known, and there are no anchors.
+ */
 #include "protect/postgres_internal.h"
 
 hf_status hf_pg_mark(hf_store *self, hf_store_mark *ret_mark, hf_error *err)

@@ -157,3 +157,19 @@ void test_records_free(test_records *records)
     free(records->messages);
     *records = (test_records){0};
 }
+
+int test_store_setup(void **state)
+{
+    test_store *test = calloc(1, sizeof *test);
+    assert_non_null(test);
+    test_store_init(test);
+    *state = test;
+    return 0;
+}
+
+int test_store_teardown(void **state)
+{
+    test_store_done(*state);
+    free(*state);
+    return 0;
+}

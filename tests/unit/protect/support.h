@@ -36,6 +36,9 @@ void test_store_open(test_store *test);
 void test_store_close(test_store *test);
 /* Closes, and removes the folder. */
 void test_store_done(test_store *test);
+/* Of cmocka: *state is a test_store, not yet open. */
+int test_store_setup(void **state);
+int test_store_teardown(void **state);
 
 hf_message test_block(uint8_t validator, uint64_t slot, uint32_t root);
 hf_message test_vote(uint8_t validator, uint64_t source, uint64_t target, uint32_t root);

@@ -6,22 +6,6 @@ static const uint8_t lineage[HF_LINEAGE_BYTES] = {1, 2, 3};
 static const hf_watermark present = {
     .has_slot = 1, .has_epochs = 1, .slot = 320, .source = 10, .target = 10};
 
-static int setup(void **state)
-{
-    test_store *test = calloc(1, sizeof *test);
-    assert_non_null(test);
-    test_store_init(test);
-    *state = test;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    test_store_done(*state);
-    free(*state);
-    return 0;
-}
-
 static hf_store_mark mark_of(test_store *test)
 {
     hf_store_mark mark;
@@ -173,7 +157,8 @@ static void test_anchors(void **state)
     assert_int_equal(found.seq, HF_PROTECT_MAX_NUMBER);
 }
 
-#define WITH_STORE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define WITH_STORE(name)                                                                           \
+    cmocka_unit_test_setup_teardown(name, test_store_setup, test_store_teardown)
 
 int main(int argc, char **argv)
 {

@@ -2,22 +2,6 @@
  * argument names a store other than SQLite. */
 #include "support_postgres.h"
 
-static int setup(void **state)
-{
-    test_store *test = calloc(1, sizeof *test);
-    assert_non_null(test);
-    test_store_init(test);
-    *state = test;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    test_store_done(*state);
-    free(*state);
-    return 0;
-}
-
 typedef struct shelf {
     hf_record records[8];
     uint8_t data[8][16];
@@ -155,7 +139,8 @@ static void test_reopen(void **state)
     assert_int_equal(test_decide_block(test, 1, 10, 2), HF_VERDICT_DOUBLE_BLOCK);
 }
 
-#define WITH_STORE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define WITH_STORE(name)                                                                           \
+    cmocka_unit_test_setup_teardown(name, test_store_setup, test_store_teardown)
 
 int main(int argc, char **argv)
 {

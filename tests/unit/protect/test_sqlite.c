@@ -5,22 +5,6 @@
 
 #include "support.h"
 
-static int setup(void **state)
-{
-    test_store *test = calloc(1, sizeof *test);
-    assert_non_null(test);
-    test_store_init(test);
-    *state = test;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    test_store_done(*state);
-    free(*state);
-    return 0;
-}
-
 static void expect_open(test_store *test, hf_code code, const char *words)
 {
     hf_store *store = NULL;
@@ -251,7 +235,8 @@ static void test_export_receiver_gives_up(void **state)
     assert_int_equal(test_decide_block(test, 1, 2, 1), HF_VERDICT_ALLOW);
 }
 
-#define WITH_FOLDER(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define WITH_FOLDER(name)                                                                          \
+    cmocka_unit_test_setup_teardown(name, test_store_setup, test_store_teardown)
 
 int main(void)
 {

@@ -2,22 +2,6 @@
 #include "support_dynamodb.h"
 #include "support_postgres.h"
 
-static int setup(void **state)
-{
-    test_store *test = calloc(1, sizeof *test);
-    assert_non_null(test);
-    test_store_init(test);
-    *state = test;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    test_store_done(*state);
-    free(*state);
-    return 0;
-}
-
 static hf_store_status status_of(test_store *test)
 {
     hf_store_status status;
@@ -315,7 +299,8 @@ static void test_watermarks(void **state)
     assert_code(ops->set_high(test->store, &high, &test->err), HF_INVALID_INPUT);
 }
 
-#define WITH_STORE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define WITH_STORE(name)                                                                           \
+    cmocka_unit_test_setup_teardown(name, test_store_setup, test_store_teardown)
 
 int main(int argc, char **argv)
 {
