@@ -245,6 +245,18 @@ static hf_audit_event *begin_refusal(hf_auditor *auditor, hf_reason reason, cons
     return event;
 }
 
+/* What came of a question that has its line goes there, and NULL comes back; of one that has none
+ * yet the refusal is begun, to be filled and queued. With the lock held. */
+static hf_audit_event *begin_result(hf_auditor *auditor, hf_audit_slot *take_slot, hf_reason reason,
+                                    const char *detail, hf_audit_slot **ret_slot)
+{
+    if (take_slot != NULL) {
+        give_result(auditor, take_slot, reason, detail);
+        return NULL;
+    }
+    return begin_refusal(auditor, reason, detail, ret_slot);
+}
+
 void hf_auditor_result(hf_keeper *keeper, const hf_request *request, hf_audit_slot *take_slot)
 {
     hf_auditor *auditor = &keeper->auditor;
@@ -254,14 +266,10 @@ void hf_auditor_result(hf_keeper *keeper, const hf_request *request, hf_audit_sl
         return;
     }
     (void)pthread_mutex_lock(&auditor->lock);
-    if (take_slot != NULL) {
-        give_result(auditor, take_slot, reason, request->reply.detail);
-    } else {
-        hf_audit_event *event = begin_refusal(auditor, reason, request->reply.detail, &slot);
-        if (event != NULL) {
-            fill_request(request, event);
-            hf_auditor_queue(auditor, slot, false);
-        }
+    hf_audit_event *event = begin_result(auditor, take_slot, reason, request->reply.detail, &slot);
+    if (event != NULL) {
+        fill_request(request, event);
+        hf_auditor_queue(auditor, slot, false);
     }
     (void)pthread_mutex_unlock(&auditor->lock);
 }
@@ -275,14 +283,10 @@ void hf_auditor_duty_result(hf_keeper *keeper, const hf_duty_work *work, hf_audi
         return;
     }
     (void)pthread_mutex_lock(&auditor->lock);
-    if (take_slot != NULL) {
-        give_result(auditor, take_slot, reason, work->reply.detail);
-    } else {
-        hf_audit_event *event = begin_refusal(auditor, reason, work->reply.detail, &slot);
-        if (event != NULL) {
-            fill_duty(work, event);
-            hf_auditor_queue(auditor, slot, false);
-        }
+    hf_audit_event *event = begin_result(auditor, take_slot, reason, work->reply.detail, &slot);
+    if (event != NULL) {
+        fill_duty(work, event);
+        hf_auditor_queue(auditor, slot, false);
     }
     (void)pthread_mutex_unlock(&auditor->lock);
 }
