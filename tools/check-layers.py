@@ -7,7 +7,7 @@ import re
 import sys
 
 # Low to high, the order of src/meson.build.
-LAYERS = ["base", "crypto", "eth", "aztec", "net", "protect", "duty", "interchange", "auth", "policy", "audit", "seal", "ipc", "harden", "custody", "store",
+LAYERS = ["base", "crypto", "eth", "aztec", "eth1", "net", "protect", "duty", "interchange", "auth", "policy", "audit", "seal", "ipc", "harden", "custody", "store",
           "keeper", "front", "config", "supervisor", "cli"]
 
 # Inclusions that the order would allow and the design does not: process boundaries.
