@@ -4,11 +4,11 @@
 static const uint8_t dst[] = "BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_";
 #define DST_LEN (sizeof dst - 1)
 #define FP_BYTES 48
-#define SCALAR_BITS 255
 #define SIGN_BATCH 32
 
-_Static_assert(sizeof(blst_p2) == sizeof((hf_bls_point *)0)->opaque, "a point must hold a blst_p2");
-_Static_assert(_Alignof(hf_bls_point) >= _Alignof(blst_p2), "a point must be aligned for blst");
+_Static_assert(HF_BLS_ENTRIES * sizeof(blst_p2_affine) == sizeof((hf_bls_point *)0)->opaque,
+               "a point is its odd multiples");
+_Static_assert(_Alignof(hf_bls_point) >= _Alignof(blst_p2_affine), "and aligned for blst");
 _Static_assert(sizeof(blst_scalar) == sizeof(hf_bls_key), "a key is a blst_scalar");
 _Static_assert(_Alignof(hf_bls_key) >= _Alignof(blst_scalar), "a key must be aligned for blst");
 
@@ -59,8 +59,17 @@ bool hf_bls_pubkey_is_valid(const uint8_t pubkey[HF_BLS_PUBKEY_BYTES])
 
 void hf_bls_hash(const uint8_t root[HF_ROOT_BYTES], hf_bls_point *ret_point)
 {
-    blst_hash_to_g2((blst_p2 *)(void *)ret_point->opaque, root, HF_ROOT_BYTES, dst, DST_LEN, NULL,
-                    0);
+    blst_p2 multiples[HF_BLS_ENTRIES];
+    const blst_p2 *list[HF_BLS_ENTRIES];
+    blst_p2 twice;
+    blst_hash_to_g2(&multiples[0], root, HF_ROOT_BYTES, dst, DST_LEN, NULL, 0);
+    blst_p2_double(&twice, &multiples[0]);
+    list[0] = &multiples[0];
+    for (size_t i = 1; i < HF_BLS_ENTRIES; i++) {
+        blst_p2_add(&multiples[i], &multiples[i - 1], &twice);
+        list[i] = &multiples[i];
+    }
+    blst_p2s_to_affine((blst_p2_affine *)(void *)ret_point->opaque, list, HF_BLS_ENTRIES);
 }
 
 /*
@@ -90,7 +99,7 @@ static void blind(blst_p2 *point)
 }
 
 /*
- * blst_sign_pk_in_g1 is the same multiplication, followed by an inversion of Z by Fermat's theorem
+ * blst_sign_pk_in_g1 has its own multiplication, followed by an inversion of Z by Fermat's theorem
  * for each signature. The product of the Zs being blinded, the faster inversion serves, once for
  * all.
  */
@@ -105,7 +114,7 @@ static void sign_batch(const hf_bls_point *point, const hf_bls_table *table,
         if (table != NULL) {
             hf_bls_table_mult(table, keys[i], &products[i]);
         } else {
-            blst_p2_mult(&products[i], hf_bls_point_peek(point), keys[i]->scalar, SCALAR_BITS);
+            hf_bls_point_mult(point, keys[i], &products[i]);
         }
         list[i] = &products[i];
     }

@@ -68,9 +68,10 @@ typedef struct hf_bls_key {
     _Alignas(8) uint8_t scalar[HF_BLS_SECRET_BYTES];
 } hf_bls_key;
 
-/* A message already hashed to G2: depends on the message alone, holds nothing secret. */
+/* A message already hashed to G2, with small multiples: depends on it alone, holds nothing secret.
+ */
 typedef struct hf_bls_point {
-    _Alignas(64) uint8_t opaque[288];
+    _Alignas(64) uint8_t opaque[8 * 192];
 } hf_bls_point;
 
 /* 32 bytes big endian; CRYPTO unless 0 < secret < r. */
@@ -81,11 +82,11 @@ void hf_bls_pubkey(const hf_bls_key *key, uint8_t ret_pubkey[HF_BLS_PUBKEY_BYTES
 /* Is this a valid compressed point of the G1 subgroup, not the identity? */
 bool hf_bls_pubkey_is_valid(const uint8_t pubkey[HF_BLS_PUBKEY_BYTES]);
 
-/* About half the cost of a signature; needs no key, so it may run before the record is durable. */
+/* Over half the cost of a signature; needs no key, so it may run before the record is durable. */
 void hf_bls_hash(const uint8_t root[HF_ROOT_BYTES], hf_bls_point *ret_point);
 /*
- * Multiples of a point that make signing with it three times as fast. Making them costs about as
- * much as one signature without. Storage of the caller: hf_bls_table_size() bytes, a multiple of
+ * Multiples of a point that make signing with it twice as fast. Making them costs about as much as
+ * one signature without. Storage of the caller: hf_bls_table_size() bytes, a multiple of
  * the alignment. Depends on the message alone, holds nothing secret.
  */
 #define HF_BLS_TABLE_ALIGN 64
