@@ -153,4 +153,6 @@ hf_status hf_eth1_hash_message(hf_bytes message, uint8_t ret_digest[HF_KECCAK_BY
 hf_status hf_eth1_classify(hf_bytes data, hf_eth1_kind *ret_kind, hf_bytes *ret_inner,
                            hf_error *err) HF_MUST_CHECK;
 
+#include "eth1/eth1_typed.h"
+
 #endif
