@@ -483,8 +483,9 @@ void hf_protector_push(hf_keeper *keeper, hf_request *list)
     }
     protector->tail = last;
     protector->count += n;
+    (void)pthread_mutex_unlock(&protector->lock);
+    /* Not under the lock: on the same core the woken thread runs at once, and would wait for it. */
     if (was_empty) {
         (void)pthread_cond_signal(&protector->work);
     }
-    (void)pthread_mutex_unlock(&protector->lock);
 }

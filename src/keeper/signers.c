@@ -210,12 +210,15 @@ void hf_signers_wake(hf_keeper *keeper)
 {
     hf_signers *signers = &keeper->signers;
     (void)pthread_mutex_lock(&signers->lock);
-    unsigned idle = signers->waiting;
-    for (hf_root_group *group = signers->hash.head; group != NULL && idle > 0; idle--) {
-        (void)pthread_cond_signal(&signers->work);
+    unsigned wanted = 0;
+    for (hf_root_group *group = signers->hash.head; group != NULL && wanted < signers->waiting;) {
+        wanted++;
         group = group->hash_next;
     }
     (void)pthread_mutex_unlock(&signers->lock);
+    for (; wanted > 0; wanted--) {
+        (void)pthread_cond_signal(&signers->work);
+    }
 }
 
 void hf_signers_sign(hf_keeper *keeper, hf_request *list)
