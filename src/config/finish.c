@@ -549,23 +549,6 @@ static hf_status finish_store(hf_settings *settings, hf_error *err)
     return has_file ? read_url_file(settings, err) : hf_ok();
 }
 
-/* What is kept as records is not kept by every store yet. */
-static hf_status check_records(const hf_settings *settings, hf_error *err)
-{
-    static const char sentence[] = "kept in SQLite or PostgreSQL, not yet on DynamoDB";
-    if (settings->config.store_backend != HF_STORE_DYNAMODB) {
-        return hf_ok();
-    }
-    for (size_t i = 0; i < settings->source_count; i++) {
-        if (strcmp(settings->sources[i].backend, "sealed") == 0) {
-            return refuse_source(settings, i, "backend", err, sentence);
-        }
-    }
-    return settings->config.auth_mode == HF_AUTH_TOKENS
-               ? refuse_key(settings, "auth.mode", err, sentence)
-               : hf_ok();
-}
-
 hf_status hf_config_finish(hf_settings *settings, const hf_config_flags *flags, hf_error *err)
 {
     hf_status st = check_data_dir(settings, err);
@@ -583,9 +566,6 @@ hf_status hf_config_finish(hf_settings *settings, const hf_config_flags *flags, 
     }
     if (!hf_failed(st)) {
         st = finish_sources(settings, err);
-    }
-    if (!hf_failed(st)) {
-        st = check_records(settings, err);
     }
     if (!hf_failed(st)) {
         st = finish_listeners(settings, err);

@@ -104,7 +104,8 @@ static hf_status dynamo_raise_floors(hf_store *self, const hf_watermark *low, hf
         low->target > HF_PROTECT_MAX_NUMBER) {
         return hf_fail(err, HF_INVALID_INPUT, "a watermark above 2^63 - 1");
     }
-    return visit_all((hf_dynamo *)self, raise_page, &mark, err);
+    hf_status st = visit_all((hf_dynamo *)self, raise_page, &mark, err);
+    return hf_failed(st) ? st : hf_dynamo_count_change((hf_dynamo *)self, err);
 }
 
 /* ---- status ------------------------------------------------------------------------------- */
@@ -121,7 +122,6 @@ static void widen(int64_t floor, uint8_t *has_low, uint64_t *low, uint64_t *high
 static hf_status count_page(hf_dynamo *store, hf_dynamo_validator *const *validators, size_t n,
                             void *context, hf_error *err)
 {
-    (void)store;
     (void)err;
     hf_store_status *status = context;
     for (size_t i = 0; i < n; i++) {
@@ -133,12 +133,14 @@ static hf_status count_page(hf_dynamo *store, hf_dynamo_validator *const *valida
         status->validators++;
         status->blocks += (uint64_t)state->blocks;
         status->attestations += (uint64_t)state->votes;
-        widen(state->bounds.floor_slot, &status->lowest_floors.has_slot,
-              &status->lowest_floors.slot, &status->highest_floors.slot);
-        widen(state->bounds.floor_source, &has_source, &status->lowest_floors.source,
+        hf_bounds bounds = state->bounds;
+        hf_dynamo_raise_to_base(store, &bounds);
+        widen(bounds.floor_slot, &status->lowest_floors.has_slot, &status->lowest_floors.slot,
+              &status->highest_floors.slot);
+        widen(bounds.floor_source, &has_source, &status->lowest_floors.source,
               &status->highest_floors.source);
-        widen(state->bounds.floor_target, &status->lowest_floors.has_epochs,
-              &status->lowest_floors.target, &status->highest_floors.target);
+        widen(bounds.floor_target, &status->lowest_floors.has_epochs, &status->lowest_floors.target,
+              &status->highest_floors.target);
     }
     return hf_ok();
 }
@@ -189,6 +191,9 @@ static const hf_store_ops dynamo_ops = {
     .raise_floors = dynamo_raise_floors,
     .set_high = hf_dynamo_set_high,
     .status = dynamo_status,
+    .records = hf_dynamo_records,
+    .change_records = hf_dynamo_change_records,
+    .generation = hf_dynamo_generation,
     .mark = hf_dynamo_mark,
     .take_over = hf_dynamo_take_over,
     .anchor_get = hf_dynamo_anchor_get,
@@ -233,6 +238,7 @@ hf_status hf_dynamo_new(const hf_dynamodb_config *config, hf_dynamo **ret_store,
     }
     store->base.ops = &dynamo_ops;
     store->config = *config;
+    store->floors = hf_bounds_none;
     hf_status st = find_url(store, err);
     if (!hf_failed(st) && ca_file != NULL) {
         st = hf_str_copy(net.ca_file, sizeof net.ca_file, ca_file);

@@ -34,7 +34,8 @@ static const fault faults[] = {
     {"ResourceInUseException", HF_OUTCOME_BUSY, "the table is being made or changed"},
     {"ResourceNotFoundException", HF_OUTCOME_NO_TABLE, "no such table"},
     {"AccessDeniedException", HF_OUTCOME_REFUSED,
-     "access denied: the role needs GetItem, PutItem, Query, BatchGetItem and BatchWriteItem"},
+     "access denied: the role needs GetItem, PutItem, UpdateItem, DeleteItem, Query, BatchGetItem,"
+     " BatchWriteItem"},
     {"KMSAccessDeniedException", HF_OUTCOME_REFUSED, "access to the table's KMS key is denied"},
     {"ExpiredTokenException", HF_OUTCOME_REFUSED, CREDENTIALS},
     {"ExpiredToken", HF_OUTCOME_REFUSED, CREDENTIALS},

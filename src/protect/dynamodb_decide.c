@@ -20,11 +20,15 @@ typedef struct work {
     bool has_history;
     size_t history_count; /* confirmed records in it: a plan adds to them for itself */
     bool wants_history;
-    bool fresh;     /* the state was read in this call */
-    bool confirmed; /* the round's plan holds */
-    uint32_t added; /* records of this round */
-    hf_call *call;  /* the write under way */
+    bool fresh;         /* the state was read in this call */
+    bool confirmed;     /* the round's plan holds */
+    uint32_t added;     /* records of this round */
+    uint32_t counts[2]; /* the same by kind */
+    hf_call *call;      /* the write under way */
 } work;
+
+/* What goes out beside the writes. */
+enum { BESIDE_META = 0, BESIDE_RECORDS, BESIDE_MARK, BESIDE_COUNT };
 
 typedef struct decision {
     hf_dynamo *store;
@@ -35,7 +39,8 @@ typedef struct decision {
     size_t work_count;
     hf_call *calls;
     size_t call_count;
-    bool meta_fresh;
+    hf_call *beside; /* the last of the calls */
+    bool meta_fresh; /* the descriptions were read in this round */
     unsigned idle_rounds;
     uint64_t deadline_ns;
 } decision;
@@ -90,6 +95,7 @@ static hf_status plan_one(decision *all, work *job, uint32_t number, hf_error *e
     hf_dynamo_lookup look = {.state = &job->next,
                              .history = job->has_history ? &job->query.records : NULL};
     hf_history history = {job->next.bounds, !job->next.irregular, &hf_dynamo_history, &look};
+    hf_dynamo_raise_to_base(all->store, &history.bounds);
     hf_verdict verdict;
     hf_status st = hf_rules_decide(message, &all->store->high, &history, &verdict, err);
     if (hf_failed(st)) {
@@ -102,6 +108,7 @@ static hf_status plan_one(decision *all, work *job, uint32_t number, hf_error *e
             st = hf_records_add(&job->query.records, message);
         }
         job->added += hf_failed(st) ? 0 : 1;
+        job->counts[message->kind] += hf_failed(st) ? 0 : 1;
     }
     if (!hf_failed(st)) {
         all->verdicts[number - 1] = verdict;
@@ -114,6 +121,8 @@ static hf_status plan(decision *all, work *job, hf_error *err)
 {
     hf_status st = hf_dynamo_state_copy(&job->next, &job->validator->now);
     job->added = 0;
+    job->counts[HF_MESSAGE_BLOCK] = 0;
+    job->counts[HF_MESSAGE_ATTESTATION] = 0;
     job->confirmed = false;
     job->wants_history = false;
     job->after_plan = job->first;
@@ -226,13 +235,14 @@ static hf_status list_new(decision *all, hf_error *err)
     return hf_dynamo_write_all(all->store, requests, all->deadline_ns, err);
 }
 
-/* The writes, and the description of the table beside them. */
+/* The writes, what is read beside them, and the count of what is written: records that another
+ * node was quicker with are counted as well, which does no harm. */
 static hf_status prepare_calls(decision *all, hf_error *err)
 {
     hf_dynamo *store = all->store;
     free(all->calls);
     all->call_count = 0;
-    all->calls = calloc(all->work_count + 1, sizeof *all->calls);
+    all->calls = calloc(all->work_count + BESIDE_COUNT, sizeof *all->calls);
     if (all->calls == NULL) {
         return hf_fail(err, HF_NOMEM, "out of memory");
     }
@@ -244,10 +254,17 @@ static hf_status prepare_calls(decision *all, hf_error *err)
             job->call->operation = "PutItem";
             job->call->body = hf_dynamo_state_put(store, job->validator->pk, &job->next,
                                                   job->validator->now.version);
+            store->owed[HF_MESSAGE_BLOCK] += job->counts[HF_MESSAGE_BLOCK];
+            store->owed[HF_MESSAGE_ATTESTATION] += job->counts[HF_MESSAGE_ATTESTATION];
         }
     }
-    all->calls[all->call_count++] =
-        (hf_call){.operation = "GetItem", .body = hf_dynamo_meta_get(store)};
+    all->beside = &all->calls[all->call_count];
+    all->beside[BESIDE_META] = (hf_call){.operation = "GetItem", .body = hf_dynamo_meta_get(store)};
+    all->beside[BESIDE_RECORDS] =
+        (hf_call){.operation = "GetItem", .body = hf_dynamo_records_get(store)};
+    all->beside[BESIDE_MARK] =
+        (hf_call){.operation = "UpdateItem", .body = hf_dynamo_count_body(store)};
+    all->call_count += BESIDE_COUNT;
     return hf_ok();
 }
 
@@ -278,22 +295,47 @@ static hf_status take_write(work *job, hf_error *err)
     return st;
 }
 
-static hf_status take_meta(decision *all, hf_error *err)
+/* Takes in what one of the calls beside the writes brought; *ret_fresh: it did. */
+static hf_status take_beside(decision *all, int which, bool *ret_fresh, hf_error *err)
 {
-    const hf_call *call = &all->calls[all->call_count - 1];
-    if (call->outcome == HF_OUTCOME_NO_TABLE) {
-        all->store->ready = false;
+    hf_dynamo *store = all->store;
+    const hf_call *call = &all->beside[which];
+    *ret_fresh = call->outcome == HF_OUTCOME_DONE;
+    if (*ret_fresh && which == BESIDE_META) {
+        return hf_dynamo_take_meta(store, json_object_get(call->answer, "Item"), err);
     }
-    if (call->outcome == HF_OUTCOME_DONE) {
-        all->meta_fresh = true;
-        return hf_dynamo_take_meta(all->store, json_object_get(call->answer, "Item"), err);
+    if (*ret_fresh && which == BESIDE_RECORDS) {
+        return hf_dynamo_take_records(store, json_object_get(call->answer, "Item"), err);
     }
-    if (call->outcome == HF_OUTCOME_BUSY || call->outcome == HF_OUTCOME_UNKNOWN) {
-        all->meta_fresh = false;
-        (void)hf_dynamo_call_status(call, err).code;
-        return hf_ok();
+    if (*ret_fresh) {
+        store->owed[HF_MESSAGE_BLOCK] = 0;
+        store->owed[HF_MESSAGE_ATTESTATION] = 0;
+        return hf_dynamo_take_mark(store, json_object_get(call->answer, "Attributes"), err);
     }
-    return hf_dynamo_call_status(call, err);
+    if (call->outcome == HF_OUTCOME_CONDITION) { /* the mark is gone */
+        return hf_dynamo_take_mark(store, NULL, err);
+    }
+    store->ready = store->ready && call->outcome != HF_OUTCOME_NO_TABLE;
+    hf_status st = hf_dynamo_call_status(call, err);
+    bool passing = call->outcome == HF_OUTCOME_BUSY || call->outcome == HF_OUTCOME_UNKNOWN;
+    return passing ? hf_ok() : st;
+}
+
+static hf_status take_all_beside(decision *all, hf_error *err)
+{
+    hf_status st = hf_ok();
+    all->meta_fresh = true;
+    for (int which = 0; which < BESIDE_COUNT; which++) {
+        bool fresh = false;
+        hf_error own = {0};
+        hf_status taken = take_beside(all, which, &fresh, &own);
+        all->meta_fresh = all->meta_fresh && fresh;
+        if (own.msg[0] != '\0' && !hf_failed(st)) {
+            (void)hf_fail(err, own.code, "%s", own.msg).code;
+            st = taken;
+        }
+    }
+    return st;
 }
 
 static hf_status write_all(decision *all, hf_error *err)
@@ -306,7 +348,7 @@ static hf_status write_all(decision *all, hf_error *err)
         return st;
     }
     hf_dynamo_run(all->store, all->calls, all->call_count, all->deadline_ns);
-    st = take_meta(all, err);
+    st = take_all_beside(all, err);
     for (size_t i = 0; i < all->work_count; i++) {
         work *job = &all->works[i];
         if (job->call != NULL) {
@@ -389,13 +431,18 @@ static void settle(decision *all, work *job)
     const hf_watermark *high = &all->store->high;
     while (job->first != job->after_plan) {
         hf_verdict *verdict = &all->verdicts[job->first - 1];
-        bool above = is_above(&all->messages[job->first - 1], high);
+        const hf_message *message = &all->messages[job->first - 1];
+        bool above = is_above(message, high);
         if (*verdict == HF_VERDICT_ABOVE_HIGH_WATERMARK && !above) {
             return;
         }
         /* In the order of rules.c: only a vote against itself is refused before. */
         if (above && *verdict != HF_VERDICT_SOURCE_AFTER_TARGET) {
             *verdict = HF_VERDICT_ABOVE_HIGH_WATERMARK;
+        }
+        if (hf_verdict_allows(*verdict) &&
+            hf_dynamo_is_below_base(all->store, message, *verdict == HF_VERDICT_REPEAT)) {
+            *verdict = HF_VERDICT_BELOW_WATERMARK; /* risen since it was planned */
         }
         job->first = all->next_of[job->first - 1];
         all->idle_rounds = 0;
@@ -405,7 +452,7 @@ static void settle(decision *all, work *job)
 /* Whether anything has to be written, or only what was read has to be believed. */
 static bool needs_writing(decision *all)
 {
-    bool needs = false;
+    bool needs = all->store->owed[HF_MESSAGE_BLOCK] + all->store->owed[HF_MESSAGE_ATTESTATION] > 0;
     for (size_t i = 0; i < all->work_count; i++) {
         work *job = &all->works[i];
         if (job->first == 0) {

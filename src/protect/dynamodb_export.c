@@ -106,6 +106,7 @@ static hf_status export_validator(const exporter *out, const hf_dynamo_query *qu
     if (validator->now.version == 0) {
         return hf_ok();
     }
+    hf_dynamo_raise_to_base(out->store, &floors);
     cover_votes(&query->records, &floors);
     hf_status st = export_floors(out, validator->pubkey, &floors, &query->records, err);
     for (size_t i = 0; i < query->records.count && !hf_failed(st); i++) {

@@ -166,8 +166,12 @@ static hf_status try_one(hf_dynamo *store, hf_dynamo_validator *validator, hf_me
         goto out;
     }
     merge->history = &query.records;
-    if (hf_failed(hf_dynamo_state_copy(&next, &validator->now)) ||
-        hf_failed(hf_dynamo_merge(merge, &next))) {
+    st = hf_dynamo_state_copy(&next, &validator->now);
+    if (!hf_failed(st)) {
+        hf_dynamo_raise_to_base(store, &next.bounds);
+        st = hf_dynamo_merge(merge, &next);
+    }
+    if (hf_failed(st)) {
         st = hf_fail(err, HF_NOMEM, "import: out of memory");
         goto out;
     }
@@ -256,6 +260,9 @@ hf_status hf_dynamo_import_commit(hf_store *self, hf_import_report *ret_report, 
     store->staged.count = unite(store->staged.items, store->staged.count, disputed);
     st = import_all(store, disputed, &report, err);
     free(disputed);
+    if (!hf_failed(st)) {
+        st = hf_dynamo_count_change(store, err);
+    }
     if (hf_failed(st)) {
         return st;
     }

@@ -3,6 +3,9 @@
  *
  * One table, keys "pk" and "sk" (strings):
  *   meta        #                    the network, the high watermark
+ *   mark        #                    how far the table has come; floors of everyone
+ *   anchors     <log>                where an audit log ended
+ *   records, record#<kind>, changes  dynamodb_records.c
  *   validators  <pubkey>             every validator that has a state, so that they can be listed
  *   v#<pubkey>  #                    the state of a validator: version, bounds, and a log
  *   v#<pubkey>  b#<slot>             a block on record
@@ -86,6 +89,10 @@ typedef struct hf_dynamo {
     bool ready;     /* the description of the table was read and is ours */
     bool meta_seen; /* ... once: a table without it is no new one */
     hf_watermark high;
+    hf_store_mark mark; /* as last read; is_counted 0 before */
+    hf_bounds floors;   /* of everyone */
+    uint64_t owed[2];   /* by message kind: written, maybe, and not counted yet */
+    int64_t records_version;
     hf_pubkey_index index;
     hf_dynamo_validator **validators; /* by number of the index */
     uint32_t capacity;
@@ -181,9 +188,11 @@ size_t hf_dynamo_state_pending(const hf_dynamo_state *state);
 /* Finds or adds; NULL when memory is short. */
 hf_dynamo_validator *hf_dynamo_validator_get(hf_dynamo *store, const uint8_t *pubkey);
 void hf_dynamo_validators_done(hf_dynamo *store);
-/* Reads the states of the validators that are not loaded, and the description of the table. */
+/* Reads the states of the validators that are not loaded, and the descriptions of the table. */
 hf_status hf_dynamo_load(hf_dynamo *store, hf_dynamo_validator *const *validators, size_t n,
                          uint64_t deadline_ns, hf_error *err) HF_MUST_CHECK;
+/* Reads the descriptions alone: whose the table is, how far it has come, the generation. */
+hf_status hf_dynamo_look(hf_dynamo *store, uint64_t deadline_ns, hf_error *err) HF_MUST_CHECK;
 /* What a state read from the table says now; CORRUPT when it lost what was there. NULL: absent. */
 hf_status hf_dynamo_take_state(hf_dynamo_validator *validator, const json_t *item,
                                hf_error *err) HF_MUST_CHECK;
@@ -270,6 +279,18 @@ void hf_dynamo_free(hf_dynamo *store);
 
 /* ---- dynamodb_mark.c: how far the store has come ------------------------------------------- */
 
+/* Makes the item when the table has none. */
+hf_status hf_dynamo_prepare_mark(hf_dynamo *store, uint64_t deadline_ns,
+                                 hf_error *err) HF_MUST_CHECK;
+/* Takes in the item of an answer; CORRUPT when it says less than before. NULL: absent. */
+hf_status hf_dynamo_take_mark(hf_dynamo *store, const json_t *item, hf_error *err) HF_MUST_CHECK;
+/* An UpdateItem that counts what is owed, and answers with the item. */
+json_t *hf_dynamo_count_body(const hf_dynamo *store);
+/* One change more that is no vote and no block. */
+hf_status hf_dynamo_count_change(hf_dynamo *store, hf_error *err) HF_MUST_CHECK;
+/* The floors of everyone count for each. */
+void hf_dynamo_raise_to_base(const hf_dynamo *store, hf_bounds *bounds);
+bool hf_dynamo_is_below_base(const hf_dynamo *store, const hf_message *message, bool is_repeat);
 hf_status hf_dynamo_mark(hf_store *self, hf_store_mark *ret_mark, hf_error *err) HF_MUST_CHECK;
 hf_status hf_dynamo_take_over(hf_store *self, const hf_watermark *low,
                               const uint8_t lineage[HF_LINEAGE_BYTES], hf_error *err) HF_MUST_CHECK;
@@ -277,5 +298,43 @@ hf_status hf_dynamo_anchor_get(hf_store *self, const uint8_t log_id[HF_ANCHOR_ID
                                hf_store_anchor *ret_anchor, hf_error *err) HF_MUST_CHECK;
 hf_status hf_dynamo_anchor_set(hf_store *self, const hf_store_anchor *anchor,
                                hf_error *err) HF_MUST_CHECK;
+
+/* ---- dynamodb_records.c, dynamodb_journal.c: records (records.h) --------------------------- */
+
+#define HF_DYNAMO_RECORDS "records"
+/* What a change is called until it is made: when, and a number by chance. */
+#define HF_DYNAMO_CHANGE_NAME 40
+
+/* The item that every change goes through: even versions are at rest, odd ones have a change that
+ * counts already and is to be carried out. */
+typedef struct hf_dynamo_manifest {
+    int64_t version; /* 0: there is none yet */
+    int64_t count;   /* items of the change */
+    char name[HF_DYNAMO_CHANGE_NAME];
+} hf_dynamo_manifest;
+
+hf_status hf_dynamo_manifest_read(const json_t *item, hf_dynamo_manifest *ret_manifest,
+                                  hf_error *err) HF_MUST_CHECK;
+/* Takes in what the item says of the generation; NULL: absent. */
+hf_status hf_dynamo_take_records(hf_dynamo *store, const json_t *item, hf_error *err) HF_MUST_CHECK;
+json_t *hf_dynamo_records_get(const hf_dynamo *store);
+/* All items of a query, page by page, newly made. */
+hf_status hf_dynamo_query_all(hf_dynamo *store, const char *pk, const char *prefix,
+                              uint64_t deadline_ns, json_t **ret_items,
+                              hf_error *err) HF_MUST_CHECK;
+/* The manifest as it is at rest: a change that somebody left is carried out first. */
+hf_status hf_dynamo_settle_records(hf_dynamo *store, uint64_t deadline_ns,
+                                   hf_dynamo_manifest *ret_manifest, hf_error *err) HF_MUST_CHECK;
+/* Makes the change count, and carries it out. CONFLICT: the manifest is not at this version. */
+hf_status hf_dynamo_commit_change(hf_dynamo *store, const hf_dynamo_manifest *before,
+                                  const hf_record_change *changes, size_t n, uint64_t deadline_ns,
+                                  hf_error *err) HF_MUST_CHECK;
+json_t *hf_dynamo_data(const uint8_t *data, size_t len);
+
+hf_status hf_dynamo_records(hf_store *self, hf_record_kind kind, hf_record_visitor visitor,
+                            void *context, uint64_t *ret_generation, hf_error *err) HF_MUST_CHECK;
+hf_status hf_dynamo_change_records(hf_store *self, const hf_record_change *changes, size_t n,
+                                   hf_error *err) HF_MUST_CHECK;
+uint64_t hf_dynamo_generation(const hf_store *self);
 
 #endif

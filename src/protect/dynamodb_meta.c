@@ -180,7 +180,7 @@ static hf_status read_meta(hf_dynamo *store, uint64_t deadline_ns, json_t **ret_
 hf_status hf_dynamo_prepare(hf_dynamo *store, uint64_t deadline_ns, hf_error *err)
 {
     json_t *item = NULL;
-    if (store->ready) {
+    if (store->ready && store->mark.is_counted) {
         return hf_ok();
     }
     hf_status st = read_meta(store, deadline_ns, &item, err);
@@ -197,6 +197,9 @@ hf_status hf_dynamo_prepare(hf_dynamo *store, uint64_t deadline_ns, hf_error *er
         st = hf_dynamo_take_meta(store, item, err);
     }
     json_decref(item);
+    if (!hf_failed(st)) {
+        st = hf_dynamo_prepare_mark(store, deadline_ns, err);
+    }
     return st.code == HF_NOT_FOUND ? (hf_status){HF_UNAVAILABLE} : st;
 }
 
@@ -246,7 +249,7 @@ hf_status hf_dynamo_health(hf_store *self, hf_error *err)
                   hf_dynamo_key("health", "#"), "ConditionExpression", "attribute_exists(pk)");
     st = hf_dynamo_one(store, "PutItem", body, true, deadline_ns, NULL, err);
     if (st.code == HF_CONFLICT) {
-        return hf_ok();
+        return hf_dynamo_look(store, deadline_ns, err);
     }
     if (st.code == HF_NOT_FOUND) {
         store->ready = false;

@@ -210,20 +210,25 @@ static const json_t *find_item(const json_t *items, const char *pk)
     return NULL;
 }
 
+static const char *const descriptions[] = {"meta", "mark", HF_DYNAMO_RECORDS};
+
 static json_t *keys_body(const hf_dynamo *store, json_t *take_keys)
 {
     return json_pack("{s:{s:{s:b,s:o}}}", "RequestItems", store->config.table, "ConsistentRead", 1,
                      "Keys", take_keys);
 }
 
-/* One BatchGetItem of the states of some validators and the description; asks for what the service
+/* One BatchGetItem of the states of some validators and the descriptions; asks for what the service
  * left out until all are there. */
 static hf_status get_items(hf_dynamo *store, hf_dynamo_validator *const *validators, size_t n,
                            uint64_t deadline_ns, json_t *items, hf_error *err)
 {
     json_t *keys = json_array();
     hf_status st = hf_ok();
-    bool ok = json_array_append_new(keys, hf_dynamo_key("meta", "#")) == 0;
+    bool ok = true;
+    for (size_t i = 0; i < HF_ARRAY_LEN(descriptions); i++) {
+        ok = json_array_append_new(keys, hf_dynamo_key(descriptions[i], "#")) == 0 && ok;
+    }
     for (size_t i = 0; i < n; i++) {
         ok = json_array_append_new(keys, hf_dynamo_key(validators[i]->pk, "#")) == 0 && ok;
     }
@@ -264,6 +269,12 @@ static hf_status load_some(hf_dynamo *store, hf_dynamo_validator *const *validat
     if (!hf_failed(st)) {
         st = hf_dynamo_take_meta(store, find_item(items, "meta"), err);
     }
+    if (!hf_failed(st)) {
+        st = hf_dynamo_take_mark(store, find_item(items, "mark"), err);
+    }
+    if (!hf_failed(st)) {
+        st = hf_dynamo_take_records(store, find_item(items, HF_DYNAMO_RECORDS), err);
+    }
     for (size_t i = 0; i < n && !hf_failed(st); i++) {
         st = hf_dynamo_take_state(validators[i], find_item(items, validators[i]->pk), err);
     }
@@ -274,7 +285,7 @@ static hf_status load_some(hf_dynamo *store, hf_dynamo_validator *const *validat
 hf_status hf_dynamo_load(hf_dynamo *store, hf_dynamo_validator *const *validators, size_t n,
                          uint64_t deadline_ns, hf_error *err)
 {
-    hf_dynamo_validator *some[HF_DYNAMO_BATCH_GET - 1]; /* and the description */
+    hf_dynamo_validator *some[HF_DYNAMO_BATCH_GET - HF_ARRAY_LEN(descriptions)];
     size_t count = 0;
     hf_status st = hf_ok();
     for (size_t i = 0; i < n && !hf_failed(st); i++) {
@@ -286,6 +297,12 @@ hf_status hf_dynamo_load(hf_dynamo *store, hf_dynamo_validator *const *validator
             count = 0;
         }
     }
+    return st.code == HF_NOT_FOUND ? (hf_status){HF_UNAVAILABLE} : st;
+}
+
+hf_status hf_dynamo_look(hf_dynamo *store, uint64_t deadline_ns, hf_error *err)
+{
+    hf_status st = load_some(store, NULL, 0, deadline_ns, err);
     return st.code == HF_NOT_FOUND ? (hf_status){HF_UNAVAILABLE} : st;
 }
 

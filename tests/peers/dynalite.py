@@ -1,6 +1,7 @@
 """dynalite behind a proxy that checks every signature and can be told to fail.
 
-The proxy is told by GET /control?... : operation (default: all), count (how many of them), and how:
+The proxy is told by GET /control?... : operation (default: all), skip (so many come before), count (how many of them),
+and how:
   drop     carries the request out and closes the connection without an answer
   refuse   closes the connection without carrying it out
   delay    carries it out, and answers so many milliseconds later (argument)
@@ -76,7 +77,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 how = asked.get("how", "none")
                 server.rule = None if how == "none" else {
                     "how": how, "operation": asked.get("operation"), "count": int(asked.get("count", "1000000")),
-                    "argument": asked.get("argument")}
+                    "skip": int(asked.get("skip", "0")), "argument": asked.get("argument")}
                 body = b"ok"
         self.answer(200, body)
 
@@ -85,6 +86,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.server.requests += 1
             rule = self.server.rule
             if rule is None or rule["count"] == 0 or rule["operation"] not in (None, operation):
+                return None, None
+            if rule["skip"] > 0:
+                rule["skip"] -= 1
                 return None, None
             rule["count"] -= 1
             return rule["how"], rule["argument"]

@@ -341,17 +341,6 @@ static void secrets_do_not_reach_errors(void **state)
     assert_null(strstr(err.msg, "hunter2"));
 }
 
-static void what_dynamodb_does_not_keep_yet_is_refused(void **state)
-{
-    (void)state;
-    assert_refused(DYNAMODB "  table: t\nauth:\n  mode: tokens\n",
-                   "holdfast.yaml:6: auth.mode: kept in SQLite or PostgreSQL, not yet on DynamoDB");
-    assert_refused(
-        DYNAMODB "  table: t\nsigning_keys:\n  - {backend: sealed}\n",
-        "holdfast.yaml:6: signing_keys[0].backend: kept in SQLite or PostgreSQL, not yet "
-        "on DynamoDB");
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -360,7 +349,6 @@ int main(void)
         cmocka_unit_test(later_features_are_refused),
         cmocka_unit_test(the_database_is_named_in_one_way),
         cmocka_unit_test(secrets_do_not_reach_errors),
-        cmocka_unit_test(what_dynamodb_does_not_keep_yet_is_refused),
     };
     return cmocka_run_group_tests_name("config keys", tests, scratch_enter, scratch_leave);
 }

@@ -1,5 +1,6 @@
 /* Records: versions, all or nothing, the generation, and what a reopened store still has. The
  * argument names a store other than SQLite. */
+#include "support_dynamodb.h"
 #include "support_postgres.h"
 
 typedef struct shelf {
@@ -155,6 +156,8 @@ int main(int argc, char **argv)
             return 77;
         }
         test_other_backend = &pg_test_backend;
+    } else if (argc > 1 && strcmp(argv[1], "dynamodb") == 0) {
+        test_other_backend = &test_dynamo_backend;
     }
     return cmocka_run_group_tests_name("records", tests, NULL, NULL);
 }
