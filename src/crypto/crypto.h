@@ -145,6 +145,24 @@ hf_status hf_secp256k1_recover(const hf_secp256k1 *secp, const uint8_t digest[HF
                                const uint8_t signature[HF_SECP256K1_SIGNATURE_BYTES],
                                uint8_t ret_address[HF_ADDRESS_BYTES]) HF_MUST_CHECK;
 
+/* ---- AES-256-GCM (NIST SP 800-38D) ----------------------------------------------------------- */
+
+#define HF_AES_GCM_KEY_BYTES 32
+#define HF_AES_GCM_NONCE_BYTES 12 /* never twice with one key */
+#define HF_AES_GCM_TAG_BYTES 16
+
+typedef struct hf_aes_gcm {
+    uint8_t key[HF_AES_GCM_KEY_BYTES]; /* wiped by who holds it */
+    uint8_t nonce[HF_AES_GCM_NONCE_BYTES];
+    hf_bytes bound; /* authentic as well, and not in the output; may be empty */
+} hf_aes_gcm;
+
+/* out: as long as plain, and the tag. */
+hf_status hf_aes_gcm_seal(const hf_aes_gcm *with, hf_bytes plain, uint8_t *out) HF_MUST_CHECK;
+/* sealed: ciphertext and tag; out: as long as the ciphertext. CRYPTO, and out wiped, unless it is
+ * what was sealed with these. */
+hf_status hf_aes_gcm_open(const hf_aes_gcm *with, hf_bytes sealed, uint8_t *out) HF_MUST_CHECK;
+
 /* ---- EIP-2333, EIP-2334: key derivation --------------------------------------------------- */
 
 /* derive_master_SK: seed of 32 bytes or more. */
