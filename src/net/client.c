@@ -97,13 +97,22 @@ static bool set_body(slot *at, const hf_net_exchange *exchange)
            curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, exchange->method) == CURLE_OK;
 }
 
+static bool set_client_certificate(const hf_net *net, CURL *easy)
+{
+    const hf_net_config *config = &net->config;
+    return config->client_cert_file[0] == '\0' ||
+           (curl_easy_setopt(easy, CURLOPT_SSLCERT, config->client_cert_file) == CURLE_OK &&
+            curl_easy_setopt(easy, CURLOPT_SSLKEY, config->client_key_file) == CURLE_OK);
+}
+
 /* What is the same for all requests. */
 static bool set_common(hf_net *net, slot *at)
 {
     CURL *easy = at->easy;
     const char *ca = net->config.ca_file;
     uint32_t connect_ms = net->config.connect_timeout_ms;
-    return curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, at->error) == CURLE_OK &&
+    return set_client_certificate(net, easy) &&
+           curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, at->error) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_PRIVATE, at) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L) == CURLE_OK &&
@@ -164,6 +173,16 @@ static void release(slot *at)
     at->exchange = NULL;
 }
 
+/* One that is longer than any of ours is as good as none. */
+static void note_location(slot *at)
+{
+    const char *url = NULL;
+    if (curl_easy_getinfo(at->easy, CURLINFO_REDIRECT_URL, &url) == CURLE_OK && url != NULL &&
+        strlen(url) < sizeof at->exchange->location) {
+        hf_str_cut(at->exchange->location, sizeof at->exchange->location, url);
+    }
+}
+
 static void finish(hf_net *net, slot *at, CURLcode code)
 {
     hf_net_exchange *exchange = at->exchange;
@@ -172,6 +191,7 @@ static void finish(hf_net *net, slot *at, CURLcode code)
     if (code == CURLE_OK) {
         exchange->result = hf_ok();
         (void)curl_easy_getinfo(at->easy, CURLINFO_RESPONSE_CODE, &exchange->http_status);
+        note_location(at);
     } else if (code == CURLE_WRITE_ERROR) {
         fail(exchange, HF_LIMIT, true, "the answer is longer than it may be");
     } else if (code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE) {
@@ -204,6 +224,7 @@ static void fill_slots(hf_net *net, run *all)
         exchange->maybe_acted = false;
         exchange->http_status = 0;
         exchange->detail[0] = '\0';
+        exchange->location[0] = '\0';
         if (start(net, at, exchange)) {
             all->active++;
         } else {
@@ -293,9 +314,21 @@ static hf_status check_ca_file(const char *path, hf_error *err)
                          : st;
 }
 
+static hf_status check_client_key(const hf_net_config *config, hf_error *err)
+{
+    if (config->client_cert_file[0] == '\0') {
+        return hf_ok();
+    }
+    hf_status st = hf_file_check_private(config->client_key_file, err);
+    return hf_failed(st) ? hf_error_wrap(err, (hf_status){HF_DENIED}, "the client's key") : st;
+}
+
 hf_status hf_net_new(const hf_net_config *config, hf_net **ret_net, hf_error *err)
 {
     hf_status st = check_ca_file(config->ca_file, err);
+    if (!hf_failed(st)) {
+        st = check_client_key(config, err);
+    }
     if (hf_failed(st)) {
         return st;
     }

@@ -15,6 +15,7 @@
 #define HF_NET_PARALLEL_MAX 64
 #define HF_NET_HEADERS_MAX 8
 #define HF_NET_DETAIL_LEN 160
+#define HF_NET_URL_LEN 512
 
 /* ---- AWS credentials ---------------------------------------------------------------------- */
 
@@ -36,6 +37,8 @@ typedef struct hf_aws_credentials {
 typedef struct hf_net_config {
     char ca_file[512];           /* the only authorities to trust; empty: the system's */
     uint32_t connect_timeout_ms; /* 0: 1000; the deadline counts as well */
+    char client_cert_file[512];  /* PEM, shown to servers that ask; empty: none */
+    char client_key_file[512];   /* PEM; private */
 } hf_net_config;
 
 /* Signature version 4 over the whole request; service is "dynamodb", "sts"... */
@@ -60,12 +63,13 @@ typedef struct hf_net_exchange {
     bool maybe_acted; /* no answer, and yet the other side may have carried the request out */
     long http_status;
     hf_buf *answer;                 /* owned by the exchange: hf_net_exchange_done */
+    char location[HF_NET_URL_LEN];  /* of an answer that redirects: where to; "" otherwise */
     char detail[HF_NET_DETAIL_LEN]; /* why there is no answer, for an operator */
 } hf_net_exchange;
 
 typedef struct hf_net hf_net;
 
-/* DENIED when ca_file cannot be read. */
+/* DENIED when ca_file cannot be read, or the client's key by others as well. */
 hf_status hf_net_new(const hf_net_config *config, hf_net **ret_net, hf_error *err) HF_MUST_CHECK;
 void hf_net_free(hf_net *net); /* NULL is fine */
 /* Carries out n requests at once and waits until each has its result; connections are kept. */
