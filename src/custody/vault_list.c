@@ -87,10 +87,14 @@ static bool split(const char *path, const char *mount, place *p)
  */
 static void drop_data(place *p)
 {
-    if (p->kv_version == 2) {
-        const char *rest = skip(skip(p->rest, "data/"), "metadata/");
-        rest = strcmp(rest, "data") == 0 ? "" : rest;
-        memmove(p->rest, rest, strlen(rest) + 1);
+    static const char *const words[] = {"data", "metadata"};
+    for (size_t i = 0; p->kv_version == 2 && i < HF_ARRAY_LEN(words); i++) {
+        size_t len = strlen(words[i]);
+        if (strncmp(p->rest, words[i], len) == 0 && (p->rest[len] == '/' || p->rest[len] == '\0')) {
+            size_t from = len + (p->rest[len] == '/');
+            memmove(p->rest, p->rest + from, sizeof p->rest - from);
+            return;
+        }
     }
 }
 
