@@ -311,7 +311,7 @@ static hf_status list_page(hf_admin *admin, uint32_t page, json_t *array, hf_err
     }
     hf_status st;
     do {
-        hf_msg_sealed_list frame = {.page = page, .offset = offset};
+        hf_msg_sealed_list frame = {.page = page, .offset = (uint16_t)offset};
         st = hf_admin_call(admin, &frame, HF_MSG_SEALED_LIST, HF_MSG_SEALED_LISTED, answer, err);
         for (uint32_t i = 0; !hf_failed(st) && i < answer->count && i < HF_SEALED_PAGE; i++) {
             print_entry(&answer->keys[i], array);

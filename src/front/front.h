@@ -63,6 +63,8 @@ typedef struct hf_front_request {
     const char *origin;
     const char *query_epoch;
     const char *query_validator_index;
+    const char *query_after;
+    const char *query_limit;
     hf_bytes body;                 /* set before hf_front_begin */
     uint64_t received_ns;          /* monotonic, when the body was complete */
     bool is_metrics;               /* came in on the metrics listener */

@@ -63,6 +63,10 @@ static enum MHD_Result take_argument(void *context, enum MHD_ValueKind kind, con
         request->query_epoch = value;
     } else if (strcmp(name, "validator_index") == 0) {
         request->query_validator_index = value;
+    } else if (strcmp(name, "after") == 0) {
+        request->query_after = value;
+    } else if (strcmp(name, "limit") == 0) {
+        request->query_limit = value;
     }
     return MHD_YES;
 }

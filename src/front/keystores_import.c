@@ -1,6 +1,7 @@
 /*
- * POST /eth/v1/keystores: slashing history first, all or nothing, and only then the keys, one at a
- * time. The keystores and passwords are handed on in memory files, never decrypted here.
+ * POST /eth/v1/keystores and /api/v1/holdfast/keys/import: slashing history first, all or nothing,
+ * and only then the keys, one at a time. The keystores and passwords are handed on in memory files,
+ * never decrypted here.
  */
 #include "front/front_internal.h"
 #include "interchange/interchange.h"
@@ -25,6 +26,8 @@ typedef struct import_job {
     hf_reason failure; /* of the history's import, told once the import is aborted */
     char failure_detail[HF_DETAIL_LEN];
     hf_text text;
+    bool is_sealed;        /* into the sealed store */
+    hf_msg_sealed_add ask; /* of no keys: the keystore comes along */
     hf_msg_import_add add;
 } import_job;
 
@@ -122,6 +125,9 @@ static hf_next key_imported(hf_exchange *x, const void *frame)
 {
     const hf_msg_result *result = frame;
     import_job *job = x->job;
+    if (job->is_sealed && job->next == 0 && result->reason != HF_REASON_OK) {
+        return hf_front_refused_by_keeper(x, (hf_reason)result->reason, result->detail);
+    }
     const char *detail = result->detail[0] != '\0'
                              ? result->detail
                              : hf_reason_describe((hf_reason)result->reason)->sentence;
@@ -179,9 +185,13 @@ static hf_next next_keystore(hf_exchange *x)
     if (x->ask_fd < 0) {
         return hf_front_refuse(x, HF_REASON_INTERNAL, "no memory for a keystore");
     }
-    hf_frame_init(&x->frame.ask, HF_MSG_KEY_IMPORT, 0);
     x->ask_timeout_ms = HF_FRONT_IMPORT_TIMEOUT_MS;
     x->on_silence = key_unanswered;
+    if (job->is_sealed) {
+        hf_frame_init(&job->ask, HF_MSG_SEALED_ADD, 0);
+        return hf_front_ask(x, &job->ask, HF_MSG_RESULT, key_imported);
+    }
+    hf_frame_init(&x->frame.ask, HF_MSG_KEY_IMPORT, 0);
     return hf_front_ask(x, &x->frame.ask, HF_MSG_RESULT, key_imported);
 }
 
@@ -281,7 +291,7 @@ static hf_next import_history(hf_exchange *x, const json_t *history)
     return hf_front_ask(x, &x->frame.ask, HF_MSG_RESULT, begun);
 }
 
-hf_next hf_front_keystores_import(hf_exchange *x)
+static hf_next import_into(hf_exchange *x, bool is_sealed)
 {
     import_job *job = calloc(1, sizeof *job);
     if (job == NULL) {
@@ -289,6 +299,7 @@ hf_next hf_front_keystores_import(hf_exchange *x)
     }
     x->job = job;
     x->job_free = free_job;
+    job->is_sealed = is_sealed;
     job->root = json_loadb((const char *)x->request.body.ptr, x->request.body.len,
                            JSON_REJECT_DUPLICATES, NULL);
     if (job->root == NULL) {
@@ -304,4 +315,14 @@ hf_next hf_front_keystores_import(hf_exchange *x)
     hf_text_put(&job->text, "{\"data\":[");
     const json_t *history = json_object_get(job->root, "slashing_protection");
     return json_is_string(history) ? import_history(x, history) : next_keystore(x);
+}
+
+hf_next hf_front_keystores_import(hf_exchange *x)
+{
+    return import_into(x, false);
+}
+
+hf_next hf_front_sealed_import(hf_exchange *x)
+{
+    return import_into(x, true);
 }

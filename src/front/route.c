@@ -31,6 +31,14 @@ static const hf_route routes[] = {
     {HF_METHOD_DELETE, "/api/v1/policies/{name}", hf_front_policies_delete, 0},
     {HF_METHOD_POST, "/api/v1/exits/{pubkey}/approve", hf_front_exits_approve,
      HF_ROUTE_GUARDED | HF_ROUTE_BODY},
+    {HF_METHOD_GET, "/api/v1/holdfast/keys", hf_front_sealed_list, 0},
+    {HF_METHOD_POST, "/api/v1/holdfast/keys/import", hf_front_sealed_import,
+     HF_ROUTE_GUARDED | HF_ROUTE_BODY},
+    {HF_METHOD_POST, "/api/v1/holdfast/keys/generate", hf_front_sealed_generate,
+     HF_ROUTE_GUARDED | HF_ROUTE_BODY},
+    {HF_METHOD_POST, "/api/v1/holdfast/keys/{pubkey}/activate", hf_front_sealed_activate, 0},
+    {HF_METHOD_POST, "/api/v1/holdfast/keys/{pubkey}/deactivate", hf_front_sealed_deactivate, 0},
+    {HF_METHOD_DELETE, "/api/v1/holdfast/keys/{pubkey}", hf_front_sealed_delete, 0},
     {HF_METHOD_GET, "/metrics", hf_front_metrics, HF_ROUTE_METRICS},
     {HF_METHOD_GET, "/eth/v1/keystores", hf_front_keystores_list, HF_ROUTE_TOKEN},
     {HF_METHOD_POST, "/eth/v1/keystores", hf_front_keystores_import,
@@ -115,7 +123,9 @@ static hf_next find_route(hf_exchange *x)
     const hf_route *elsewhere = NULL;
     for (size_t i = 0; i < HF_ARRAY_LEN(routes); i++) {
         const hf_route *route = &routes[i];
-        if (!is_on_this_listener(route, x->request.is_metrics) ||
+        bool is_named = elsewhere != NULL && strchr(elsewhere->pattern, '{') == NULL;
+        if ((is_named && strchr(route->pattern, '{') != NULL) || /* a name goes before a pattern */
+            !is_on_this_listener(route, x->request.is_metrics) ||
             !path_matches(route->pattern, x->request.path, &x->path_pubkey)) {
             continue;
         }

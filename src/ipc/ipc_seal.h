@@ -123,7 +123,11 @@ typedef struct hf_sealed_new_key {
     uint8_t reserved[5];
 } hf_sealed_new_key;
 
-/* SEALED_ADD, answered by SEALED_ADDED. All of a frame are kept, or none. */
+/*
+ * SEALED_ADD, answered by SEALED_ADDED. All of a frame are kept, or none. With a descriptor and no
+ * keys: one keystore and its password, as KEY_IMPORT has them, for a loader to open; answered by
+ * RESULT (hf_key_outcome).
+ */
 typedef struct hf_msg_sealed_add {
     hf_frame_header header;
     hf_caller caller;
@@ -165,12 +169,15 @@ typedef struct hf_msg_sealed_change {
 
 #define HF_SEALED_PAGE 256
 
-/* SEALED_LIST: page counts the manifest's pages; answered by SEALED_LISTED, of that page alone. */
+/* SEALED_LIST: page counts the manifest's pages; answered by SEALED_LISTED, of that page alone and
+ * of those of its keys that the asker may see. */
 typedef struct hf_msg_sealed_list {
     hf_frame_header header;
     hf_caller caller;
     uint32_t page;
-    uint32_t offset;
+    uint16_t offset;
+    uint8_t is_part; /* 1: belongs to another question that took a use of the token */
+    uint8_t reserved;
 } hf_msg_sealed_list;
 
 typedef struct hf_sealed_entry {
@@ -185,7 +192,7 @@ typedef struct hf_sealed_entry {
 typedef struct hf_msg_sealed_listed {
     hf_frame_header header;
     uint32_t reason;
-    uint32_t total; /* of the page */
+    uint32_t total; /* of the page, for the asker */
     uint32_t count;
     uint32_t reserved;
     hf_sealed_entry keys[HF_SEALED_PAGE];

@@ -140,7 +140,7 @@ static void take_managed(hf_keeper *keeper, hf_peer *peer, const hf_frame_header
     } else if (header->type == HF_MSG_IMPORT_BEGIN) {
         take_import(keeper, peer, header, HF_JOB_IMPORT_BEGIN, frame);
     } else if (header->type == HF_MSG_KEY_IMPORT && *fd >= 0) {
-        hf_loading_import(keeper, peer, frame, *fd);
+        hf_loading_import(keeper, peer, header->request_id, false, *fd);
         *fd = -1;
     } else {
         hf_peer_send_result(keeper, peer, header->request_id, HF_REASON_MALFORMED, 0, "");
@@ -305,9 +305,8 @@ static void on_token_change(hf_keeper *keeper, hf_peer *peer, const void *frame,
 
 static void on_seal(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
 {
-    (void)fd;
     keeper->inbox_is_secret = true; /* shares and wrapping keys, mostly */
-    hf_seal_frame(keeper, peer, frame);
+    hf_seal_frame(keeper, peer, frame, fd);
 }
 
 typedef void (*frame_handler)(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd);
@@ -383,10 +382,10 @@ static void describe(hf_keeper *keeper, const hf_peer *peer, const void *frame,
         const hf_msg_keys *list = frame;
         bool is_managed = list->scope == HF_SCOPE_KEYS_LIST;
         question->scope = is_managed ? HF_SCOPE_KEYS_LIST : HF_SCOPE_PUBLIC_KEYS;
-        question->is_part = list->offset > 0;
+        question->is_part = question->is_page = list->offset > 0;
     } else if (header->type == HF_MSG_TOKEN_LIST) {
         const hf_msg_token_list *list = frame;
-        question->is_part = list->after[0] != '\0';
+        question->is_part = question->is_page = list->after[0] != '\0';
     } else if (header->type == HF_MSG_POLICY_GET || header->type == HF_MSG_POLICY_LIST) {
         const hf_msg_policy_ask *about = frame;
         question->is_part = about->offset > 0;
@@ -395,6 +394,8 @@ static void describe(hf_keeper *keeper, const hf_peer *peer, const void *frame,
         question->key = hf_keyring_find(&keeper->ring, about->pubkey);
     } else if (header->type == HF_MSG_AUTHORIZE) {
         question->is_part = true;
+    } else {
+        hf_seal_describe(frame, question);
     }
 }
 

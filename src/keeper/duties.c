@@ -67,7 +67,7 @@ static hf_reason admit(hf_keeper *keeper, const hf_msg_duty_sign *frame, hf_duty
                        hf_error *err)
 {
     hf_key *key = hf_keyring_find_address(&keeper->ring, frame->duty.validator);
-    hf_gate_question question = {HF_SCOPE_DUTY, HF_OP_COUNT, key, false};
+    hf_gate_question question = {.scope = HF_SCOPE_DUTY, .operation = HF_OP_COUNT, .key = key};
     hf_reason reason = hf_gate_check(keeper, work->peer, &frame->caller, &question, &work->pass);
     if (reason != HF_REASON_OK) {
         (void)hf_error_set(err, HF_DENIED, "%s", work->pass.detail);

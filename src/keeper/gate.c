@@ -69,6 +69,9 @@ static bool is_key_manager(const hf_keeper *keeper, const hf_caller *caller)
 /* What its API does, exits by name included. */
 static bool key_manager_may(const hf_gate_question *question)
 {
+    if (question->is_sealed) {
+        return false;
+    }
     return question->scope == HF_GATE_ANYTHING || question->scope == HF_SCOPE_KEYS_LIST ||
            question->scope == HF_SCOPE_KEYS_IMPORT || question->scope == HF_SCOPE_KEYS_DELETE ||
            (question->scope == HF_SCOPE_SIGN && question->operation == HF_OP_VOLUNTARY_EXIT);
@@ -118,7 +121,7 @@ static hf_reason ask_token(hf_keeper *keeper, const hf_caller *caller,
                            const hf_gate_question *question, hf_pass *pass)
 {
     hf_token_entry *entry = NULL;
-    hf_reason reason = hf_tokens_recognise(keeper, caller, pass, &entry);
+    hf_reason reason = hf_tokens_recognise(keeper, caller, question->is_page, pass, &entry);
     if (reason == HF_REASON_OK) {
         reason = judge(keeper, &entry->token, question, pass);
     }

@@ -156,7 +156,8 @@ static void take_sign(hf_keeper *keeper, hf_peer *peer, const hf_msg_sign *frame
         return;
     }
     hf_key *key = hf_keyring_find(&keeper->ring, frame->request.pubkey);
-    hf_gate_question question = {HF_SCOPE_SIGN, request->operation, key, false};
+    hf_gate_question question = {
+        .scope = HF_SCOPE_SIGN, .operation = request->operation, .key = key};
     hf_reason reason = hf_gate_check(keeper, peer, &frame->caller, &question, &request->pass);
     const hf_policy_key named = hf_policy_key_from(frame->request.pubkey, HF_BLS_PUBKEY_BYTES);
     if (reason != HF_REASON_OK) {

@@ -447,6 +447,7 @@ typedef struct hf_key_import {
     uint64_t request_id;
     hf_peer *loader; /* NULL until its channel came */
     hf_key *key;     /* decrypted, not yet persisted */
+    bool is_sealed;  /* becomes a sealed key: no loader keeps it */
     hf_pass pass;
 } hf_key_import;
 
@@ -477,8 +478,13 @@ typedef struct hf_loading {
 
 hf_reason hf_loading_start(hf_keeper *keeper);
 void hf_loading_frame(hf_keeper *keeper, hf_peer *peer, const void *frame);
-void hf_loading_import(hf_keeper *keeper, hf_peer *peer, const hf_msg_ask *frame, int take_fd);
+/* is_sealed: into the sealed store, when it has been opened. */
+void hf_loading_import(hf_keeper *keeper, hf_peer *peer, uint64_t request_id, bool is_sealed,
+                       int take_fd);
 void hf_loading_import_frame(hf_keeper *keeper, hf_peer *peer, const void *frame);
+/* An opened key that waits for its turn to be sealed, and its end; NULL: none. */
+hf_key_import *hf_loading_sealed_next(hf_keeper *keeper);
+void hf_loading_sealed_end(hf_keeper *keeper, hf_key_import *import, const char *failure);
 void hf_loading_delete(hf_keeper *keeper, hf_peer *peer, const hf_msg_pubkey *frame);
 void hf_loading_peer_gone(hf_keeper *keeper, hf_peer *peer);
 /* Frees removed keys and answers the deletions that waited for them. */

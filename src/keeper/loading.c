@@ -163,7 +163,8 @@ static void end_import(hf_keeper *keeper, hf_key_import *import, hf_key_outcome 
     *import = (hf_key_import){0};
 }
 
-void hf_loading_import(hf_keeper *keeper, hf_peer *peer, const hf_msg_ask *frame, int take_fd)
+void hf_loading_import(hf_keeper *keeper, hf_peer *peer, uint64_t request_id, bool is_sealed,
+                       int take_fd)
 {
     hf_loading *loading = &keeper->loading;
     hf_key_import *import = NULL;
@@ -171,13 +172,14 @@ void hf_loading_import(hf_keeper *keeper, hf_peer *peer, const hf_msg_ask *frame
         import = loading->imports[i].session == 0 ? &loading->imports[i] : NULL;
     }
     if (import == NULL) {
-        hf_peer_send_result(keeper, peer, frame->header.request_id, HF_REASON_OVERLOADED,
-                            HF_KEY_ERROR, "too many imports under way");
+        hf_peer_send_result(keeper, peer, request_id, HF_REASON_OVERLOADED, HF_KEY_ERROR,
+                            "too many imports under way");
         goto out;
     }
     import->session = ++loading->last_session;
     import->asker = peer;
-    import->request_id = frame->header.request_id;
+    import->request_id = request_id;
+    import->is_sealed = is_sealed;
     import->pass = keeper->asker;
     hf_peer_ref(peer);
     hf_msg_plain wanted;
@@ -208,6 +210,12 @@ static void take_imported(hf_keeper *keeper, hf_peer *peer, hf_key_import *impor
         hf_failed(hf_key_new(&keeper->ring, frame, &key))) {
         end_import(keeper, import, HF_KEY_ERROR, "the key cannot be used");
         hf_peer_hang_up(keeper, peer);
+        return;
+    }
+    if (import->is_sealed) { /* for the loader that is all: it keeps no file of it */
+        hf_peer_send_result(keeper, peer, frame->header.request_id, HF_REASON_OK, HF_KEY_DUPLICATE,
+                            "");
+        import->key = key;
         return;
     }
     bool is_known = hf_keyring_find(&keeper->ring, key->pubkey) != NULL;
@@ -246,11 +254,35 @@ static void activate_imported(hf_keeper *keeper, hf_key_import *import)
     end_import(keeper, import, hf_failed(st) ? HF_KEY_DUPLICATE : HF_KEY_IMPORTED, "");
 }
 
+hf_key_import *hf_loading_sealed_next(hf_keeper *keeper)
+{
+    hf_loading *loading = &keeper->loading;
+    for (size_t i = 0; i < HF_IMPORTS_MAX; i++) {
+        hf_key_import *import = &loading->imports[i];
+        if (import->session != 0 && import->is_sealed && import->key != NULL) {
+            return import;
+        }
+    }
+    return NULL;
+}
+
+void hf_loading_sealed_end(hf_keeper *keeper, hf_key_import *import, const char *failure)
+{
+    if (failure != NULL) {
+        end_import(keeper, import, HF_KEY_ERROR, failure);
+        return;
+    }
+    hf_peer_unref(keeper, import->asker); /* is answered when the record is kept */
+    hf_key_free(&keeper->ring, import->key);
+    *import = (hf_key_import){0};
+}
+
 void hf_loading_import_frame(hf_keeper *keeper, hf_peer *peer, const void *frame)
 {
     const hf_frame_header *header = frame;
     hf_key_import *import = find_import(&keeper->loading, peer->tag);
-    if (import == NULL || (import->loader != NULL && import->loader != peer)) {
+    bool is_done = import != NULL && import->is_sealed && import->key != NULL;
+    if (import == NULL || is_done || (import->loader != NULL && import->loader != peer)) {
         hf_meter_add(&keeper->meter.now.bad_frames, 1);
         return;
     }
@@ -279,7 +311,7 @@ void hf_loading_peer_gone(hf_keeper *keeper, hf_peer *peer)
     }
     hf_key_import *import =
         peer->channel == HF_CHANNEL_IMPORT ? find_import(loading, peer->tag) : NULL;
-    if (import != NULL) {
+    if (import != NULL && !(import->is_sealed && import->key != NULL)) {
         end_import(keeper, import, HF_KEY_ERROR, "the loader ended before its work was done");
     }
 }

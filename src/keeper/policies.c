@@ -70,11 +70,14 @@ void hf_policies_take_book(hf_keeper *keeper, const hf_msg_policy_book *frame, i
 
 static const hf_source_tags no_tags;
 
+const hf_source_tags *hf_policies_tags_of_source(const hf_keeper *keeper, uint32_t source)
+{
+    return source >= HF_BOOK_SOURCES_MAX ? &no_tags : &keeper->policies.book->sources[source];
+}
+
 const hf_source_tags *hf_policies_tags_of(const hf_keeper *keeper, const hf_key *key)
 {
-    return key == NULL || key->source >= HF_BOOK_SOURCES_MAX
-               ? &no_tags
-               : &keeper->policies.book->sources[key->source];
+    return key == NULL ? &no_tags : hf_policies_tags_of_source(keeper, key->source);
 }
 
 hf_policy_key hf_policies_key_of(const hf_key *key)

@@ -75,7 +75,9 @@ static hf_reason judge_all(hf_keeper *keeper, const hf_token *token, const hf_ga
             return HF_REASON_FORBIDDEN;
         }
     }
-    const hf_source_tags *tags = hf_policies_tags_of(keeper, asked->key);
+    const hf_source_tags *tags =
+        asked->name.len > 0 ? hf_policies_tags_of_source(keeper, keeper->config.sealed_source)
+                            : hf_policies_tags_of(keeper, asked->key);
     ret->question = (hf_policy_question){.scope = asked->scope,
                                          .operation = asked->operation,
                                          .tags = tags->tags,
@@ -84,7 +86,10 @@ static hf_reason judge_all(hf_keeper *keeper, const hf_token *token, const hf_ga
                                          .address = pass->address,
                                          .certificate = pass->certificate,
                                          .token_ttl_seconds = ttl_of(token)};
-    if (asked->key != NULL) {
+    if (asked->name.len > 0) {
+        ret->key = asked->name;
+        ret->question.key = &ret->key;
+    } else if (asked->key != NULL) {
         ret->key = hf_policies_key_of(asked->key);
         ret->question.key = &ret->key;
     }
@@ -124,15 +129,26 @@ bool hf_policies_deny(hf_keeper *keeper, const hf_token *token, const hf_gate_qu
     return is_denied;
 }
 
-bool hf_policies_may_list(hf_keeper *keeper, hf_scope scope, const hf_key *listed)
+static bool may_see(hf_keeper *keeper, const hf_gate_question *asked)
 {
-    const hf_gate_question asked = {.scope = scope, .operation = HF_OP_COUNT, .key = listed};
     judgement j;
     if (keeper->seer == NULL) {
         return true; /* everybody else may list all */
     }
     hf_pass pass = keeper->asker;
-    return judge_all(keeper, keeper->seer, &asked, &pass, &j) == HF_REASON_OK && j.answer.allowed;
+    return judge_all(keeper, keeper->seer, asked, &pass, &j) == HF_REASON_OK && j.answer.allowed;
+}
+
+bool hf_policies_may_list(hf_keeper *keeper, hf_scope scope, const hf_key *listed)
+{
+    const hf_gate_question asked = {.scope = scope, .operation = HF_OP_COUNT, .key = listed};
+    return may_see(keeper, &asked);
+}
+
+bool hf_policies_may_list_sealed(hf_keeper *keeper, hf_scope scope, const hf_policy_key *listed)
+{
+    const hf_gate_question asked = {.scope = scope, .operation = HF_OP_COUNT, .name = *listed};
+    return may_see(keeper, &asked);
 }
 
 /* ---- listing and showing ------------------------------------------------------------------ */

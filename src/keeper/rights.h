@@ -24,9 +24,14 @@ typedef struct hf_gate_question {
     hf_scope scope;     /* or HF_GATE_ANYTHING */
     uint32_t operation; /* hf_operation, for HF_SCOPE_SIGN */
     const hf_key *key;  /* NULL: none, or all */
+    hf_policy_key name; /* of a sealed key, which may not be loaded; len 0: see key */
+    bool is_sealed;     /* about the sealed keys: not the key manager's */
     bool is_part;       /* belongs to another question that took a use of the token */
+    bool is_page;       /* and is a later page of its list: goes with the last use */
 } hf_gate_question;
 
+/* seal_records.c: the same of a frame about sealed keys, which says more than its type. */
+void hf_seal_describe(const void *frame, hf_gate_question *question);
 /* What a question of this type needs; false: no right at all. */
 bool hf_gate_scope_of(uint16_t type, hf_scope *ret_scope);
 /* Intake thread. OK, or why not: UNAUTHORIZED, FORBIDDEN, RATE_LIMITED, STORE_UNAVAILABLE; counts
@@ -45,8 +50,8 @@ void hf_tokens_settle(hf_keeper *keeper);
 /* Must this question wait until uses of its token are on record? Then frame and *fd are kept. */
 bool hf_tokens_make_wait(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd);
 /* Whose token is this? OK with the token, or why it is refused, which is counted and logged. */
-hf_reason hf_tokens_recognise(hf_keeper *keeper, const hf_caller *caller, hf_pass *pass,
-                              hf_token_entry **ret_entry);
+hf_reason hf_tokens_recognise(hf_keeper *keeper, const hf_caller *caller, bool is_page,
+                              hf_pass *pass, hf_token_entry **ret_entry);
 void hf_tokens_list(hf_keeper *keeper, hf_peer *peer, const hf_msg_token_list *frame);
 /* TOKEN_CREATE, TOKEN_REVOKE, let in as pass. */
 void hf_tokens_change(hf_keeper *keeper, hf_peer *peer, const void *frame, const hf_pass *pass);
@@ -111,6 +116,8 @@ void hf_policies_approve(hf_keeper *keeper, hf_peer *peer, const hf_msg_exit_app
                          const hf_pass *pass);
 
 const hf_source_tags *hf_policies_tags_of(const hf_keeper *keeper, const hf_key *key);
+/* Of an entry of signing_keys; one that is none has no tags. */
+const hf_source_tags *hf_policies_tags_of_source(const hf_keeper *keeper, uint32_t source);
 /* Takes what the jobs thread has read. */
 void hf_policies_settle(hf_keeper *keeper);
 /* Do the token's policies allow this? FORBIDDEN or RATE_LIMITED, with a sentence in pass. */
@@ -121,6 +128,8 @@ bool hf_policies_deny(hf_keeper *keeper, const hf_token *token, const hf_gate_qu
                       hf_pass *pass);
 /* May who asked the question under way learn of this key? */
 bool hf_policies_may_list(hf_keeper *keeper, hf_scope scope, const hf_key *listed);
+/* The same of a sealed key, loaded or not. */
+bool hf_policies_may_list_sealed(hf_keeper *keeper, hf_scope scope, const hf_policy_key *listed);
 /* POLICY_LIST, _GET, _PUT (with fd, which stays the caller's), _DELETE. */
 void hf_policies_manage(hf_keeper *keeper, hf_peer *peer, const hf_msg_policy_ask *frame,
                         const hf_pass *pass, int fd);

@@ -302,7 +302,7 @@ static void on_cancel(hf_keeper *keeper, hf_peer *peer, const hf_msg_ask *frame)
 /* ---- frames ------------------------------------------------------------------------------------
  */
 
-static void take_frame(hf_keeper *keeper, hf_peer *peer, const void *frame)
+static void take_frame(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
 {
     const hf_frame_header *header = frame;
     const hf_seal_room *room = &keeper->seal;
@@ -325,14 +325,14 @@ static void take_frame(hf_keeper *keeper, hf_peer *peer, const void *frame)
     } else if (header->type == HF_MSG_SEAL_CANCEL) {
         on_cancel(keeper, peer, frame);
     } else {
-        hf_seal_keys_frame(keeper, peer, frame);
+        hf_seal_keys_frame(keeper, peer, frame, fd);
     }
 }
 
-void hf_seal_frame(hf_keeper *keeper, hf_peer *peer, const void *frame)
+void hf_seal_frame(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
 {
     keeper->seal.is_asked = true;
-    take_frame(keeper, peer, frame);
+    take_frame(keeper, peer, frame, fd);
     keeper->seal.is_asked = false;
 }
 
@@ -502,6 +502,7 @@ void hf_seal_turn(hf_keeper *keeper)
     }
     let_time_pass(keeper);
     hf_seal_rotate_step(keeper);
+    hf_seal_take_import(keeper);
     if (room->closer != NULL && keeper->ring.removed == NULL) {
         hf_peer_send_result(keeper, room->closer, room->closer_request_id, HF_REASON_OK,
                             room->closer_value, "");

@@ -106,6 +106,7 @@ typedef struct hf_seal_task {
     hf_manifest_head head;
     bool has_head;
     hf_msg_sealed_added *added; /* ADD: the answer */
+    bool is_single;             /* ADD: the answer is a RESULT, of the one key */
     hf_seal_row *rows;          /* ADD, CHANGE: the records that become keys, or go */
     size_t row_count;
     uint64_t started_ns;
@@ -169,7 +170,7 @@ void hf_seal_done(hf_keeper *keeper);
 /* Intake thread, every turn: takes up what the store answered, and lets time pass. */
 void hf_seal_turn(hf_keeper *keeper);
 /* Intake thread: any of the frames above that go to the keeper. */
-void hf_seal_frame(hf_keeper *keeper, hf_peer *peer, const void *frame);
+void hf_seal_frame(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd);
 /* 0: no sealed keys are configured; else 1 + hf_seal_state. */
 uint8_t hf_seal_state_for_status(const hf_keeper *keeper);
 /* Any thread: the store is at this generation. */
@@ -248,7 +249,8 @@ hf_manifest_page *hf_seal_page_for(hf_keeper *keeper, hf_seal_task *task, unsign
 uint8_t *hf_seal_reseal(hf_keeper *keeper, const hf_seal_row *row, hf_sealed_key *key);
 /* What a task wrote is what counts. */
 void hf_seal_take_manifest(hf_seal_room *room, hf_seal_task *task);
-void hf_seal_keys_frame(hf_keeper *keeper, hf_peer *peer, const void *frame);
+void hf_seal_keys_frame(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd);
+void hf_seal_take_import(hf_keeper *keeper);
 void hf_seal_keys_written(hf_keeper *keeper, hf_seal_task *task);
 /* seal_rotate.c */
 void hf_seal_rotate_start(hf_keeper *keeper);

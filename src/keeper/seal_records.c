@@ -125,55 +125,109 @@ static bool write_pages(hf_keeper *keeper, hf_seal_task *task)
     return hf_seal_task_head(keeper, task);
 }
 
-static void send_added(hf_keeper *keeper, hf_seal_task *task, hf_reason reason, const char *detail)
+static void send_added(hf_keeper *keeper, hf_seal_task *task)
 {
+    if (task->is_single) {
+        uint8_t outcome = task->added->keys[0].outcome;
+        hf_peer_send_result(keeper, task->asker, task->request_id, HF_REASON_OK, outcome,
+                            outcome == HF_KEY_ERROR ? "it is no key that can be sealed" : "");
+        return;
+    }
     hf_frame_init(task->added, HF_MSG_SEALED_ADDED, task->request_id);
-    task->added->reason = reason;
-    hf_str_cut(task->added->detail, sizeof task->added->detail, detail);
+    task->added->reason = HF_REASON_OK;
     hf_peer_send(keeper, task->asker, task->added);
 }
 
-static hf_pass *pass_copy(const hf_keeper *keeper)
+static hf_pass *pass_copy(const hf_pass *asker)
 {
     hf_pass *pass = malloc(sizeof *pass);
     if (pass != NULL) {
-        *pass = keeper->asker;
+        *pass = *asker;
     }
     return pass;
 }
 
-static void on_add(hf_keeper *keeper, hf_peer *peer, const hf_msg_sealed_add *frame)
+static hf_seal_task *new_add(hf_peer *peer, uint64_t request_id, const hf_pass *asker)
 {
-    uint64_t id = frame->header.request_id;
-    hf_seal_task *task = hf_seal_task_new(HF_SEAL_TASK_WRITE, HF_SEAL_AIM_ADD, peer, id);
-    if (task != NULL) {
-        task->pass = pass_copy(keeper);
+    hf_seal_task *task = hf_seal_task_new(HF_SEAL_TASK_WRITE, HF_SEAL_AIM_ADD, peer, request_id);
+    if (task == NULL) {
+        return NULL;
     }
-    bool is_fine = task != NULL && frame->count >= 1 && frame->count <= HF_SEALED_ADD_MAX;
-    if (is_fine) {
-        task->rows = calloc(HF_SEALED_ADD_MAX, sizeof *task->rows);
-        task->added = calloc(1, sizeof *task->added);
-        is_fine = task->rows != NULL && task->added != NULL;
+    task->pass = pass_copy(asker);
+    task->rows = calloc(HF_SEALED_ADD_MAX, sizeof *task->rows);
+    task->added = calloc(1, sizeof *task->added);
+    return task;
+}
+
+/* Owns take_task, whose keys were added as far as is_fine. */
+static void write_added(hf_keeper *keeper, hf_seal_task *take_task, bool is_fine)
+{
+    if (is_fine && take_task->row_count == 0) {
+        send_added(keeper, take_task);
+        hf_seal_task_free(keeper, take_task);
+        return;
     }
+    if (!is_fine || !write_pages(keeper, take_task)) {
+        hf_peer_send_result(
+            keeper, take_task->asker, take_task->request_id, HF_REASON_MALFORMED, HF_KEY_ERROR,
+            "these keys cannot be kept: malformed, or a page of the manifest is full");
+        hf_seal_task_free(keeper, take_task);
+        return;
+    }
+    (void)hf_seal_task_start(keeper, take_task);
+}
+
+static void on_add(hf_keeper *keeper, hf_peer *peer, const hf_msg_sealed_add *frame, int *fd)
+{
+    if (frame->count == 0 && *fd >= 0) {
+        hf_loading_import(keeper, peer, frame->header.request_id, true, *fd);
+        *fd = -1;
+        return;
+    }
+    hf_seal_task *task = new_add(peer, frame->header.request_id, &keeper->asker);
+    if (task == NULL) {
+        hf_peer_send_result(keeper, peer, frame->header.request_id, HF_REASON_INTERNAL, 0, "");
+        return;
+    }
+    bool is_fine = frame->count >= 1 && frame->count <= HF_SEALED_ADD_MAX && task->rows != NULL &&
+                   task->added != NULL;
     for (uint32_t i = 0; is_fine && i < frame->count; i++) {
         hf_sealed_new_key key = frame->keys[i];
         is_fine = add_key(keeper, task, &key, &task->added->keys[i]);
         hf_wipe(&key, sizeof key);
         task->added->count++;
     }
-    if (is_fine && task->row_count == 0) {
-        send_added(keeper, task, HF_REASON_OK, "");
-        hf_seal_task_free(keeper, task);
+    write_added(keeper, task, is_fine);
+}
+
+/* A key that a loader opened, as soon as nothing else is being written. */
+void hf_seal_take_import(hf_keeper *keeper)
+{
+    const hf_seal_room *room = &keeper->seal;
+    hf_key_import *import = room->task == NULL ? hf_loading_sealed_next(keeper) : NULL;
+    hf_sealed_new_key key = {.type = HF_KEY_TYPE_BLS, .status = HF_SEALED_ACTIVE};
+    if (import == NULL) {
         return;
     }
-    if (!is_fine || !write_pages(keeper, task)) {
-        hf_peer_send_result(
-            keeper, peer, id, HF_REASON_MALFORMED, 0,
-            "these keys cannot be kept: malformed, or a page of the manifest is full");
-        hf_seal_task_free(keeper, task);
+    if (!hf_seal_state_can_sign(room->state)) {
+        hf_loading_sealed_end(keeper, import, "the signer was sealed meanwhile");
         return;
     }
-    (void)hf_seal_task_start(keeper, task);
+    if (room->is_loading || room->is_rotating || room->has_next) {
+        return;
+    }
+    hf_seal_task *task = new_add(import->asker, import->request_id, &import->pass);
+    if (task == NULL || task->rows == NULL || task->added == NULL) {
+        hf_seal_task_free(keeper, task);
+        hf_loading_sealed_end(keeper, import, "out of memory");
+        return;
+    }
+    task->is_single = true;
+    hf_bls_key_to_bytes(&import->key->secret->bls, key.secret);
+    bool is_fine = add_key(keeper, task, &key, &task->added->keys[0]);
+    hf_wipe(&key, sizeof key);
+    hf_loading_sealed_end(keeper, import, NULL);
+    write_added(keeper, task, is_fine);
 }
 
 void hf_seal_take_manifest(hf_seal_room *room, hf_seal_task *task)
@@ -203,7 +257,7 @@ static void added(hf_keeper *keeper, hf_seal_task *task)
                why == NULL ? "" : ": ", why == NULL ? "" : why);
     }
     hf_seal_publish(keeper);
-    send_added(keeper, task, HF_REASON_OK, "");
+    send_added(keeper, task);
 }
 
 /* ---- changing ---------------------------------------------------------------------------------
@@ -228,9 +282,12 @@ static void on_change(hf_keeper *keeper, hf_peer *peer, const hf_msg_sealed_chan
     } else if (frame->action != HF_SEALED_DELETE && entry->status == wanted) {
         hf_peer_send_result(keeper, peer, id, HF_REASON_OK, HF_KEY_DUPLICATE, "");
     } else {
+        hf_seal_task *task = hf_seal_task_new(HF_SEAL_TASK_READ, HF_SEAL_AIM_CHANGE, peer, id);
+        if (task != NULL) {
+            task->pass = pass_copy(&keeper->asker);
+        }
         room->change = *frame;
-        (void)hf_seal_task_start(keeper,
-                                 hf_seal_task_new(HF_SEAL_TASK_READ, HF_SEAL_AIM_CHANGE, peer, id));
+        (void)hf_seal_task_start(keeper, task);
     }
 }
 
@@ -364,6 +421,11 @@ static void changed(hf_keeper *keeper, hf_seal_task *task)
 /* ---- listing ----------------------------------------------------------------------------------
  */
 
+static hf_policy_key key_of_name(const uint8_t name[HF_SEALED_NAME_BYTES], bool is_bls)
+{
+    return hf_policy_key_from(name, is_bls ? HF_BLS_PUBKEY_BYTES : HF_ADDRESS_BYTES);
+}
+
 static void on_list(hf_keeper *keeper, hf_peer *peer, const hf_msg_sealed_list *frame)
 {
     const hf_seal_room *room = &keeper->seal;
@@ -372,9 +434,13 @@ static void on_list(hf_keeper *keeper, hf_peer *peer, const hf_msg_sealed_list *
     hf_frame_init(&reply, HF_MSG_SEALED_LISTED, frame->header.request_id);
     const hf_manifest_page *page =
         frame->page < HF_MANIFEST_PAGES ? room->pages[frame->page] : NULL;
-    reply.total = page != NULL ? page->count : 0;
-    for (uint32_t i = frame->offset; i < reply.total && reply.count < HF_SEALED_PAGE; i++) {
+    for (uint32_t i = 0; page != NULL && i < page->count; i++) {
         const hf_manifest_entry *entry = &page->entries[i];
+        hf_policy_key name = key_of_name(entry->name, entry->type == HF_KEY_TYPE_BLS);
+        if (!hf_policies_may_list_sealed(keeper, HF_SCOPE_KEYS_LIST, &name) ||
+            reply.total++ < frame->offset || reply.count == HF_SEALED_PAGE) {
+            continue;
+        }
         hf_sealed_entry *out = &reply.keys[reply.count++];
         memcpy(out->name, entry->name, sizeof out->name);
         out->version = entry->version;
@@ -385,7 +451,34 @@ static void on_list(hf_keeper *keeper, hf_peer *peer, const hf_msg_sealed_list *
     hf_peer_send(keeper, peer, &reply);
 }
 
-void hf_seal_keys_frame(hf_keeper *keeper, hf_peer *peer, const void *frame)
+/* What a frame about sealed keys asks for: each kind of change has a right of its own. */
+void hf_seal_describe(const void *frame, hf_gate_question *question)
+{
+    const hf_frame_header *header = frame;
+    if (header->type == HF_MSG_SEALED_LIST) {
+        question->is_sealed = true;
+        question->is_part = ((const hf_msg_sealed_list *)frame)->is_part == 1;
+        question->is_page = question->is_part;
+    } else if (header->type == HF_MSG_SEALED_ADD) {
+        const hf_msg_sealed_add *add = frame;
+        bool is_generate = add->count > 0 && add->count <= HF_SEALED_ADD_MAX;
+        for (uint32_t i = 0; is_generate && i < add->count; i++) {
+            is_generate = add->keys[i].is_generated == 1;
+        }
+        question->is_sealed = true;
+        question->scope = is_generate ? HF_SCOPE_KEYS_GENERATE : HF_SCOPE_KEYS_IMPORT;
+    } else if (header->type == HF_MSG_SEALED_CHANGE) {
+        const hf_msg_sealed_change *change = frame;
+        static const uint8_t zeros[HF_SEALED_NAME_BYTES - HF_ADDRESS_BYTES];
+        bool is_bls = !hf_bytes_equal(change->name + HF_ADDRESS_BYTES, zeros, sizeof zeros);
+        question->is_sealed = true;
+        question->name = key_of_name(change->name, is_bls);
+        question->scope =
+            change->action == HF_SEALED_DELETE ? HF_SCOPE_KEYS_DELETE : HF_SCOPE_KEYS_CHANGE;
+    }
+}
+
+void hf_seal_keys_frame(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
 {
     const hf_frame_header *header = frame;
     const hf_seal_room *room = &keeper->seal;
@@ -395,7 +488,7 @@ void hf_seal_keys_frame(hf_keeper *keeper, hf_peer *peer, const void *frame)
         hf_peer_send_result(keeper, peer, header->request_id, HF_REASON_BUSY, 0,
                             "the records are being read or sealed anew");
     } else if (header->type == HF_MSG_SEALED_ADD) {
-        on_add(keeper, peer, frame);
+        on_add(keeper, peer, frame, fd);
     } else if (header->type == HF_MSG_SEALED_CHANGE) {
         on_change(keeper, peer, frame);
     } else if (header->type == HF_MSG_SEALED_LIST) {

@@ -271,8 +271,8 @@ static hf_reason reject(hf_keeper *keeper, const hf_caller *caller, hf_token_ver
     return HF_REASON_UNAUTHORIZED;
 }
 
-hf_reason hf_tokens_recognise(hf_keeper *keeper, const hf_caller *caller, hf_pass *pass,
-                              hf_token_entry **ret_entry)
+hf_reason hf_tokens_recognise(hf_keeper *keeper, const hf_caller *caller, bool is_page,
+                              hf_pass *pass, hf_token_entry **ret_entry)
 {
     hf_tokens *tokens = &keeper->tokens;
     hf_token_entry *entry = NULL;
@@ -289,7 +289,8 @@ hf_reason hf_tokens_recognise(hf_keeper *keeper, const hf_caller *caller, hf_pas
         hf_str_cut(pass->detail, sizeof pass->detail, "uses of the token could not be recorded");
         return HF_REASON_STORE_UNAVAILABLE;
     }
-    if (verdict != HF_TOKEN_VALID) {
+    bool is_last_use = verdict == HF_TOKEN_USED_UP && is_page;
+    if (verdict != HF_TOKEN_VALID && !is_last_use) {
         return reject(keeper, caller, verdict, entry, pass);
     }
     *ret_entry = entry;

@@ -84,7 +84,8 @@ SIGN = "/api/v1/eth2/sign/{pubkey}"
 DUTY = "/api/v1/duty/sign"
 # Answers that need a database: test_duty.py makes them.
 NEED_POSTGRES = {(DUTY, "post", "200"), (DUTY, "post", "412")}
-SEAL = "/api/v1/seal/"  # needs a signer with sealed keys: test_seal.py
+# Need a signer with sealed keys: test_seal.py, test_sealed_keys.py
+SEAL = ("/api/v1/seal/", "/api/v1/holdfast/keys")
 TOKENS = "/api/v1/tokens"
 REVOKE = TOKENS + "/{accessor}"
 POLICIES = "/api/v1/policies"
