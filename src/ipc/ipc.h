@@ -22,7 +22,7 @@
 #include "seal/seal.h"
 
 #define HF_IPC_MAGIC 0x48464951U /* "HFIQ" */
-#define HF_IPC_VERSION 4
+#define HF_IPC_VERSION 5
 #define HF_IPC_MAX_BYTES 65536
 
 #define HF_FD_CONTROL 3
