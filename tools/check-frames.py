@@ -8,8 +8,8 @@ import re
 import sys
 
 # Whatever a frame is made of.
-SOURCES = sorted(glob.glob("src/ipc/ipc*.h")) + ["src/eth/eth.h", "src/protect/protect.h", "src/auth/auth.h", "src/seal/seal.h",
-                                                 "include/holdfast/duty.h"]
+SOURCES = sorted(glob.glob("src/ipc/ipc*.h")) + ["src/eth/eth.h", "src/eth1/eth1.h", "src/eth1/eth1_typed.h", "src/protect/protect.h",
+                                                 "src/auth/auth.h", "src/seal/seal.h", "include/holdfast/duty.h"]
 RECORD = "tools/frames.txt"
 
 

@@ -64,6 +64,8 @@ typedef struct hf_config {
     char store_endpoint[HF_STORE_ENDPOINT_LEN];
     bool store_create_table;
     uint64_t keep_epochs;
+    bool eth1_sign_data; /* read into eth1 */
+    hf_eth1_settings eth1;
     bool audit_enabled;
     char audit_path[HF_PATH_LEN]; /* absolute */
     uint8_t audit_sync;           /* hf_audit_sync */

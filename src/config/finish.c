@@ -576,5 +576,6 @@ hf_status hf_config_finish(hf_settings *settings, const hf_config_flags *flags, 
     if (!hf_failed(st)) {
         st = hf_config_finish_audit(settings, err);
     }
+    hf_config_finish_eth1(settings);
     return st;
 }

@@ -329,6 +329,25 @@ const hf_config_key hf_config_keys[] = {
      .help = "auto: unless the record is where this machine left it, nothing up to the present "
              "epoch is signed (after a reboot, a restored disk). always: at each start."},
 
+    {.path = "eth1.chain_id",
+     .type = HF_VALUE_U64,
+     .fallback = "0",
+     .most = HF_TX_CHAIN_ID_MAX,
+     .offset = AT(config.eth1.chain_id),
+     .help = "Of transactions that say none; 0 for the one of a known network."},
+    {.path = "eth1.hashes",
+     .type = HF_VALUE_CHOICE,
+     .fallback = "auto",
+     .offset = AT(config.eth1.hashes),
+     .choices = "auto allow refuse",
+     .help = "Whether eth_sign and personal_sign take messages of 32 bytes, which may be duties of "
+             "an Aztec validator; auto: unless duty_protection is configured."},
+    {.path = "eth1.sign_data",
+     .type = HF_VALUE_BOOL,
+     .fallback = "true",
+     .offset = AT(config.eth1_sign_data),
+     .help = "Whether POST /api/v1/eth1/sign signs bytes that nobody explains."},
+
     {.path = "duty_protection.url",
      .type = HF_VALUE_TEXT,
      .most = HF_DUTY_URL_LEN,

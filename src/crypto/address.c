@@ -1,4 +1,4 @@
-/* Ethereum addresses as people write them (EIP-55). */
+/* Ethereum addresses: of public keys, and as people write them (EIP-55). */
 #include "crypto.h"
 
 #define DIGITS ((size_t)2 * HF_ADDRESS_BYTES)
@@ -52,4 +52,12 @@ hf_status hf_address_parse(const char *text, uint8_t ret_address[HF_ADDRESS_BYTE
     }
     memcpy(ret_address, address, sizeof address);
     return hf_ok();
+}
+
+void hf_secp256k1_address(const uint8_t pubkey[HF_SECP256K1_PUBKEY_BYTES],
+                          uint8_t ret_address[HF_ADDRESS_BYTES])
+{
+    uint8_t digest[HF_KECCAK_BYTES];
+    hf_keccak256(pubkey, HF_SECP256K1_PUBKEY_BYTES, digest);
+    memcpy(ret_address, digest + sizeof digest - HF_ADDRESS_BYTES, HF_ADDRESS_BYTES);
 }

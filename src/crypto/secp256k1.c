@@ -82,14 +82,6 @@ void hf_secp256k1_pubkey(const hf_secp256k1 *secp, const hf_secp256k1_key *key,
     serialise(secp, &point, ret_pubkey);
 }
 
-void hf_secp256k1_address(const uint8_t pubkey[HF_SECP256K1_PUBKEY_BYTES],
-                          uint8_t ret_address[HF_ADDRESS_BYTES])
-{
-    uint8_t digest[HF_KECCAK_BYTES];
-    hf_keccak256(pubkey, HF_SECP256K1_PUBKEY_BYTES, digest);
-    memcpy(ret_address, digest + sizeof digest - HF_ADDRESS_BYTES, HF_ADDRESS_BYTES);
-}
-
 hf_status hf_secp256k1_sign(hf_secp256k1 *secp, const hf_secp256k1_key *key,
                             const uint8_t digest[HF_KECCAK_BYTES],
                             uint8_t ret_signature[HF_SECP256K1_SIGNATURE_BYTES])

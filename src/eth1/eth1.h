@@ -26,10 +26,10 @@ typedef enum hf_eth1_kind {
     HF_ETH1_KIND_COUNT
 } hf_eth1_kind;
 
-/* "transaction", "message", "typed_data", "data": audit, metrics; NULL for no kind. */
+/* "ETH1_TRANSACTION" and so on: audit, log, metrics; NULL for no kind. */
 const char *hf_eth1_kind_name(uint32_t kind);
 
-/* Where hashes of which nobody can tell what they say may be signed: see settings below. */
+/* May messages of 32 bytes be signed? They are mostly hashes, which do not say of what. */
 typedef enum hf_eth1_hashes {
     HF_ETH1_HASHES_AUTO = 0, /* refused where duties are protected */
     HF_ETH1_HASHES_ALLOW,
@@ -40,9 +40,9 @@ typedef enum hf_eth1_hashes {
 /* Of the configuration (eth1), for front and keeper. */
 typedef struct hf_eth1_settings {
     uint64_t chain_id; /* of a transaction that says none; 0: there is none */
-    uint32_t hashes;   /* hf_eth1_hashes: messages of 32 bytes, which may be an Aztec duty */
-    uint8_t sign_data; /* 0 or 1: HF_ETH1_DATA may be signed at all */
-    uint8_t reserved[3];
+    uint8_t hashes;    /* hf_eth1_hashes: messages of 32 bytes, which may be an Aztec duty */
+    uint8_t sign_data; /* 0 or 1: whether bytes that nobody explains are signed at all */
+    uint8_t reserved[6];
 } hf_eth1_settings;
 
 /* ---- RLP --------------------------------------------------------------------------------------

@@ -23,10 +23,10 @@ static const char message_prefix[] = "\x19"
 const char *hf_eth1_kind_name(uint32_t kind)
 {
     static const char *const names[HF_ETH1_KIND_COUNT] = {
-        [HF_ETH1_TRANSACTION] = "transaction",
-        [HF_ETH1_MESSAGE] = "message",
-        [HF_ETH1_TYPED_DATA] = "typed_data",
-        [HF_ETH1_DATA] = "data",
+        [HF_ETH1_TRANSACTION] = "ETH1_TRANSACTION",
+        [HF_ETH1_MESSAGE] = "ETH1_MESSAGE",
+        [HF_ETH1_TYPED_DATA] = "ETH1_TYPED_DATA",
+        [HF_ETH1_DATA] = "ETH1_DATA",
     };
     return kind < HF_ETH1_KIND_COUNT ? names[kind] : NULL;
 }

@@ -42,6 +42,7 @@ typedef struct hf_front_context {
     uint32_t max_body_bytes;
     bool key_manager_enabled;
     bool tls;
+    hf_eth1_settings eth1;
     hf_harden_report protections; /* what this front got */
     int64_t (*unix_ms)(void);
 } hf_front_context;
@@ -85,6 +86,7 @@ typedef enum hf_content { HF_CONTENT_JSON = 0, HF_CONTENT_TEXT, HF_CONTENT_METRI
 #define HF_ROUTE_METRICS 4U  /* on the metrics listener and nowhere else */
 #define HF_ROUTE_BOTH 8U     /* on both listeners */
 #define HF_ROUTE_GUARDED 16U /* no body is read but for a credential that is one */
+#define HF_ROUTE_RPC 32U     /* JSON-RPC: its form of errors */
 
 typedef struct hf_route {
     hf_method method;
@@ -119,6 +121,8 @@ struct hf_exchange {
         hf_msg_pubkey pubkey;
         hf_msg_export_read export_read;
         hf_msg_exit_approve exit_approve;
+        hf_msg_eth1_sign eth1_sign;
+        hf_msg_eth1_keys eth1_keys;
     } frame;
 
     /* the answer */

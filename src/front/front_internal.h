@@ -53,6 +53,9 @@ bool hf_front_has_credential(const hf_exchange *x);
 
 hf_next hf_front_sign(hf_exchange *x);
 hf_next hf_front_duty_sign(hf_exchange *x);
+hf_next hf_front_rpc(hf_exchange *x);
+hf_next hf_front_eth1_sign(hf_exchange *x);
+hf_next hf_front_eth1_public_keys(hf_exchange *x);
 hf_next hf_front_voluntary_exit(hf_exchange *x);
 hf_next hf_front_public_keys(hf_exchange *x);
 hf_next hf_front_high_watermark(hf_exchange *x);

@@ -74,6 +74,7 @@ static hf_server_config describe_server(const hf_msg_front_config *config, const
                     .max_body_bytes = config->max_body_bytes,
                     .key_manager_enabled = config->key_manager_enabled != 0,
                     .tls = tls != NULL,
+                    .eth1 = config->eth1,
                     .unix_ms = hf_time_unix_ms},
         .max_connections = config->max_connections,
         .idle_timeout_seconds = config->idle_timeout_seconds,

@@ -119,6 +119,14 @@ hf_next hf_front_refuse_as(hf_exchange *x, hf_reason reason, unsigned status, co
         return hf_front_answer_small(x, status, HF_CONTENT_JSON,
                                      "{\"message\":\"%s\",\"code\":\"%s\"}", text, info->code);
     }
+    if (x->route != NULL && (x->route->flags & HF_ROUTE_RPC) != 0) {
+        char text[DETAIL_BYTES];
+        escape_detail(text, sentence);
+        return hf_front_answer_small(x, status, HF_CONTENT_JSON,
+                                     "{\"jsonrpc\":\"2.0\",\"id\":null,\"error\":{\"code\":-32000,"
+                                     "\"message\":\"%s\",\"data\":{\"code\":\"%s\"}}}",
+                                     text, info->code);
+    }
     x->small_len = hf_codec_write_error(sentence, info->code, x->small, sizeof x->small);
     return HF_NEXT_ANSWER;
 }

@@ -4,7 +4,10 @@
 static const hf_route routes[] = {
     /* first, because every signature looks it up */
     {HF_METHOD_POST, "/api/v1/eth2/sign/{pubkey}", hf_front_sign, HF_ROUTE_BODY},
+    {HF_METHOD_POST, "/", hf_front_rpc, HF_ROUTE_BODY | HF_ROUTE_RPC},
     {HF_METHOD_POST, "/api/v1/duty/sign", hf_front_duty_sign, HF_ROUTE_BODY},
+    {HF_METHOD_POST, "/api/v1/eth1/sign/{id}", hf_front_eth1_sign, HF_ROUTE_BODY},
+    {HF_METHOD_GET, "/api/v1/eth1/publicKeys", hf_front_eth1_public_keys, 0},
     {HF_METHOD_GET, "/api/v1/eth2/publicKeys", hf_front_public_keys, 0},
     {HF_METHOD_GET, "/api/v1/eth2/highWatermark", hf_front_high_watermark, 0},
     {HF_METHOD_GET, "/upcheck", hf_front_upcheck, HF_ROUTE_BOTH},

@@ -13,6 +13,8 @@ _Static_assert(sizeof(hf_msg_keys_reply) <= PLACE_BYTES, "the largest answer fit
 _Static_assert(sizeof(hf_msg_metrics_reply) <= PLACE_BYTES, "the largest answer fits");
 _Static_assert(sizeof(hf_msg_import_add) <= PLACE_BYTES, "the largest question fits");
 _Static_assert(sizeof(hf_msg_token_page) <= PLACE_BYTES, "the largest answer fits");
+_Static_assert(sizeof(hf_msg_eth1_keys_reply) <= PLACE_BYTES, "the largest answer fits");
+_Static_assert(sizeof(hf_msg_eth1_sign) <= PLACE_BYTES, "the largest question fits");
 
 typedef struct inbox_place {
     _Alignas(64) uint8_t frame[PLACE_BYTES];

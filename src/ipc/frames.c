@@ -122,6 +122,10 @@ static const frame_rule rules[HF_MSG_COUNT_TYPES] = {
     RULE(POLICY_PAGE, hf_msg_policy_page, 0, ON_FRONT | ON_ADMIN),
     ASK(POLICY_DELETE, hf_msg_policy_ask, ON_FRONT | ON_ADMIN),
     ASK(EXIT_APPROVE, hf_msg_exit_approve, ON_FRONT | ON_ADMIN),
+    ASK(ETH1_SIGN, hf_msg_eth1_sign, ON_FRONT),
+    RULE(ETH1_REPLY, hf_msg_eth1_reply, 0, ON_FRONT),
+    ASK(ETH1_KEYS, hf_msg_eth1_keys, ON_FRONT | ON_ADMIN),
+    RULE(ETH1_KEYS_REPLY, hf_msg_eth1_keys_reply, 0, ON_FRONT | ON_ADMIN),
 };
 
 #define NO_PADDING(shape, bytes) _Static_assert(sizeof(shape) == (bytes), #shape " has padding")
@@ -151,6 +155,12 @@ NO_PADDING(hf_msg_duty_sign, 16 + sizeof(hf_caller) + 16 + 72 + 32);
 NO_PADDING(hf_msg_duty_reply, 16 + 8 + 64 + 256 + 160);
 NO_PADDING(hf_msg_duty_ask, 16 + 8 + 72 + 32 + 64 + 72);
 NO_PADDING(hf_msg_duty_answer, 16 + 8 + 64 + 64 + 256 + 160);
+NO_PADDING(hf_eth1_settings, 8 + 1 + 1 + 6);
+NO_PADDING(hf_msg_eth1_sign, 16 + sizeof(hf_caller) + 16 + 12 + 20 + HF_ETH1_INLINE_BYTES);
+NO_PADDING(hf_msg_eth1_reply, 16 + 4 + 1 + 65 + 2 + 160);
+NO_PADDING(hf_msg_eth1_keys, 16 + sizeof(hf_caller) + 8);
+NO_PADDING(hf_eth1_key_entry, 20 + 4 + 64);
+NO_PADDING(hf_msg_eth1_keys_reply, 16 + 16 + HF_ETH1_KEYS_PAGE * sizeof(hf_eth1_key_entry));
 NO_PADDING(hf_seal_kdf, 8 + 8 + 16);
 NO_PADDING(hf_seal_candidate, 40 + 32 + 32 + 256);
 NO_PADDING(hf_msg_seal_begin, 16 + sizeof(hf_caller) + 8 + 16 * sizeof(hf_seal_candidate));

@@ -32,6 +32,8 @@ typedef struct hf_msg_eth1_reply {
     char detail[HF_DETAIL_LEN];
 } hf_msg_eth1_reply;
 
+#define HF_ETH1_KEYS_PAGE 128
+
 /* ETH1_KEYS (scope PUBLIC_KEYS), answered page by page. */
 typedef struct hf_msg_eth1_keys {
     hf_frame_header header;
@@ -51,7 +53,7 @@ typedef struct hf_msg_eth1_keys_reply {
     uint64_t generation; /* as of KEYS_REPLY */
     uint32_t total;
     uint32_t count;
-    hf_eth1_key_entry keys[HF_KEYS_PAGE];
+    hf_eth1_key_entry keys[HF_ETH1_KEYS_PAGE];
 } hf_msg_eth1_keys_reply;
 
 #endif

@@ -80,6 +80,8 @@ typedef struct hf_metrics {
     hf_histogram duty_duration[HF_DUTY_STAGE_COUNT];
     uint64_t duty_store_healthy;
     hf_duty_counters duty_store; /* as that process counts */
+    uint64_t eth1[HF_ETH1_KIND_COUNT][HF_RESULT_COUNT];
+    hf_histogram eth1_duration[HF_STAGE_COUNT]; /* DECODE, SIGN, TOTAL */
 } hf_metrics;
 
 typedef struct hf_msg_metrics_reply {

@@ -395,7 +395,8 @@ hf_status hf_auditor_start(hf_keeper *keeper)
     if (!auditor->is_on) {
         return hf_ok();
     }
-    size_t count = (size_t)keeper->config.max_in_flight + HF_DUTIES_MAX + NOTE_SLOTS;
+    size_t count =
+        (size_t)keeper->config.max_in_flight + HF_DUTIES_MAX + HF_ETH1_WORKS_MAX + NOTE_SLOTS;
     auditor->all = calloc(count, sizeof *auditor->all);
     if (auditor->all == NULL) {
         return (hf_status){HF_NOMEM};

@@ -291,6 +291,57 @@ void hf_auditor_duty_result(hf_keeper *keeper, const hf_duty_work *work, hf_audi
     (void)pthread_mutex_unlock(&auditor->lock);
 }
 
+static void fill_eth1(const hf_eth1_work *work, hf_audit_event *event)
+{
+    event->request_id = work->reply.header.request_id;
+    event->operation = hf_eth1_kind_name(work->kind);
+    event->subject_len = HF_ADDRESS_BYTES;
+    memcpy(event->subject, work->address, HF_ADDRESS_BYTES);
+    hf_auditor_fill_caller(&work->pass, &event->caller);
+}
+
+bool hf_auditor_admit_eth1(hf_keeper *keeper, hf_eth1_work *work)
+{
+    hf_auditor *auditor = &keeper->auditor;
+    if (!auditor->is_on) {
+        return true;
+    }
+    if (!atomic_load(&auditor->is_healthy)) {
+        return false;
+    }
+    (void)pthread_mutex_lock(&auditor->lock);
+    hf_audit_slot *slot = hf_auditor_take_slot(auditor);
+    if (slot != NULL) {
+        slot->event.kind = HF_AUDIT_REQUEST;
+        fill_eth1(work, &slot->event);
+        slot->event.has_root = true;
+        memcpy(slot->event.root, work->digest, HF_ROOT_BYTES);
+        slot->ticket = ++auditor->tickets;
+        work->audit = slot;
+        work->ticket = slot->ticket;
+        hf_auditor_queue(auditor, slot, true);
+    }
+    (void)pthread_mutex_unlock(&auditor->lock);
+    return slot != NULL;
+}
+
+void hf_auditor_eth1_result(hf_keeper *keeper, const hf_eth1_work *work, hf_audit_slot *take_slot)
+{
+    hf_auditor *auditor = &keeper->auditor;
+    hf_reason reason = (hf_reason)work->reply.reason;
+    hf_audit_slot *slot = NULL;
+    if (!auditor->is_on) {
+        return;
+    }
+    (void)pthread_mutex_lock(&auditor->lock);
+    hf_audit_event *event = begin_result(auditor, take_slot, reason, work->reply.detail, &slot);
+    if (event != NULL) {
+        fill_eth1(work, event);
+        hf_auditor_queue(auditor, slot, false);
+    }
+    (void)pthread_mutex_unlock(&auditor->lock);
+}
+
 /* ---- notes ------------------------------------------------------------------------------------
  */
 

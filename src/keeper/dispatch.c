@@ -280,6 +280,17 @@ static void on_duty_sign(hf_keeper *keeper, hf_peer *peer, const void *frame, in
     hf_duties_take(keeper, peer, frame);
 }
 
+static void on_eth1_sign(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
+{
+    hf_eth1_take(keeper, peer, frame, *fd);
+}
+
+static void on_eth1_keys(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
+{
+    (void)fd;
+    hf_eth1_list(keeper, peer, frame);
+}
+
 static void on_policy(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
 {
     hf_policies_manage(keeper, peer, frame, &keeper->asker, *fd);
@@ -340,6 +351,8 @@ static const frame_handler handlers[HF_MSG_COUNT_TYPES] = {
     [HF_MSG_KEY_PERSISTED] = on_loading,
     [HF_MSG_LOAD_DONE] = on_loading,
     [HF_MSG_DUTY_SIGN] = on_duty_sign,
+    [HF_MSG_ETH1_SIGN] = on_eth1_sign,
+    [HF_MSG_ETH1_KEYS] = on_eth1_keys,
     [HF_MSG_POLICY_PUT] = on_policy,
     [HF_MSG_POLICY_GET] = on_policy,
     [HF_MSG_POLICY_LIST] = on_policy,
@@ -383,6 +396,9 @@ static void describe(hf_keeper *keeper, const hf_peer *peer, const void *frame,
         bool is_managed = list->scope == HF_SCOPE_KEYS_LIST;
         question->scope = is_managed ? HF_SCOPE_KEYS_LIST : HF_SCOPE_PUBLIC_KEYS;
         question->is_part = question->is_page = list->offset > 0;
+    } else if (header->type == HF_MSG_ETH1_KEYS) {
+        const hf_msg_eth1_keys *list = frame;
+        question->is_part = question->is_page = list->offset > 0;
     } else if (header->type == HF_MSG_TOKEN_LIST) {
         const hf_msg_token_list *list = frame;
         question->is_part = question->is_page = list->after[0] != '\0';
@@ -399,7 +415,7 @@ static void describe(hf_keeper *keeper, const hf_peer *peer, const void *frame,
     }
 }
 
-/* DUTY_SIGN is asked about with its key, in duties.c. */
+/* DUTY_SIGN and ETH1_SIGN are asked about with their keys, in duties.c and eth1_admit.c. */
 static bool may_ask(hf_keeper *keeper, hf_peer *peer, const void *frame)
 {
     const hf_msg_ask *ask = frame; /* every question begins so */
@@ -408,7 +424,7 @@ static bool may_ask(hf_keeper *keeper, hf_peer *peer, const void *frame)
     if (peer->channel == HF_CHANNEL_ADMIN) {
         hf_str_cut(keeper->asker.accessor, sizeof keeper->asker.accessor, "admin");
     }
-    if (ask->header.type == HF_MSG_DUTY_SIGN ||
+    if (ask->header.type == HF_MSG_DUTY_SIGN || ask->header.type == HF_MSG_ETH1_SIGN ||
         !hf_gate_scope_of(ask->header.type, &question.scope)) {
         return true;
     }

@@ -13,9 +13,9 @@
 #define KEY_MANAGER "key-manager"
 
 /*
- * What each question asks for. SIGN and DUTY_SIGN ask for themselves, with their key. AUTHORIZE
- * asks whether a credential is one at all, before a body is read for its sake; what it is worth is
- * asked with each question that follows.
+ * What each question asks for. SIGN, DUTY_SIGN and ETH1_SIGN ask for themselves, with their key.
+ * AUTHORIZE asks whether a credential is one at all, before a body is read for its sake; what it is
+ * worth is asked with each question that follows.
  */
 static const struct {
     bool is_asked;
@@ -34,6 +34,8 @@ static const struct {
     [HF_MSG_TOKEN_REVOKE] = {true, HF_SCOPE_TOKENS},
     [HF_MSG_SIGN] = {true, HF_SCOPE_SIGN},
     [HF_MSG_DUTY_SIGN] = {true, HF_SCOPE_DUTY},
+    [HF_MSG_ETH1_SIGN] = {true, HF_SCOPE_ETH1_MESSAGE},
+    [HF_MSG_ETH1_KEYS] = {true, HF_SCOPE_PUBLIC_KEYS},
     [HF_MSG_POLICY_PUT] = {true, HF_SCOPE_POLICIES},
     [HF_MSG_POLICY_GET] = {true, HF_SCOPE_POLICIES},
     [HF_MSG_POLICY_LIST] = {true, HF_SCOPE_POLICIES},
@@ -77,11 +79,19 @@ static bool key_manager_may(const hf_gate_question *question)
            (question->scope == HF_SCOPE_SIGN && question->operation == HF_OP_VOLUNTARY_EXIT);
 }
 
+/* Signing: what a management token does only where a policy of its own allows it. */
+static bool is_signing(hf_scope scope)
+{
+    return scope == HF_SCOPE_SIGN || scope == HF_SCOPE_DUTY || scope == HF_SCOPE_ETH1_TRANSACTION ||
+           scope == HF_SCOPE_ETH1_MESSAGE || scope == HF_SCOPE_ETH1_TYPED_DATA ||
+           scope == HF_SCOPE_ETH1_DATA;
+}
+
 /* What Web3Signer asks no credential for. */
 static bool is_open(hf_scope scope)
 {
-    return scope == HF_SCOPE_SIGN || scope == HF_SCOPE_DUTY || scope == HF_SCOPE_PUBLIC_KEYS ||
-           scope == HF_SCOPE_STATUS || scope == HF_SCOPE_SEAL_STATUS || scope == HF_SCOPE_RELOAD;
+    return is_signing(scope) || scope == HF_SCOPE_PUBLIC_KEYS || scope == HF_SCOPE_STATUS ||
+           scope == HF_SCOPE_SEAL_STATUS || scope == HF_SCOPE_RELOAD;
 }
 
 static void note_caller(const hf_caller *caller, const char *accessor, hf_pass *pass)
@@ -107,7 +117,7 @@ static hf_reason judge(hf_keeper *keeper, const hf_token *token, const hf_gate_q
     if (question->scope == HF_GATE_ANYTHING) {
         return HF_REASON_OK;
     }
-    if (is_management && question->scope != HF_SCOPE_SIGN && question->scope != HF_SCOPE_DUTY) {
+    if (is_management && !is_signing(question->scope)) {
         return hf_policies_deny(keeper, token, question, pass) ? HF_REASON_FORBIDDEN : HF_REASON_OK;
     }
     if (question->scope == HF_SCOPE_TOKENS || question->scope == HF_SCOPE_POLICIES) {

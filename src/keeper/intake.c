@@ -235,6 +235,7 @@ void hf_intake_again(hf_keeper *keeper, hf_peer *peer, const void *frame, int *f
     take_frame(keeper, peer, frame, fd, &slashable_end);
     *slashable_end = NULL;
     hf_protector_push(keeper, slashable);
+    hf_eth1_wake(keeper);
     hf_signers_wake(keeper);
 }
 
@@ -268,6 +269,7 @@ static void read_peer(hf_keeper *keeper, hf_peer *peer)
     *slashable_end = NULL;
     hf_protector_push(keeper, slashable);
     hf_auditor_wake(keeper);
+    hf_eth1_wake(keeper);
     hf_signers_wake(keeper);
     if (brings_keys || keeper->inbox_is_secret) {
         keeper->inbox_is_secret = false;
@@ -306,7 +308,7 @@ void hf_intake_loop(hf_keeper *keeper)
 {
     struct epoll_event events[EVENTS_MAX];
     while (!keeper->stopping || atomic_load(&keeper->requests.in_use) > 0 ||
-           atomic_load(&keeper->duties.in_use) > 0) {
+           atomic_load(&keeper->duties.in_use) > 0 || atomic_load(&keeper->eth1.in_use) > 0) {
         int n = epoll_wait(keeper->epoll_fd, events, EVENTS_MAX, TICK_MS);
         if (n < 0 && errno != EINTR) {
             hf_log(HF_LOG_BROKEN, "epoll_failed", "%s", strerror(errno));

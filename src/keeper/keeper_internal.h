@@ -1,7 +1,7 @@
 /*
  * The keeper's rooms and what they hand each other. Lock order, outermost first:
  *   protector.lock, signers.lock, clerk.lock, jobs.lock, duties.lock, then peer.lock, then
- *   requests.lock, auditor.lock.
+ *   requests.lock, eth1.lock, auditor.lock.
  * No thread holds two of the first four at once.
  */
 #ifndef HF_KEEPER_INTERNAL_H
@@ -49,8 +49,9 @@ typedef union hf_key_slot {
 
 typedef struct hf_key {
     hf_key_type type;
-    uint8_t pubkey[HF_BLS_PUBKEY_BYTES]; /* BLS; zeros for the other type */
-    uint8_t address[HF_ADDRESS_BYTES];   /* SECP256K1; zeros for the other type */
+    uint8_t pubkey[HF_BLS_PUBKEY_BYTES];      /* BLS; zeros for the other type */
+    uint8_t address[HF_ADDRESS_BYTES];        /* SECP256K1; zeros for the other type */
+    uint8_t point[HF_SECP256K1_PUBKEY_BYTES]; /* the same: its public key */
     uint8_t source_id[HF_SOURCE_ID_LEN];
     hf_key_slot *secret;
     _Atomic uint32_t refs; /* requests that may still sign with it */
@@ -120,8 +121,17 @@ size_t hf_keyring_load_end(hf_keyring *ring); /* keys dropped */
 
 /* ---- requests.c: the signing requests under way ---------------------------------------------- */
 
+/* A reply on its way: part of what it answers, which put gives back when it went. */
+typedef struct hf_answer {
+    struct hf_answer *next; /* in the outbox */
+    hf_peer *peer;
+    const void *frame;
+    void (*put)(hf_keeper *keeper, struct hf_answer *answer);
+} hf_answer;
+
 typedef struct hf_request {
-    struct hf_request *next; /* in the one list that holds it: free, protector, group, outbox */
+    struct hf_request *next; /* in the one list that holds it: free, protector, group */
+    hf_answer answer;
     hf_peer *peer;
     hf_key *key;
     hf_root_group *group;
@@ -162,8 +172,8 @@ struct hf_peer {
     bool has_loaded;       /* LOADER: said LOAD_DONE, so that its end ends no load */
     _Atomic uint32_t refs; /* requests and jobs that will still answer here */
     pthread_mutex_t lock;  /* guards outbox and order of sending */
-    hf_request *outbox_head;
-    hf_request *outbox_tail;
+    hf_answer *outbox_head;
+    hf_answer *outbox_tail;
     uint32_t outbox_count;
     bool is_full; /* the socket took no more: the intake thread sends when there is room */
     uint32_t in_flight_max;
@@ -178,6 +188,9 @@ void hf_peers_sweep(hf_keeper *keeper);
 /* Any thread. Sends, or keeps the request in the outbox until the socket has room; then frees it.
  */
 void hf_peer_answer(hf_keeper *keeper, hf_request *request);
+/* The same in two steps, for several at once: the answers that now wait for this peer; and send. */
+uint32_t hf_peer_queue(hf_keeper *keeper, hf_answer *answer);
+void hf_peers_send_waiting(hf_keeper *keeper);
 void hf_peer_flush(hf_keeper *keeper, hf_peer *peer);
 /* Any thread. A frame outside the signing path; dropped, with a count, when the peer reads nothing.
  */
@@ -436,6 +449,7 @@ bool hf_duties_is_healthy(hf_keeper *keeper, char ret_detail[HF_DETAIL_LEN]);
 uint32_t hf_duties_protections(hf_keeper *keeper, hf_protection ret[HF_PROTECTIONS_MAX]);
 
 #include "keeper/auditor.h"
+#include "keeper/eth1.h"
 
 /* ---- loading.c: loads and imports of keys ---------------------------------------------------- */
 
@@ -517,6 +531,7 @@ struct hf_keeper {
     hf_signers signers;
     hf_clerk clerk;
     hf_duties duties;
+    hf_eth1_room eth1;
     hf_auditor auditor;
     hf_loading loading;
     hf_tokens tokens;

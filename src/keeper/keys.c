@@ -117,7 +117,6 @@ void hf_key_name(const hf_key *key, char ret_name[HF_KEY_NAME_LEN])
 static hf_status take_secret(const hf_keyring *ring, hf_key *key,
                              const uint8_t secret[HF_BLS_SECRET_BYTES])
 {
-    uint8_t point[HF_SECP256K1_PUBKEY_BYTES];
     if (key->type == HF_KEY_TYPE_BLS) {
         hf_status st = hf_bls_key_from_bytes(secret, &key->secret->bls);
         if (!hf_failed(st)) {
@@ -127,8 +126,8 @@ static hf_status take_secret(const hf_keyring *ring, hf_key *key,
     }
     hf_status st = hf_secp256k1_key_from_bytes(ring->secp, secret, &key->secret->secp256k1);
     if (!hf_failed(st)) {
-        hf_secp256k1_pubkey(ring->secp, &key->secret->secp256k1, point);
-        hf_secp256k1_address(point, key->address);
+        hf_secp256k1_pubkey(ring->secp, &key->secret->secp256k1, key->point);
+        hf_secp256k1_address(key->point, key->address);
     }
     return st;
 }
@@ -186,6 +185,9 @@ hf_status hf_key_new_bound(hf_keyring *ring, hf_key_type type, const uint8_t *na
     } else {
         st = hf_secp256k1_key_from_bytes(ring->secp, secret, &key->secret->secp256k1);
         memcpy(key->address, name, HF_ADDRESS_BYTES);
+    }
+    if (!hf_failed(st) && type == HF_KEY_TYPE_SECP256K1) {
+        hf_secp256k1_pubkey(ring->secp, &key->secret->secp256k1, key->point);
     }
     if (hf_failed(st)) {
         goto fail;

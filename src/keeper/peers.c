@@ -71,22 +71,22 @@ void hf_peer_unref(hf_keeper *keeper, hf_peer *peer)
     }
 }
 
-/* Gives back requests whose answers went, or will never be read. */
-static void release(hf_keeper *keeper, hf_peer *peer, hf_request *list)
+/* Gives back what answers are part of, once they went or will never be read. */
+static void release(hf_keeper *keeper, hf_peer *peer, hf_answer *list)
 {
     while (list != NULL) {
-        hf_request *next = list->next;
-        hf_requests_put(&keeper->requests, list);
+        hf_answer *next = list->next;
+        list->put(keeper, list);
         hf_peer_unref(keeper, peer);
         list = next;
     }
 }
 
-/* With the lock held: the first n requests of the outbox, as a list of their own. */
-static hf_request *cut_outbox(hf_keeper *keeper, hf_peer *peer, size_t n)
+/* With the lock held: the first n answers of the outbox, as a list of their own. */
+static hf_answer *cut_outbox(hf_keeper *keeper, hf_peer *peer, size_t n)
 {
-    hf_request *list = peer->outbox_head;
-    hf_request **end = &list;
+    hf_answer *list = peer->outbox_head;
+    hf_answer **end = &list;
     (void)atomic_fetch_sub(&keeper->unsent, (uint32_t)n);
     peer->outbox_count -= (uint32_t)n;
     while (n-- > 0) {
@@ -98,14 +98,14 @@ static hf_request *cut_outbox(hf_keeper *keeper, hf_peer *peer, size_t n)
     return list;
 }
 
-/* With the lock held: sends what the socket takes; returns the requests that are done. */
-static hf_request *send_outbox(hf_keeper *keeper, hf_peer *peer)
+/* With the lock held: sends what the socket takes; returns the answers that are done with. */
+static hf_answer *send_outbox(hf_keeper *keeper, hf_peer *peer)
 {
     const void *frames[HF_OUTBOX_FRAMES];
     size_t n = 0;
     size_t sent = 0;
-    for (hf_request *r = peer->outbox_head; r != NULL && n < HF_OUTBOX_FRAMES; r = r->next) {
-        frames[n++] = &r->reply;
+    for (hf_answer *a = peer->outbox_head; a != NULL && n < HF_OUTBOX_FRAMES; a = a->next) {
+        frames[n++] = a->frame;
     }
     if (n == 0 || peer->is_gone) {
         return cut_outbox(keeper, peer, peer->outbox_count);
@@ -128,7 +128,7 @@ void hf_peer_hang_up(hf_keeper *keeper, hf_peer *peer)
     (void)pthread_mutex_unlock(&peer->lock);
     atomic_store(&keeper->closing, true);
     (void)pthread_mutex_lock(&peer->lock);
-    hf_request *unread = cut_outbox(keeper, peer, peer->outbox_count);
+    hf_answer *unread = cut_outbox(keeper, peer, peer->outbox_count);
     (void)pthread_mutex_unlock(&peer->lock);
     release(keeper, peer, unread);
     hf_loading_peer_gone(keeper, peer);
@@ -158,13 +158,39 @@ static void send_waiting(hf_keeper *keeper, hf_peer *peer)
 {
     (void)pthread_mutex_lock(&peer->lock);
     bool was_full = peer->is_full;
-    hf_request *done = was_full ? NULL : send_outbox(keeper, peer);
+    hf_answer *done = was_full ? NULL : send_outbox(keeper, peer);
     bool is_full = peer->is_full;
     (void)pthread_mutex_unlock(&peer->lock);
     release(keeper, peer, done);
     if (is_full && !was_full) {
         hf_intake_nudge(keeper);
     }
+}
+
+uint32_t hf_peer_queue(hf_keeper *keeper, hf_answer *answer)
+{
+    hf_peer *peer = answer->peer;
+    (void)pthread_mutex_lock(&peer->lock);
+    answer->next = NULL;
+    *(peer->outbox_head != NULL ? &peer->outbox_tail->next : &peer->outbox_head) = answer;
+    peer->outbox_tail = answer;
+    uint32_t count = ++peer->outbox_count;
+    (void)atomic_fetch_add(&keeper->unsent, 1);
+    (void)pthread_mutex_unlock(&peer->lock);
+    return count;
+}
+
+void hf_peers_send_waiting(hf_keeper *keeper)
+{
+    for (size_t i = 0; atomic_load(&keeper->unsent) > 0 && i < HF_PEERS_MAX; i++) {
+        send_waiting(keeper, &keeper->peers[i]);
+    }
+}
+
+static void put_request(hf_keeper *keeper, hf_answer *answer)
+{
+    uint8_t *start = (uint8_t *)answer - offsetof(hf_request, answer);
+    hf_requests_put(&keeper->requests, (hf_request *)(void *)start);
 }
 
 /*
@@ -174,17 +200,10 @@ static void send_waiting(hf_keeper *keeper, hf_peer *peer)
 void hf_peer_answer(hf_keeper *keeper, hf_request *request)
 {
     hf_peer *peer = request->peer;
-    (void)pthread_mutex_lock(&peer->lock);
-    request->next = NULL;
-    *(peer->outbox_head != NULL ? &peer->outbox_tail->next : &peer->outbox_head) = request;
-    peer->outbox_tail = request;
-    uint32_t count = ++peer->outbox_count;
-    (void)atomic_fetch_add(&keeper->unsent, 1);
-    (void)pthread_mutex_unlock(&peer->lock);
+    request->answer = (hf_answer){.peer = peer, .frame = &request->reply, .put = put_request};
+    uint32_t count = hf_peer_queue(keeper, &request->answer);
     if (hf_signers_backlog(keeper) < BUSY_BACKLOG) {
-        for (size_t i = 0; atomic_load(&keeper->unsent) > 0 && i < HF_PEERS_MAX; i++) {
-            send_waiting(keeper, &keeper->peers[i]);
-        }
+        hf_peers_send_waiting(keeper);
     } else if (count >= ANSWERS_TOGETHER) {
         send_waiting(keeper, peer);
     }
@@ -193,7 +212,7 @@ void hf_peer_answer(hf_keeper *keeper, hf_request *request)
 void hf_peer_flush(hf_keeper *keeper, hf_peer *peer)
 {
     (void)pthread_mutex_lock(&peer->lock);
-    hf_request *done = send_outbox(keeper, peer);
+    hf_answer *done = send_outbox(keeper, peer);
     bool wants_write = peer->is_full;
     (void)pthread_mutex_unlock(&peer->lock);
     release(keeper, peer, done);

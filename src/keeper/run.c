@@ -48,6 +48,7 @@ static bool config_is_sane(const hf_msg_keeper_config *config)
            is_terminated(config->network.name, HF_NETWORK_NAME_LEN) && store_is_sane(config) &&
            config->network.slots_per_epoch > 0 && config->network.slot_ms > 0 &&
            config->has_book <= 1 && config->has_witness <= 1 &&
+           config->eth1.hashes < HF_ETH1_HASHES_COUNT && config->eth1.sign_data <= 1 &&
            config->guard_mode < HF_GUARD_MODE_COUNT && config->log.format <= HF_LOG_JSON &&
            config->log.least <= HF_LOG_BROKEN && config->sign_threads <= HF_SIGN_THREADS_MAX;
 }
@@ -235,6 +236,9 @@ static hf_status start_threads(hf_keeper *keeper, hf_store *take_store, hf_error
     if (!hf_failed(st)) {
         st = hf_duties_init(keeper);
     }
+    if (!hf_failed(st)) {
+        st = hf_eth1_init(keeper);
+    }
     return hf_failed(st) ? hf_fail(err, st.code, "not enough memory or threads to start") : st;
 }
 
@@ -311,6 +315,7 @@ static void announce(hf_keeper *keeper)
 
 static void stop(hf_keeper *keeper)
 {
+    hf_eth1_stop(keeper);
     hf_auditor_stop(keeper);
     hf_jobs_stop(keeper);
     hf_protector_stop(keeper);

@@ -25,6 +25,10 @@ static const struct {
     [HF_SCOPE_POLICIES] = {"policies", HF_SCOPE_KEYLESS},
     [HF_SCOPE_EXIT_APPROVE] = {"exit_approve", HF_SCOPE_KEYS_MUST},
     [HF_SCOPE_AUDIT] = {"audit", HF_SCOPE_KEYLESS},
+    [HF_SCOPE_ETH1_TRANSACTION] = {"eth1_transaction", HF_SCOPE_KEYS_MUST},
+    [HF_SCOPE_ETH1_MESSAGE] = {"eth1_message", HF_SCOPE_KEYS_MUST},
+    [HF_SCOPE_ETH1_TYPED_DATA] = {"eth1_typed_data", HF_SCOPE_KEYS_MUST},
+    [HF_SCOPE_ETH1_DATA] = {"eth1_data", HF_SCOPE_KEYS_MUST},
 };
 
 _Static_assert(HF_SCOPE_COUNT < 64 && HF_OP_COUNT < 64, "a bit for each");

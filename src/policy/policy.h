@@ -41,6 +41,10 @@ typedef enum hf_scope {
     HF_SCOPE_POLICIES,
     HF_SCOPE_EXIT_APPROVE, /* the second approval of a voluntary exit */
     HF_SCOPE_AUDIT,
+    HF_SCOPE_ETH1_TRANSACTION, /* eth_signTransaction */
+    HF_SCOPE_ETH1_MESSAGE,     /* eth_sign, personal_sign */
+    HF_SCOPE_ETH1_TYPED_DATA,  /* eth_signTypedData, _v4 */
+    HF_SCOPE_ETH1_DATA,        /* POST /api/v1/eth1/sign; what the data is, in addition */
     HF_SCOPE_COUNT
 } hf_scope;
 

@@ -211,6 +211,7 @@ hf_status hf_start_keeper(hf_supervisor *sup, hf_error *err)
                                   .has_book = 1,
                                   .sealed_source = HF_SOURCE_NONE,
                                   .guard_mode = config->guard_mode,
+                                  .eth1 = config->eth1,
                                   .store_timeout_ms = config->store_timeout_ms,
                                   .audit = config->audit};
     for (uint32_t i = 0; i < config->key_source_count; i++) {
@@ -349,6 +350,7 @@ static void fill_front_config(const hf_supervisor *sup, hf_msg_front_config *fra
                               .max_in_flight = share(config->max_in_flight, config->fronts),
                               .idle_timeout_seconds = config->idle_timeout_seconds,
                               .key_manager_enabled = config->key_manager_enabled,
+                              .eth1 = config->eth1,
                               .has_metrics_listener = sup->metrics_fd >= 0};
     memcpy(frame->tls_cert, config->tls_cert, sizeof frame->tls_cert);
     memcpy(frame->tls_key, config->tls_key, sizeof frame->tls_key);
