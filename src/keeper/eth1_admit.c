@@ -144,7 +144,10 @@ static hf_reason admit_kind(question *q)
 
 static hf_reason ask_gate(const question *q, bool is_part)
 {
-    const hf_gate_question asked = {scope_of(q->work->kind), HF_OP_COUNT, q->key, is_part};
+    const hf_gate_question asked = {.scope = scope_of(q->work->kind),
+                                    .operation = HF_OP_COUNT,
+                                    .key = q->key,
+                                    .is_part = is_part};
     hf_reason reason =
         hf_gate_check(q->keeper, q->work->answer.peer, &q->frame->caller, &asked, &q->work->pass);
     return reason == HF_REASON_OK ? reason : refuse(q, reason, q->work->pass.detail);
