@@ -26,7 +26,7 @@ install() {
 
 if [ "$1" = --tools ]; then
     case "$2" in
-        test) tools="valgrind clang libclang-rt-dev llvm util-linux python3-pytest-xdist postgresql spin haproxy iproute2" ;;
+        test) tools="valgrind clang libclang-rt-dev llvm util-linux python3-pytest-xdist postgresql spin haproxy iproute2 softhsm2 opensc" ;;
         lint) tools="clang clang-tidy clang-format cppcheck shellcheck binutils" ;;
         *) echo "setup: no such group of tools: $2" >&2; exit 2 ;;
     esac
@@ -42,7 +42,8 @@ build=$1
 
 packages="gcc make meson ninja-build pkg-config git npm openssl python3 python3-pytest python3-yaml
     dpkg-dev libmicrohttpd-dev libgnutls28-dev libjansson-dev libyaml-dev libsodium-dev libseccomp-dev
-    libsqlite3-dev libssl-dev libcmocka-dev libunistring-dev libpq-dev libcurl4-openssl-dev libsecp256k1-dev"
+    libsqlite3-dev libssl-dev libcmocka-dev libunistring-dev libpq-dev libcurl4-openssl-dev libsecp256k1-dev
+    libp11-kit-dev"
 
 # shellcheck disable=SC2086  # a list of words
 missing=$(missing_of $packages)
