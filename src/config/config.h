@@ -13,6 +13,13 @@
 
 #define HF_AUDIT_SINKS_LEN 64
 
+/* A back end of custody in a process of its own. */
+typedef struct hf_custody_source {
+    uint32_t backend; /* hf_key_backend */
+    uint32_t source;  /* place in signing_keys, or HF_SOURCE_NONE: of the seal */
+    hf_custody_settings settings;
+} hf_custody_source;
+
 typedef struct hf_config {
     char data_dir[HF_PATH_LEN]; /* absolute after loading */
     hf_network network;
@@ -42,6 +49,8 @@ typedef struct hf_config {
 
     hf_key_source key_sources[HF_KEY_SOURCES_MAX];
     uint32_t key_source_count;
+    hf_custody_source custodies[HF_CUSTODIES_MAX]; /* those among them with a process each */
+    uint32_t custody_count;
     bool require_all_keys;
     bool key_manager_enabled;                 /* key_manager.enabled, default true */
     char key_manager_token_file[HF_PATH_LEN]; /* default DATA_DIR/key-manager-token */

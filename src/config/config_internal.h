@@ -78,6 +78,7 @@ typedef enum hf_value_type {
     HF_VALUE_MEMBER,  /* of network: and of signing_keys: kept as text, checked as a whole */
     HF_VALUE_LIST,    /* signing_keys itself */
     HF_VALUE_BOOK,    /* policies and the like: see policies.c */
+    HF_VALUE_CUSTODY, /* a member of signing_keys for a back end of its own: see custody.c */
     HF_VALUE_LATER    /* known by name, refused: its feature is not in this version */
 } hf_value_type;
 
@@ -89,6 +90,19 @@ enum {
     HF_KEY_FILE_EXISTS = 16,
     HF_KEY_FILE_PRIVATE = 32
 };
+
+/* What a member for a back end of its own is. */
+typedef enum hf_custody_value {
+    HF_CUSTODY_VALUE_NONE = 0,
+    HF_CUSTODY_VALUE_TEXT,
+    HF_CUSTODY_VALUE_NUMBER,
+    HF_CUSTODY_VALUE_URL, /* without a password */
+    HF_CUSTODY_VALUE_FILE,
+    HF_CUSTODY_VALUE_SECRET, /* a file that others cannot read */
+    HF_CUSTODY_VALUE_FOLDER,
+    HF_CUSTODY_VALUE_MAP, /* of any names; those that end with _file are of secrets */
+    HF_CUSTODY_VALUE_LIST /* or one value */
+} hf_custody_value;
 
 typedef struct hf_config_key {
     const char *path;
@@ -102,9 +116,12 @@ typedef struct hf_config_key {
     unsigned flags;
     const char *option; /* the command line's name, "--data-dir"; NULL when there is none */
     const char *help;   /* one sentence */
+    uint8_t kind;       /* CUSTODY: hf_custody_value */
+    uint32_t takes;     /* CUSTODY: which back ends, by bit */
+    uint32_t needs;
 } hf_config_key;
 
-#define HF_KEY_COUNT_MAX 112
+#define HF_KEY_COUNT_MAX 160
 
 typedef struct hf_setting {
     hf_origin origin;
@@ -121,6 +138,7 @@ typedef struct hf_source_draft {
     char password_dir[HF_PATH_LEN];
     char config_dir[HF_PATH_LEN];
     char key_file_dir[HF_PATH_LEN];
+    hf_custody_settings custody; /* the members of a back end of its own, as given */
 } hf_source_draft;
 
 /* A network as it is put together from one or two sources; has[] by index of network.c's table. */
@@ -188,6 +206,36 @@ hf_status hf_config_apply_file(hf_settings *settings, const hf_yaml_doc *doc,
 /* What only the whole can tell: files that must exist, listeners, keys, network. */
 hf_status hf_config_finish(hf_settings *settings, const hf_config_flags *flags,
                            hf_error *err) HF_MUST_CHECK;
+
+/* finish.c: "FILE:LINE: key: " and the sentence; USAGE. */
+hf_status hf_config_refuse_key(const hf_settings *settings, const char *path, hf_error *err,
+                               const char *what) HF_MUST_CHECK;
+
+/* sources.c: signing_keys, and what else holds files. */
+hf_status hf_config_finish_sources(hf_settings *settings, hf_error *err) HF_MUST_CHECK;
+/* The same for a member of the entry at index. */
+hf_status hf_config_refuse_source(const hf_settings *settings, size_t index, const char *member,
+                                  hf_error *err, const char *what) HF_MUST_CHECK;
+hf_status hf_config_check_readable(const char *path, bool is_folder, hf_error *why) HF_MUST_CHECK;
+hf_status hf_config_check_private(const char *path, hf_error *why) HF_MUST_CHECK;
+
+/* ---- custody.c: back ends in processes of their own ---------------------------------------- */
+
+/* The row that a member of signing_keys or of seal belongs to: its own, or that of the mapping or
+ * list it is in. NULL: none. */
+const hf_config_key *hf_config_custody_key(const char *path);
+/* Notes one value as the file has it. */
+hf_status hf_config_custody_apply(hf_settings *settings, const hf_config_key *key,
+                                  const hf_yaml_entry *entry, const hf_origin *origin,
+                                  hf_error *err) HF_MUST_CHECK;
+/* Checks the members of the entry at index of signing_keys and adds it to the back ends. */
+hf_status hf_config_finish_custody(hf_settings *settings, size_t index, hf_key_backend backend,
+                                   hf_error *err) HF_MUST_CHECK;
+/* No member of a back end in an entry that is none. */
+hf_status hf_config_check_no_custody(const hf_settings *settings, size_t index,
+                                     hf_error *err) HF_MUST_CHECK;
+/* The members of back end number i, as YAML. */
+hf_status hf_config_print_custody(const hf_settings *settings, size_t i, hf_buf *out) HF_MUST_CHECK;
 
 /* audit.c: the settings of the audit log, and this node's name in it. */
 hf_status hf_config_finish_audit(hf_settings *settings, hf_error *err) HF_MUST_CHECK;

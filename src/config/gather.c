@@ -96,6 +96,10 @@ static hf_status apply_entry(hf_settings *settings, const hf_yaml_entry *entry, 
     if (hf_config_entry_is_of_book(entry->path)) {
         return hf_ok(); /* read as a whole, below */
     }
+    const hf_config_key *custody = hf_config_custody_key(entry->path);
+    if (custody != NULL) {
+        return hf_config_custody_apply(settings, custody, entry, &origin, err);
+    }
     if (key != NULL && (key->flags & HF_KEY_NO_FILE) == 0) {
         return apply_key(settings, key, entry, &origin, err);
     }

@@ -78,6 +78,7 @@ static const char *effective_text(const hf_settings *settings, size_t index)
     case HF_VALUE_MEMBER:
     case HF_VALUE_LIST:
     case HF_VALUE_BOOK:
+    case HF_VALUE_CUSTODY:
     case HF_VALUE_LATER:
         break;
     }
@@ -109,6 +110,7 @@ static hf_status put_sources(hf_buf *out, const hf_settings *settings)
     char origin[HF_PATH_LEN + 16];
     const hf_setting *single = hf_config_setting(settings, "keystore_dir");
     const hf_config *config = &settings->config;
+    size_t custodies = 0; /* in the order of signing_keys */
     hf_status st = config->key_source_count == 0
                        ? hf_buf_putf(out, "%-*s # default\n", SHOW_COLUMN, "signing_keys: []")
                        : put_line(out, 0, "signing_keys", "", "");
@@ -118,6 +120,9 @@ static hf_status put_sources(hf_buf *out, const hf_settings *settings)
         format_origin(hf_config_key_find("keystore_dir"),
                       single->is_set ? &single->origin : &listed, origin, sizeof origin);
         st = put_source(out, &config->key_sources[i], origin);
+        if (!hf_failed(st) && hf_key_backend_is_custody(config->key_sources[i].backend)) {
+            st = hf_config_print_custody(settings, custodies++, out);
+        }
     }
     return st;
 }
@@ -205,8 +210,8 @@ static hf_status put_key(hf_buf *out, const hf_settings *settings, size_t index,
         return put_sources(out, settings);
     }
     if (key->type == HF_VALUE_LATER || key->type == HF_VALUE_MEMBER || key->type == HF_VALUE_BOOK ||
-        (key->flags & HF_KEY_NO_FILE) != 0 || is_of_another_backend(settings, key) ||
-        (!setting->is_set && key->fallback == NULL)) {
+        key->type == HF_VALUE_CUSTODY || (key->flags & HF_KEY_NO_FILE) != 0 ||
+        is_of_another_backend(settings, key) || (!setting->is_set && key->fallback == NULL)) {
         return hf_ok();
     }
     hf_status st = put_sections(out, key->path, open);
@@ -240,6 +245,27 @@ hf_status hf_config_print(const hf_settings *settings, hf_buf *out)
 
 /* ---- describe ----------------------------------------------------------------------------- */
 
+static const char *custody_type_name(const hf_config_key *key)
+{
+    switch ((hf_custody_value)key->kind) {
+    case HF_CUSTODY_VALUE_NUMBER:
+        return "count"; /* without the bounds that numbers have */
+    case HF_CUSTODY_VALUE_FILE:
+    case HF_CUSTODY_VALUE_SECRET:
+    case HF_CUSTODY_VALUE_FOLDER:
+        return "path";
+    case HF_CUSTODY_VALUE_MAP:
+        return "mapping";
+    case HF_CUSTODY_VALUE_LIST:
+        return "list";
+    case HF_CUSTODY_VALUE_NONE:
+    case HF_CUSTODY_VALUE_TEXT:
+    case HF_CUSTODY_VALUE_URL:
+        break;
+    }
+    return "text";
+}
+
 static const char *type_name(const hf_config_key *key)
 {
     switch (key->type) {
@@ -267,6 +293,8 @@ static const char *type_name(const hf_config_key *key)
     case HF_VALUE_MEMBER:
     case HF_VALUE_LATER:
         break;
+    case HF_VALUE_CUSTODY:
+        return custody_type_name(key);
     }
     return "text";
 }

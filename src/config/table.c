@@ -1,4 +1,5 @@
 /* The one table of configuration keys, in the order in which people read them. */
+#include "config/custody_keys.h"
 #include "config_internal.h"
 
 #include <ctype.h>
@@ -35,10 +36,6 @@
     {                                                                                              \
         .path = "duty_protection." name, .type = HF_VALUE_U32, .fallback = (standard),             \
         .least = (from), .most = (to), .offset = AT(config.duties.member), .help = (sentence)      \
-    }
-#define LATER(name, sentence)                                                                      \
-    {                                                                                              \
-        .path = (name), .type = HF_VALUE_LATER, .help = (sentence)                                 \
     }
 #define SOURCE(name, member, sentence)                                                             \
     {                                                                                              \
@@ -195,7 +192,9 @@ const hf_config_key hf_config_keys[] = {
      .flags = HF_KEY_NO_ENV,
      .help = "Where keys come from, any number at once; without it, only keys imported through the "
              "key manager API."},
-    SOURCE("backend", backend, "local-keystore, web3signer or sealed."),
+    SOURCE("backend", backend,
+           "local-keystore, web3signer, sealed, pkcs11, yubihsm, aws-cloudhsm, aws-kms, "
+           "aws-secrets-manager, vault, azure-key-vault or gcp-secret-manager."),
     SOURCE("keystore_dir", keystore_dir,
            "local-keystore: folder of keystores (*.json), EIP-2335 or Ethereum accounts."),
     SOURCE("password_file", password_file,
@@ -208,19 +207,7 @@ const hf_config_key hf_config_keys[] = {
         "key_file_dir", key_file_dir,
         "sealed: folder with NAME.key (32 bytes, mode 0600) of each holder of the seal that is a "
         "machine, to unseal at the start."),
-    LATER("signing_keys[].module", "pkcs11: path of the PKCS#11 module."),
-    LATER("signing_keys[].token_label", "pkcs11: which token."),
-    LATER("signing_keys[].pin_file", "pkcs11, aws-cloudhsm: file of the PIN."),
-    LATER("signing_keys[].connector_url", "yubihsm: URL of its connector."),
-    LATER("signing_keys[].auth_key_id", "yubihsm: number of the authentication key."),
-    LATER("signing_keys[].auth_key_password_file", "yubihsm: file of its password."),
-    LATER("signing_keys[].cluster_id", "aws-cloudhsm: the cluster."),
-    LATER("signing_keys[].blob_dir", "aws-kms: folder of encrypted keys."),
-    LATER("signing_keys[].key_id", "aws-kms: the key that encrypted them."),
-    LATER("signing_keys[].encryption_context", "aws-kms: what they are bound to."),
-    LATER("signing_keys[].address", "vault: URL of the server."),
-    LATER("signing_keys[].path", "vault: where the secrets are."),
-    LATER("signing_keys[].auth", "vault: how to log in."),
+    HF_CUSTODY_KEYS,
     {.path = "keystore_dir",
      .type = HF_VALUE_PATH,
      .offset = AT(keystore_dir),
@@ -569,6 +556,9 @@ const char *hf_config_key_suggest(const char *path)
         size_t d = distance(plain, key->path);
         if (d > strlen(plain) / 3 && d <= KEY_DISTANCE_MAX) {
             d = KEY_DISTANCE_MAX + 1;
+        }
+        if (key->type == HF_VALUE_CUSTODY && d == KEY_DISTANCE_MAX) {
+            d++; /* there are many short ones: something is always near */
         }
         if (d > KEY_DISTANCE_MAX && strcmp(last_part(plain), last_part(key->path)) == 0) {
             d = KEY_DISTANCE_MAX;

@@ -225,6 +225,7 @@ static hf_status set_typed(hf_settings *settings, const hf_config_key *key, cons
     case HF_VALUE_MEMBER:
     case HF_VALUE_LIST:
     case HF_VALUE_BOOK:
+    case HF_VALUE_CUSTODY:
         return hf_ok(); /* kept as text; checked as a whole */
     case HF_VALUE_LATER:
         return hf_fail(why, HF_USAGE, "not in this version of Holdfast; remove the key");

@@ -21,20 +21,6 @@
 #include "base/base.h"
 #include "ipc/ipc.h"
 
-typedef enum hf_custody_type {
-    HF_CUSTODY_BLS = 0, /* secrets only: no device signs with them */
-    HF_CUSTODY_SECP256K1,
-    HF_CUSTODY_ED25519,
-    HF_CUSTODY_P256,
-    HF_CUSTODY_TYPE_COUNT
-} hf_custody_type;
-
-#define HF_CUSTODY_SECRET_BYTES 32
-#define HF_CUSTODY_PUBLIC_MAX 65 /* SEC1 uncompressed; 32 bytes for Ed25519 */
-#define HF_CUSTODY_SIGNATURE_BYTES 64
-#define HF_CUSTODY_MESSAGE_MAX 4096
-#define HF_CUSTODY_NAME_LEN 256
-
 typedef struct hf_custody_key {
     hf_custody_type type;
     bool is_inside;

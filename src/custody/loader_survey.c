@@ -53,7 +53,7 @@ static void survey_files(const hf_loader *loader, size_t first, survey_page *pag
 
 static _Noreturn void run_child(const hf_loader *loader, size_t first, survey_page *page)
 {
-    const hf_harden_path everything = {"/", false};
+    const hf_harden_path everything = {.path = "/"};
     hf_harden_report report = {.count = 0};
     hf_error err = {HF_OK, ""};
     (void)close(HF_FD_KEEPER);
@@ -198,7 +198,7 @@ static void allow(path_list *list, const char *path, bool writable)
 {
     HF_ASSERT(list->count < list->capacity);
     if (path != NULL && path[0] != '\0') {
-        list->paths[list->count++] = (hf_harden_path){path, writable};
+        list->paths[list->count++] = (hf_harden_path){.path = path, .writable = writable};
     }
 }
 

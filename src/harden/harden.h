@@ -39,8 +39,12 @@ hf_status hf_harden_die_with_parent(pid_t parent, hf_error *err) HF_MUST_CHECK;
  */
 typedef struct hf_harden_path {
     const char *path;
-    bool writable; /* create, write, truncate, unlink and rename files beneath */
+    bool writable;  /* create, write, truncate, unlink and rename files beneath */
+    bool is_device; /* devices beneath may be written and controlled */
 } hf_harden_path;
+
+/* What opening connections takes on any machine: name resolution, authorities. Ends with NULL. */
+extern const char *const hf_harden_network_paths[];
 
 /*
  * Landlock: files only beneath the given paths; where the kernel knows it, no TCP bind or connect
@@ -60,6 +64,8 @@ typedef enum hf_sandbox {
     HF_SANDBOX_FRONT,      /* sockets accepted, frames, memfd; no file, no exec, no new socket */
     HF_SANDBOX_LOADER,     /* read files, fork workers, frames; no socket, no exec */
     HF_SANDBOX_STORE,      /* read files, connect, threads; no listening, no fork, no exec */
+    HF_SANDBOX_MODULE,     /* the same around foreign code, which is told "not permitted" and lives:
+                              files, devices, code loaded later; no listening, no fork, no exec */
     HF_SANDBOX_SUPERVISOR  /* starts programs, which inherit it: only what none of them ever does
                               kills */
 } hf_sandbox;

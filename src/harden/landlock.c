@@ -24,6 +24,7 @@
 #define FS_REMOVE_FILE (UINT64_C(1) << 5)
 #define FS_MAKE_REG (UINT64_C(1) << 8)
 #define FS_TRUNCATE (UINT64_C(1) << 14)
+#define FS_IOCTL_DEV (UINT64_C(1) << 15)
 
 #define FS_ALL_ABI_1 ((UINT64_C(1) << 13) - 1)
 #define FS_ALL_ABI_2 ((UINT64_C(1) << 14) - 1) /* and moving between folders */
@@ -35,7 +36,9 @@
 
 #define FS_READ (FS_READ_FILE | FS_READ_DIR)
 #define FS_WRITE (FS_WRITE_FILE | FS_REMOVE_FILE | FS_MAKE_REG | FS_TRUNCATE)
-#define FS_ON_A_FILE (FS_READ_FILE | FS_WRITE_FILE | FS_TRUNCATE) /* the rest is for folders */
+#define FS_DEVICE (FS_WRITE_FILE | FS_IOCTL_DEV)
+/* the rest is for folders */
+#define FS_ON_A_FILE (FS_READ_FILE | FS_WRITE_FILE | FS_TRUNCATE | FS_IOCTL_DEV)
 
 struct ruleset_attr {
     uint64_t handled_fs;
@@ -78,7 +81,8 @@ static hf_status add_path(int ruleset, const hf_harden_path *path, uint64_t hand
         }
         return hf_fail(err, HF_IO, "%s: %s", path->path, strerror(errno));
     }
-    struct path_beneath_attr rule = {FS_READ | (path->writable ? FS_WRITE : 0), fd};
+    struct path_beneath_attr rule = {
+        FS_READ | (path->writable ? FS_WRITE : 0) | (path->is_device ? FS_DEVICE : 0), fd};
     rule.allowed &= handled;
     if (fstat(fd, &info) != 0) {
         st = hf_fail(err, HF_IO, "%s: %s", path->path, strerror(errno));

@@ -67,6 +67,18 @@ static const char *const store_only[] = {
     "getdents64", "pread64", "preadv", "fstatfs", "statfs",
 };
 
+/* What foreign modules do beyond that: their token's files, locks, shared memory, devices. */
+static const char *const module_only[] = {
+    "open", "openat2", "unlink", "unlinkat", "mkdir", "mkdirat", "rmdir", "chmod", "fchmod",
+    "fchmodat", "rename", "renameat", "renameat2", "flock", "ftruncate", "truncate", "fallocate",
+    "pwrite64", "pwritev", "fsync", "fdatasync", "msync", "umask", "link", "linkat", "symlink",
+    "utimensat", "ioctl", "shmget", "shmat", "shmdt", "shmctl", "semget", "semop", "semtimedop",
+    "semctl", "memfd_create", "inotify_init1", "inotify_add_watch", "inotify_rm_watch",
+    "getgroups", "getresuid", "getresgid", "getpgrp", "getsid", "sched_getscheduler",
+    "sched_getparam", "fchdir", "chdir", "pipe", "eventfd", "epoll_create", "alarm", "setitimer",
+    "getitimer", "pause", "rt_sigsuspend", "fadvise64", "readahead",
+};
+
 /* The key ring and the like, which TLS and Kerberos libraries look for. */
 static const char *const probed_store[] = {
     "keyctl", "add_key", "request_key", "open", "openat2", "unlink", "unlinkat", "mkdir",
@@ -184,6 +196,19 @@ static const conditional_rule conditional_store[] = {
     {SCMP_ACT_ERRNO(EPERM), SCMP_SYS(mmap), 2, SCMP_CMP_MASKED_EQ, PROT_EXEC, PROT_EXEC},
 };
 
+/* Code may be loaded at any time. */
+static const conditional_rule conditional_module[] = {
+    {SCMP_ACT_ALLOW, SCMP_SYS(clone), 0, SCMP_CMP_MASKED_EQ, CLONE_THREAD | CLONE_NAMESPACES,
+     CLONE_THREAD},
+    {SCMP_ACT_ALLOW, SCMP_SYS(socket), 0, SCMP_CMP_EQ, 0, AF_INET},
+    {SCMP_ACT_ALLOW, SCMP_SYS(socket), 0, SCMP_CMP_EQ, 0, AF_INET6},
+    {SCMP_ACT_ALLOW, SCMP_SYS(socket), 0, SCMP_CMP_EQ, 0, AF_UNIX},
+    {SCMP_ACT_ALLOW, SCMP_SYS(socket), 0, SCMP_CMP_EQ, 0, AF_NETLINK},
+    {SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 0, SCMP_CMP_EQ, 0, AF_UNIX},
+    {SCMP_ACT_ALLOW, SCMP_SYS(mmap), 2, SCMP_CMP_MASKED_EQ, PROT_EXEC, PROT_EXEC},
+    {SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 2, SCMP_CMP_MASKED_EQ, PROT_EXEC, PROT_EXEC},
+};
+
 static int add_conditional(scmp_filter_ctx filter, const conditional_rule *rules, size_t n)
 {
     int r = 0;
@@ -226,6 +251,21 @@ static int add_sandbox(scmp_filter_ctx filter, hf_sandbox sandbox, unsigned *cou
             r = ADD_IF(conditional_store);
         }
     }
+    if (r == 0 && sandbox == HF_SANDBOX_MODULE) {
+        r = ADD(SCMP_ACT_ALLOW, store_only, count);
+        if (r == 0) {
+            r = ADD(SCMP_ACT_ALLOW, module_only, count);
+        }
+        if (r == 0) {
+            r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(openat), 0);
+        }
+        if (r == 0) {
+            r = ADD(SCMP_ACT_KILL_PROCESS, never, &refused);
+        }
+        if (r == 0) {
+            r = ADD_IF(conditional_module);
+        }
+    }
     if (r == 0 && sandbox == HF_SANDBOX_FRONT) {
         r = ADD(SCMP_ACT_ALLOW, front_only, count);
         if (r == 0) {
@@ -261,7 +301,7 @@ static int add_rules(scmp_filter_ctx filter, hf_sandbox sandbox, unsigned *count
     if (r == 0) {
         r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
     }
-    if (r == 0) {
+    if (r == 0 && sandbox != HF_SANDBOX_MODULE) {
         r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOTTY), SCMP_SYS(ioctl), 0);
     }
     return r;
@@ -279,12 +319,18 @@ static int set_attributes(scmp_filter_ctx filter)
     return r;
 }
 
+static uint32_t otherwise(hf_sandbox sandbox)
+{
+    return sandbox == HF_SANDBOX_SUPERVISOR ? SCMP_ACT_ALLOW
+           : sandbox == HF_SANDBOX_MODULE   ? SCMP_ACT_ERRNO(EACCES)
+                                            : SCMP_ACT_KILL_PROCESS;
+}
+
 static hf_status load_filter(hf_sandbox sandbox, unsigned *ret_count, hf_error *err)
 {
     unsigned count = 0;
     hf_status st = hf_ok();
-    scmp_filter_ctx filter =
-        seccomp_init(sandbox == HF_SANDBOX_SUPERVISOR ? SCMP_ACT_ALLOW : SCMP_ACT_KILL_PROCESS);
+    scmp_filter_ctx filter = seccomp_init(otherwise(sandbox));
     if (filter == NULL) {
         return hf_fail(err, HF_NOMEM, "seccomp_init failed");
     }
@@ -327,6 +373,7 @@ hf_status hf_harden_seccomp(const hf_hardening_config *config, hf_sandbox sandbo
     }
     (void)snprintf(detail, sizeof detail,
                    sandbox == HF_SANDBOX_SUPERVISOR ? "%u system calls kill"
+                   : sandbox == HF_SANDBOX_MODULE   ? "%u system calls allowed, others fail"
                                                     : "%u system calls allowed, others kill",
                    count);
     hf_harden_note(report, name, HF_PROTECTION_ON, detail);

@@ -15,13 +15,15 @@
 #define ON_IMPORT ON(HF_CHANNEL_IMPORT)
 #define ON_DUTY ON(HF_CHANNEL_DUTY)
 #define ON_STORE ON(HF_CHANNEL_STORE)
+#define ON_CUSTODY_KEYS ON(HF_CHANNEL_CUSTODY_KEYS)
+#define ON_CUSTODY ON(HF_CHANNEL_CUSTODY)
 
 typedef struct frame_rule {
     const char *name;
     size_t size;
-    uint8_t to_keeper;   /* channels on which the keeper accepts it */
-    uint8_t from_keeper; /* channels on which the keeper's peer (or a child) accepts it */
-    bool has_caller;     /* right behind the header */
+    uint32_t to_keeper;   /* channels on which the keeper accepts it */
+    uint32_t from_keeper; /* channels on which the keeper's peer (or a child) accepts it */
+    bool has_caller;      /* right behind the header */
 } frame_rule;
 
 #define RULE(type, shape, to, from) [HF_MSG_##type] = {#type, sizeof(shape), (to), (from), false}
@@ -126,6 +128,18 @@ static const frame_rule rules[HF_MSG_COUNT_TYPES] = {
     RULE(ETH1_REPLY, hf_msg_eth1_reply, 0, ON_FRONT),
     ASK(ETH1_KEYS, hf_msg_eth1_keys, ON_FRONT | ON_ADMIN),
     RULE(ETH1_KEYS_REPLY, hf_msg_eth1_keys_reply, 0, ON_FRONT | ON_ADMIN),
+    RULE(CUSTODY_CONFIG, hf_msg_custody_config, 0, ON_CONTROL),
+    RULE(CUSTODY_LIST, hf_msg_plain, 0, ON_CUSTODY_KEYS),
+    RULE(CUSTODY_BEGIN, hf_msg_plain, ON_CUSTODY_KEYS, 0),
+    RULE(CUSTODY_KEY, hf_msg_custody_key, ON_CUSTODY_KEYS, 0),
+    RULE(CUSTODY_FAILED, hf_msg_key_failed, ON_CUSTODY_KEYS, 0),
+    RULE(CUSTODY_DONE, hf_msg_custody_done, ON_CUSTODY_KEYS, 0),
+    RULE(CUSTODY_SIGN, hf_msg_custody_sign, 0, ON_CUSTODY),
+    RULE(CUSTODY_SIGNED, hf_msg_custody_signed, ON_CUSTODY, 0),
+    RULE(CUSTODY_WRAP, hf_msg_custody_wrap, 0, ON_CUSTODY),
+    RULE(CUSTODY_UNWRAP, hf_msg_custody_wrap, 0, ON_CUSTODY),
+    RULE(CUSTODY_WRAPPED, hf_msg_custody_wrapped, ON_CUSTODY, 0),
+    RULE(CUSTODY_STATE, hf_msg_custody_state, ON_CUSTODY, 0),
 };
 
 #define NO_PADDING(shape, bytes) _Static_assert(sizeof(shape) == (bytes), #shape " has padding")
@@ -197,6 +211,15 @@ NO_PADDING(hf_msg_policy_ask, 16 + sizeof(hf_caller) + 48 + 8);
 NO_PADDING(hf_msg_exit_approve, 16 + sizeof(hf_caller) + 8 + 48);
 NO_PADDING(hf_msg_policy_part, 16 + 24 + HF_POLICY_PART_BYTES);
 NO_PADDING(hf_msg_policy_page, 16 + 16 + HF_POLICIES_PAGE * 56);
+NO_PADDING(hf_custody_settings, 4 + HF_CUSTODY_SETTINGS_LEN);
+NO_PADDING(hf_msg_custody_config, 16 + 16 + 24 + sizeof(hf_custody_settings));
+NO_PADDING(hf_msg_custody_key, 16 + 16 + 16 + 32 + 72 + 256);
+NO_PADDING(hf_msg_custody_done, 16 + 16 + 160);
+NO_PADDING(hf_msg_custody_sign, 16 + 24 + HF_CUSTODY_MESSAGE_MAX);
+NO_PADDING(hf_msg_custody_signed, 16 + 8 + 64 + 160);
+NO_PADDING(hf_msg_custody_wrap, 16 + 16 + 256 + HF_CUSTODY_CONTEXT_MAX + HF_CUSTODY_BLOB_MAX);
+NO_PADDING(hf_msg_custody_wrapped, 16 + 8 + HF_CUSTODY_BLOB_MAX + 160);
+NO_PADDING(hf_msg_custody_state, 16 + 8 + 160 + HF_PROTECTIONS_MAX * sizeof(hf_protection));
 _Static_assert(sizeof(hf_msg_loader_config) <= HF_IPC_MAX_BYTES, "a frame fits the buffer");
 
 void hf_frame_init(void *frame, hf_msg_type type, uint64_t request_id)

@@ -33,6 +33,7 @@
 #define HF_FD_METRICS 6     /* front: listening socket of the metrics */
 #define HF_FD_STORE_LANES 4 /* store: HF_STORE_LANES channels to the keeper; duty: one */
 #define HF_FD_IMPORT 5      /* loader in import mode: the keystore and its password, see below */
+#define HF_FD_CUSTODY 4     /* back end of custody: its two channels to the keeper */
 
 #define HF_PATH_LEN 1024
 #define HF_DETAIL_LEN 160
@@ -209,6 +210,15 @@ typedef enum hf_key_backend {
     HF_BACKEND_WEB3SIGNER,
     HF_BACKEND_IMPORTED, /* through the key manager API: the only removable ones */
     HF_BACKEND_SEALED,   /* records of the store, under the seal's master key */
+    /* what holdfast-hsm speaks to (ipc_custody.h) */
+    HF_BACKEND_PKCS11,
+    HF_BACKEND_YUBIHSM,
+    HF_BACKEND_AWS_CLOUDHSM,
+    HF_BACKEND_AWS_KMS,
+    HF_BACKEND_AWS_SECRETS_MANAGER,
+    HF_BACKEND_VAULT,
+    HF_BACKEND_AZURE_KEY_VAULT,
+    HF_BACKEND_GCP_SECRET_MANAGER,
     HF_BACKEND_COUNT
 } hf_key_backend;
 
@@ -412,6 +422,7 @@ typedef struct hf_msg_status_reply {
 } hf_msg_status_reply;
 
 #include "ipc/ipc_auth.h"
+#include "ipc/ipc_custody.h"
 #include "ipc/ipc_duty.h"
 #include "ipc/ipc_eth1.h"
 #include "ipc/ipc_metrics.h"

@@ -122,6 +122,21 @@ typedef enum hf_msg_type {
     HF_MSG_ETH1_REPLY,
     HF_MSG_ETH1_KEYS,
     HF_MSG_ETH1_KEYS_REPLY,
+
+    HF_MSG_CUSTODY_CONFIG, /* supervisor -> a back end of custody: the first frame */
+    /* keeper -> back end */
+    HF_MSG_CUSTODY_LIST,
+    HF_MSG_CUSTODY_SIGN,
+    HF_MSG_CUSTODY_WRAP,
+    HF_MSG_CUSTODY_UNWRAP,
+    /* and back */
+    HF_MSG_CUSTODY_BEGIN,
+    HF_MSG_CUSTODY_KEY,
+    HF_MSG_CUSTODY_FAILED,
+    HF_MSG_CUSTODY_DONE,
+    HF_MSG_CUSTODY_SIGNED,
+    HF_MSG_CUSTODY_WRAPPED, /* of WRAP and UNWRAP */
+    HF_MSG_CUSTODY_STATE,
     HF_MSG_COUNT_TYPES
 } hf_msg_type;
 
@@ -129,10 +144,12 @@ typedef enum hf_channel {
     HF_CHANNEL_CONTROL = 0, /* supervisor and keeper, or supervisor and front */
     HF_CHANNEL_FRONT,
     HF_CHANNEL_ADMIN,
-    HF_CHANNEL_LOADER, /* a load over the configured sources */
-    HF_CHANNEL_IMPORT, /* a loader on one imported keystore */
-    HF_CHANNEL_DUTY,   /* the process that asks the database for duty locks */
-    HF_CHANNEL_STORE,  /* a lane to the store process */
+    HF_CHANNEL_LOADER,       /* a load over the configured sources */
+    HF_CHANNEL_IMPORT,       /* a loader on one imported keystore */
+    HF_CHANNEL_DUTY,         /* the process that asks the database for duty locks */
+    HF_CHANNEL_STORE,        /* a lane to the store process */
+    HF_CHANNEL_CUSTODY_KEYS, /* a back end of custody: which keys it has */
+    HF_CHANNEL_CUSTODY,      /* the same one: signatures, and how it is */
     HF_CHANNEL_COUNT
 } hf_channel;
 

@@ -139,6 +139,22 @@ const char *hf_key_backend_name(hf_key_backend backend)
         return "imported";
     case HF_BACKEND_SEALED:
         return "sealed";
+    case HF_BACKEND_PKCS11:
+        return "pkcs11";
+    case HF_BACKEND_YUBIHSM:
+        return "yubihsm";
+    case HF_BACKEND_AWS_CLOUDHSM:
+        return "aws-cloudhsm";
+    case HF_BACKEND_AWS_KMS:
+        return "aws-kms";
+    case HF_BACKEND_AWS_SECRETS_MANAGER:
+        return "aws-secrets-manager";
+    case HF_BACKEND_VAULT:
+        return "vault";
+    case HF_BACKEND_AZURE_KEY_VAULT:
+        return "azure-key-vault";
+    case HF_BACKEND_GCP_SECRET_MANAGER:
+        return "gcp-secret-manager";
     case HF_BACKEND_COUNT:
         break;
     }

@@ -102,11 +102,11 @@ static hf_status enclose(hf_keeper *keeper, hf_error *err)
     bool has_audit = keeper->config.audit.path[0] == '/';
     folder_of(has_audit ? keeper->config.audit.path : keeper->config.store_path, audit_dir);
     const hf_harden_path paths[] = {
-        {keeper->config.data_dir, true},
-        {store_dir, true},
-        {key_dir, true},
-        {audit_dir, true},
-        {token_dir, true},
+        {.path = keeper->config.data_dir, .writable = true},
+        {.path = store_dir, .writable = true},
+        {.path = key_dir, .writable = true},
+        {.path = audit_dir, .writable = true},
+        {.path = token_dir, .writable = true},
     };
     return hf_harden_landlock(&keeper->config.hardening, paths, has_token ? 5 : 4, &keeper->report,
                               err);

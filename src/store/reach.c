@@ -4,25 +4,6 @@
 #include <libpq-fe.h>
 #include <stdlib.h>
 
-/* Name resolution, time zones, OpenSSL's and GnuTLS's own files, the usual authorities. */
-static const char *const system_paths[] = {
-    "/etc/hosts",
-    "/etc/resolv.conf",
-    "/etc/nsswitch.conf",
-    "/etc/host.conf",
-    "/etc/gai.conf",
-    "/etc/services",
-    "/etc/ssl",
-    "/etc/pki",
-    "/usr/lib/ssl",
-    "/usr/share/ca-certificates",
-    "/usr/local/share/ca-certificates",
-    "/etc/localtime",
-    "/run/systemd/resolve",
-    "/run/resolvconf",
-    "/usr/share/zoneinfo",
-};
-
 /* Of a connection URL. */
 static const char *const file_options[] = {"sslrootcert", "sslcert",  "sslkey",     "sslcrl",
                                            "sslcrldir",   "passfile", "servicefile"};
@@ -96,8 +77,8 @@ static void add_folder_of(hf_store_reach *reach, const char *path)
 void hf_store_reach_find(const hf_msg_store_config *config, hf_store_reach *ret_reach)
 {
     ret_reach->count = 0;
-    for (size_t i = 0; i < HF_ARRAY_LEN(system_paths); i++) {
-        add(ret_reach, system_paths[i]);
+    for (size_t i = 0; hf_harden_network_paths[i] != NULL; i++) {
+        add(ret_reach, hf_harden_network_paths[i]);
     }
     if (config->url[0] != '\0') {
         add_of_home(ret_reach, ".postgresql");

@@ -422,7 +422,8 @@ static void fill_loader_config(const hf_supervisor *sup, bool is_import,
                                  config->data_dir);
     HF_ASSERT(!hf_failed(st));
     for (uint32_t i = 0; i < config->key_source_count; i++) {
-        if (config->key_sources[i].backend != HF_BACKEND_SEALED) { /* no files: records */
+        uint32_t backend = config->key_sources[i].backend;
+        if (backend != HF_BACKEND_SEALED && !hf_key_backend_is_custody(backend)) { /* files */
             frame->sources[frame->source_count] = config->key_sources[i];
             frame->sources[frame->source_count++].place = i;
         }

@@ -87,9 +87,8 @@ static void the_guide_has_every_usable_key_and_its_default(void **state)
     for (size_t i = 0; i < hf_config_key_count; i++) {
         const hf_config_key *key = &hf_config_keys[i];
         (void)snprintf(row, sizeof row, "\n| `%s` | ", key->path);
-        bool is_usable = key->type != HF_VALUE_LATER;
-        usable += is_usable;
-        if (count_of(text, row) != (is_usable ? 1U : 0U)) {
+        usable++;
+        if (count_of(text, row) != 1) {
             fail_msg("docs/configuration.md has %zu rows for %s", count_of(text, row), key->path);
         }
         (void)snprintf(cell, sizeof cell, " | `%s` | ", key->fallback == NULL ? "" : key->fallback);
@@ -222,7 +221,10 @@ static void the_example_has_every_key_at_its_default(void **state)
                 }
             }
         }
-        bool is_wanted = key->type != HF_VALUE_LATER && (key->flags & HF_KEY_NO_FILE) == 0;
+        if (key->type == HF_VALUE_CUSTODY) {
+            continue; /* docs/custody.md has an example for each back end */
+        }
+        bool is_wanted = (key->flags & HF_KEY_NO_FILE) == 0;
         if ((found > 0) != is_wanted) {
             fail_msg("the example has %s %zu times", key->path, found);
         }

@@ -12,9 +12,11 @@
 #define ONE_URL_SENTENCE                                                                           \
     "postgres needs either slashing_protection.url or, for a URL with a password, "                \
     "slashing_protection.url_file"
+#define BACKENDS                                                                                   \
+    "local-keystore, web3signer, sealed, pkcs11, yubihsm, aws-cloudhsm, aws-kms, "                 \
+    "aws-secrets-manager, vault, azure-key-vault or gcp-secret-manager"
 #define AT3 "holdfast.yaml:3: "
 #define ADDRESS "0x5aaeb6053f3e94c9b9a09f33669435e7ef1beaed"
-#define LATER_SENTENCE "not in this version of Holdfast; remove the key"
 
 typedef struct key_case {
     const char *path;
@@ -52,17 +54,6 @@ typedef struct key_case {
     }
 #define EPOCHS "give a number from 0 to 18446744073709551615"
 #define LOCAL "signing_keys:\n  - backend: local-keystore\n    keystore_dir: keys\n"
-#define LATER_SOURCE(key)                                                                          \
-    {                                                                                              \
-        "signing_keys[]." key, NULL, D "signing_keys:\n  - " key ": x\n",                          \
-            AT3 "signing_keys[0]." key ": " LATER_SENTENCE                                         \
-    }
-#define LATER_CASE(section, key)                                                                   \
-    {                                                                                              \
-        section "." key, NULL, D section ":\n  " key ": x\n",                                      \
-            AT3 section "." key ": " LATER_SENTENCE                                                \
-    }
-
 static const key_case cases[] = {
     {"data_dir", D, "\ndata_dir: cert.pem\n", "holdfast.yaml:2: data_dir: not a folder; give one"},
     {"network", D "network: hoodi\n", D "network: atlantis\n",
@@ -125,7 +116,7 @@ static const key_case cases[] = {
      "holdfast.yaml:2: signing_keys: a single value, where a list is wanted"},
     {"signing_keys[].backend", D LOCAL "    password_file: pw.txt\n",
      D "signing_keys:\n  - backend: floppy\n",
-     AT3 "signing_keys[0].backend: unknown; give local-keystore, web3signer or sealed"},
+     AT3 "signing_keys[0].backend: unknown; give " BACKENDS},
     {"signing_keys[].keystore_dir", D LOCAL "    password_file: pw.txt\n",
      D "signing_keys:\n  - backend: local-keystore\n",
      AT3 "signing_keys[0].keystore_dir: missing; give the folder of the keystores"},
@@ -145,19 +136,6 @@ static const key_case cases[] = {
     {"signing_keys[].tags", D LOCAL "    password_file: pw.txt\n    tags: [home]\n",
      D "signing_keys:\n  - tags: [a b]\n",
      AT3 "signing_keys[0].tags[0]: a tag has 1 to 31 letters, digits, _ and -"},
-    LATER_SOURCE("module"),
-    LATER_SOURCE("token_label"),
-    LATER_SOURCE("pin_file"),
-    LATER_SOURCE("connector_url"),
-    LATER_SOURCE("auth_key_id"),
-    LATER_SOURCE("auth_key_password_file"),
-    LATER_SOURCE("cluster_id"),
-    LATER_SOURCE("blob_dir"),
-    LATER_SOURCE("key_id"),
-    LATER_SOURCE("encryption_context"),
-    LATER_SOURCE("address"),
-    LATER_SOURCE("path"),
-    LATER_SOURCE("auth"),
     {"keystore_dir", NULL, D "keystore_dir: keys\n",
      "holdfast.yaml:2: keystore_dir: not at this level of the file; it goes into an entry of "
      "signing_keys"},
@@ -273,8 +251,13 @@ static void every_key_takes_good_and_refuses_bad(void **state)
 static void every_key_has_a_case(void **state)
 {
     (void)state;
+    size_t custody = 0;
     for (size_t i = 0; i < hf_config_key_count; i++) {
         size_t found = 0;
+        if (hf_config_keys[i].type == HF_VALUE_CUSTODY) {
+            custody++; /* below */
+            continue;
+        }
         for (size_t j = 0; j < HF_ARRAY_LEN(cases); j++) {
             found += strcmp(cases[j].path, hf_config_keys[i].path) == 0;
         }
@@ -282,20 +265,78 @@ static void every_key_has_a_case(void **state)
             fail_msg("%s has %zu cases", hf_config_keys[i].path, found);
         }
     }
-    assert_int_equal(HF_ARRAY_LEN(cases), hf_config_key_count);
+    assert_int_equal(HF_ARRAY_LEN(cases) + custody, hf_config_key_count);
 }
 
-/* The features to come are refused by name, wherever their words stand. */
-static void later_features_are_refused(void **state)
+/* ---- back ends of their own ------------------------------------------------------------------ */
+
+#define PKCS11 D "signing_keys:\n  - backend: pkcs11\n    module: cert.pem\n    pin_file: pw.txt\n"
+#define VAULT                                                                                      \
+    D "signing_keys:\n  - backend: vault\n    address: https://v:8200\n    path: secret/keys\n"
+
+static const hf_custody_settings *custody_of(const char *text)
+{
+    static hf_config config;
+    assert_loads(text, &config);
+    assert_int_equal(config.custody_count, 1);
+    assert_int_equal(config.key_source_count, 1);
+    return &config.custodies[0].settings;
+}
+
+static void a_back_end_gets_its_settings(void **state)
 {
     (void)state;
-    static const char *const backends[] = {"pkcs11", "yubihsm", "aws-cloudhsm", "aws-kms", "vault"};
-    char text[256];
-    for (size_t i = 0; i < HF_ARRAY_LEN(backends); i++) {
-        (void)snprintf(text, sizeof text, D "signing_keys:\n  - {backend: %s}\n", backends[i]);
-        assert_refused(text, AT3 "signing_keys[0].backend: not in this version of Holdfast; it "
-                                 "has: local-keystore web3signer sealed");
-    }
+    const hf_custody_settings *got = custody_of(PKCS11 "    slot: 3\n    key_labels: [one, two]\n"
+                                                       "    module_env: {SOFTHSM2_CONF: a b}\n");
+    assert_string_equal(hf_custody_setting(got, "module"), scratch_path("cert.pem"));
+    assert_string_equal(hf_custody_setting(got, "pin_file"), scratch_path("pw.txt"));
+    assert_int_equal(hf_custody_setting_number(got, "slot", 0), 3);
+    assert_int_equal(hf_custody_setting_number(got, "threads", 8), 8);
+    assert_string_equal(hf_custody_setting_at(got, "key_labels", 0), "one");
+    assert_string_equal(hf_custody_setting_at(got, "key_labels", 1), "two");
+    assert_null(hf_custody_setting_at(got, "key_labels", 2));
+    assert_string_equal(hf_custody_setting(got, "module_env.SOFTHSM2_CONF"), "a b");
+    got = custody_of(VAULT "    auth: {method: approle, role_id: r, secret_id_file: pw.txt}\n");
+    assert_string_equal(hf_custody_setting(got, "auth.method"), "approle");
+    assert_string_equal(hf_custody_setting(got, "auth.secret_id_file"), scratch_path("pw.txt"));
+}
+
+static void assert_refused_as(const char *text, const char *member, const char *why)
+{
+    static hf_config config;
+    hf_error err = {0};
+    assert_int_equal(scratch_load(text, NULL, &config, &err).code, HF_USAGE);
+    assert_non_null(strstr(err.msg, member));
+    assert_non_null(strstr(err.msg, why));
+}
+
+static void what_a_back_end_does_not_take_is_refused(void **state)
+{
+    (void)state;
+    scratch_write("open.txt", "1234\n", 0644);
+    assert_refused(D "signing_keys:\n  - {backend: pkcs11, pin_file: pw.txt}\n",
+                   AT3 "signing_keys[0].module: missing; pkcs11 needs it");
+    assert_refused(PKCS11 "    region: eu-1\n",
+                   AT3 "signing_keys[0].region: the back end pkcs11 does not take it; remove it");
+    assert_refused(PKCS11 "    keystore_dir: keys\n",
+                   AT3 "signing_keys[0].backend: takes no folders of keystores or key files; "
+                       "remove them");
+    assert_refused(D LOCAL "    password_file: pw.txt\n    module: cert.pem\n",
+                   AT3 "signing_keys[0].module: belongs to another back end; remove it");
+    assert_refused(PKCS11 "    slot: first\n", AT3 "signing_keys[0].slot: not a number");
+    assert_refused(PKCS11 "    module_env: x\n",
+                   "holdfast.yaml:6: signing_keys[0].module_env: a mapping is wanted here");
+    assert_refused(PKCS11 "    slot: [1]\n",
+                   "holdfast.yaml:6: signing_keys[0].slot: a single value is wanted here");
+    assert_refused_as(VAULT "    auth: {token_file: gone.txt}\n",
+                      "auth.token_file: ", "No such file or directory");
+    assert_refused_as(VAULT "    auth: {token_file: open.txt}\n",
+                      "auth.token_file: ", "others can read this secret (mode 644): chmod 600 it");
+    assert_refused_as(D "signing_keys:\n  - {backend: pkcs11, module: cert.pem, "
+                        "pin_file: open.txt}\n",
+                      "pin_file: ", "others can read this secret (mode 644): chmod 600 it");
+    assert_refused(D "signing_keys:\n  - {backend: vault, address: 'https://u:p@v', path: x}\n",
+                   AT3 "signing_keys[0].address: no user or password in the URL");
 }
 
 /* A URL with a password comes from a private file alone, in one line. */
@@ -346,7 +387,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_key_takes_good_and_refuses_bad),
         cmocka_unit_test(every_key_has_a_case),
-        cmocka_unit_test(later_features_are_refused),
+        cmocka_unit_test(a_back_end_gets_its_settings),
+        cmocka_unit_test(what_a_back_end_does_not_take_is_refused),
         cmocka_unit_test(the_database_is_named_in_one_way),
         cmocka_unit_test(secrets_do_not_reach_errors),
     };

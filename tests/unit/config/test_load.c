@@ -331,7 +331,8 @@ static void members_of_the_wrong_back_end_are_refused(void **state)
     (void)state;
     assert_refused(D "signing_keys:\n  - {keystore_dir: keys}\n",
                    "holdfast.yaml:3: signing_keys[0].backend: missing; give local-keystore, "
-                   "web3signer or sealed");
+                   "web3signer, sealed, pkcs11, yubihsm, aws-cloudhsm, aws-kms, "
+                   "aws-secrets-manager, vault, azure-key-vault or gcp-secret-manager");
     assert_refused(D "signing_keys:\n  - {backend: web3signer, config_dir: w3s, "
                      "password_file: pw.txt}\n",
                    "holdfast.yaml:3: signing_keys[0].backend: web3signer takes config_dir alone; "

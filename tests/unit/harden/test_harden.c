@@ -230,7 +230,7 @@ static void child_main(hf_sandbox sandbox, act_fn act)
 {
     hf_harden_report report = {0};
     hf_error err = {HF_OK, ""};
-    const hf_harden_path paths[] = {{allowed_dir, true}};
+    const hf_harden_path paths[] = {{.path = allowed_dir, .writable = true}};
     bool front = sandbox == HF_SANDBOX_FRONT;
     if (hf_failed(hf_harden_process(&require_all, STDERR_FILENO, &report, &err)) ||
         hf_failed(hf_harden_landlock(&require_all, paths, front ? 0 : 1, &report, &err)) ||

@@ -275,7 +275,7 @@ static _Noreturn void child_main(act_fn act)
 {
     hf_harden_report report = {0};
     hf_error err = {HF_OK, ""};
-    const hf_harden_path paths[] = {{reach, false}};
+    const hf_harden_path paths[] = {{.path = reach}};
     if (hf_failed(hf_harden_process(&require_all, STDERR_FILENO, &report, &err)) ||
         hf_failed(hf_harden_landlock_connecting(&require_all, paths, 1, &report, &err)) ||
         hf_failed(hf_harden_seccomp(&require_all, HF_SANDBOX_STORE, &report, &err))) {
