@@ -374,7 +374,7 @@ const hf_config_key hf_config_keys[] = {
 
     BOOK("policies", "Named lists of rules: what tokens that name them may ask for."),
     BOOK("limits", "What is signed for nobody, key by key: fork versions, exits, fee recipients, "
-                   "gas, clock, rates."),
+                   "gas, clock, rates; of transactions chains, recipients, methods, amounts."),
     {.path = "auth.mode",
      .type = HF_VALUE_CHOICE,
      .fallback = "none",

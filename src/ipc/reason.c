@@ -36,6 +36,16 @@ static const hf_reason_info reasons[HF_REASON_COUNT] = {
     REASON(POLICY_BLOCK_PROOF, 403, HF_LOG_UNUSUAL,
            "a limit wants a proof of what the block holds, and there is no right one"),
     REASON(POLICY_CLOCK, 403, HF_LOG_UNUSUAL, "a limit allows no slot so far from the clock"),
+    REASON(POLICY_CHAIN, 403, HF_LOG_UNUSUAL, "a limit allows no such chain"),
+    REASON(POLICY_RECIPIENT, 403, HF_LOG_UNUSUAL, "a limit allows no such recipient"),
+    REASON(POLICY_CREATION, 403, HF_LOG_UNUSUAL, "a limit allows no creation of contracts"),
+    REASON(POLICY_METHOD, 403, HF_LOG_UNUSUAL, "a limit allows no call of this method"),
+    REASON(POLICY_VALUE, 403, HF_LOG_UNUSUAL, "a limit allows no such value in one transaction"),
+    REASON(POLICY_VALUE_PER_DAY, 403, HF_LOG_UNUSUAL, "a limit allows no such value in a day"),
+    REASON(POLICY_FEE, 403, HF_LOG_UNUSUAL, "a limit allows no such fee"),
+    REASON(POLICY_MESSAGE, 403, HF_LOG_UNUSUAL, "a limit refuses messages of this kind"),
+    REASON(POLICY_HASH, 403, HF_LOG_UNUSUAL,
+           "a limit refuses hashes that do not say what they are of"),
     REASON(CANARY, 403, HF_LOG_BROKEN, "a canary key was asked for"),
     REASON(WRONG_NETWORK, 403, HF_LOG_UNUSUAL, "genesis_validators_root is another network's"),
     REASON(CROSS_ORIGIN, 403, HF_LOG_UNUSUAL, "requests from web pages are refused"),
@@ -92,6 +102,24 @@ hf_reason hf_reason_from_limit(hf_limit_verdict verdict)
         return HF_REASON_POLICY_CLOCK;
     case HF_LIMIT_RATE:
         return HF_REASON_RATE_LIMITED;
+    case HF_LIMIT_CHAIN:
+        return HF_REASON_POLICY_CHAIN;
+    case HF_LIMIT_RECIPIENT:
+        return HF_REASON_POLICY_RECIPIENT;
+    case HF_LIMIT_CREATION:
+        return HF_REASON_POLICY_CREATION;
+    case HF_LIMIT_METHOD:
+        return HF_REASON_POLICY_METHOD;
+    case HF_LIMIT_VALUE:
+        return HF_REASON_POLICY_VALUE;
+    case HF_LIMIT_DAY:
+        return HF_REASON_POLICY_VALUE_PER_DAY;
+    case HF_LIMIT_FEE:
+        return HF_REASON_POLICY_FEE;
+    case HF_LIMIT_MESSAGE:
+        return HF_REASON_POLICY_MESSAGE;
+    case HF_LIMIT_OPAQUE:
+        return HF_REASON_POLICY_HASH;
     case HF_LIMIT_VERDICT_COUNT:
         break;
     }

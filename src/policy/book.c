@@ -1,7 +1,7 @@
 /* All that the configuration says, in one piece: from the supervisor to the keeper. */
 #include "policy_internal.h"
 
-#define WIRE_VERSION 1
+#define WIRE_VERSION 2
 
 static const char *const action_names[HF_CANARY_ACTION_COUNT] = {"alert", "deny", "seal"};
 
@@ -108,25 +108,6 @@ static void write_policy(hf_policy_writer *w, const hf_policy *policy)
     hf_buf_free(bytes);
 }
 
-static void write_limit(hf_policy_writer *w, const hf_limit *limit)
-{
-    hf_keyset_write(w, &limit->keys);
-    hf_policy_put(w, limit->version_count, 1);
-    hf_policy_put_bytes(w, limit->versions, limit->version_count * sizeof limit->versions[0]);
-    hf_policy_put(w, limit->exits, 1);
-    hf_policy_put(w, limit->recipient_count, 1);
-    hf_policy_put_bytes(w, limit->recipients, limit->recipient_count * sizeof limit->recipients[0]);
-    hf_policy_put(w, limit->needs_proofs, 1);
-    hf_policy_put(w, limit->gas_min, 8);
-    hf_policy_put(w, limit->gas_max, 8);
-    hf_policy_put(w, limit->slots_ahead, 8);
-    hf_policy_put(w, limit->slots_behind, 8);
-    for (size_t i = 0; i < HF_OP_COUNT; i++) {
-        hf_policy_put(w, limit->rates[i].count, 4);
-        hf_policy_put(w, limit->rates[i].period_ms, 4);
-    }
-}
-
 hf_status hf_book_encode(const hf_book *book, hf_buf *out)
 {
     hf_policy_writer w = {.out = out};
@@ -137,7 +118,7 @@ hf_status hf_book_encode(const hf_book *book, hf_buf *out)
     }
     hf_policy_put(&w, book->limit_count, 1);
     for (size_t i = 0; i < book->limit_count; i++) {
-        write_limit(&w, &book->limits[i]);
+        hf_limit_write(&w, &book->limits[i]);
     }
     hf_policy_put(&w, book->canary_count, 2);
     for (size_t i = 0; i < book->canary_count; i++) {
@@ -179,29 +160,6 @@ static hf_status read_policies(hf_policy_reader *r, hf_book *book, hf_error *err
     return hf_ok();
 }
 
-static hf_status read_limit(hf_policy_reader *r, hf_limit *limit, hf_error *err)
-{
-    hf_limit_init(limit);
-    hf_keyset_read(r, &limit->keys);
-    limit->version_count = hf_policy_get_count(r, 1, HF_LIMIT_VERSIONS_MAX);
-    hf_policy_get_bytes(r, limit->versions, limit->version_count * sizeof limit->versions[0]);
-    limit->exits = (hf_exit_rule)hf_policy_get_count(r, 1, HF_EXITS_REFUSED);
-    limit->recipient_count = hf_policy_get_count(r, 1, HF_LIMIT_RECIPIENTS_MAX);
-    hf_policy_get_bytes(r, limit->recipients, limit->recipient_count * sizeof limit->recipients[0]);
-    limit->needs_proofs = hf_policy_get_count(r, 1, 1) != 0;
-    limit->gas_min = hf_policy_get(r, 8);
-    limit->gas_max = hf_policy_get(r, 8);
-    limit->slots_ahead = hf_policy_get(r, 8);
-    limit->slots_behind = hf_policy_get(r, 8);
-    for (size_t i = 0; i < HF_OP_COUNT; i++) {
-        limit->rates[i].count = (uint32_t)hf_policy_get(r, 4);
-        limit->rates[i].period_ms = (uint32_t)hf_policy_get(r, 4);
-        r->failed = r->failed || !hf_policy_rate_is_valid(&limit->rates[i]);
-    }
-    return r->failed ? hf_fail(err, HF_INVALID_INPUT, "the bytes are no limit")
-                     : hf_limit_check(limit, err);
-}
-
 static hf_status read_canaries(hf_policy_reader *r, hf_book *book, hf_error *err)
 {
     size_t count = hf_policy_get_count(r, 2, HF_CANARIES_MAX);
@@ -236,7 +194,7 @@ static hf_status read_book(hf_policy_reader *r, hf_book *book, hf_error *err)
     hf_status st = read_policies(r, book, err);
     size_t limits = hf_policy_get_count(r, 1, HF_LIMITS_MAX);
     for (size_t i = 0; i < limits && !hf_failed(st); i++) {
-        st = read_limit(r, &book->limits[book->limit_count++], err);
+        st = hf_limit_read(r, &book->limits[book->limit_count++], err);
     }
     if (!hf_failed(st)) {
         st = read_canaries(r, book, err);

@@ -117,7 +117,8 @@ static hf_status put_rate(hf_limit *limit, const char *text, hf_error *err)
         name[space - text] = '\0';
     }
     bool is_all = strcmp(name, "*") == 0;
-    if (space == NULL || (!is_all && !hf_eth_operation_parse(name, &operation))) {
+    hf_policy_rate *eth1 = hf_limit_eth1_rate(limit, name);
+    if (space == NULL || (!is_all && eth1 == NULL && !hf_eth_operation_parse(name, &operation))) {
         return hf_fail(err, HF_INVALID_INPUT,
                        "\"%.64s\": write an operation and its rate, as in ATTESTATION 2/12s or "
                        "* 100/s",
@@ -127,8 +128,16 @@ static hf_status put_rate(hf_limit *limit, const char *text, hf_error *err)
     if (hf_failed(st)) {
         return st;
     }
+    if (eth1 != NULL) {
+        *eth1 = rate;
+        return hf_ok();
+    }
     if (!is_all && limit->rates[operation].count != 0) {
         return hf_fail(err, HF_INVALID_INPUT, "%s has a rate already: put * last", name);
+    }
+    for (unsigned i = 0; i < HF_ETH1_KIND_COUNT && is_all; i++) {
+        hf_policy_rate *of = &limit->eth1.rates[i];
+        *of = of->count == 0 ? rate : *of;
     }
     for (unsigned i = 0; i < HF_OP_COUNT; i++) {
         bool is_meant = is_all ? limit->rates[i].count == 0 : i == (unsigned)operation;
@@ -155,6 +164,15 @@ static const struct {
     {"slots_ahead", false, put_ahead},
     {"slots_behind", false, put_behind},
     {"rates", true, put_rate},
+    {"chain_ids", true, hf_limit_put_chain},
+    {"recipients", true, hf_limit_put_target},
+    {"methods", true, hf_limit_put_method},
+    {"contract_creation", false, hf_limit_put_creation},
+    {"messages", false, hf_limit_put_messages},
+    {"typed_data", false, hf_limit_put_typed_data},
+    {"value_max", false, hf_limit_put_value},
+    {"value_per_day", false, hf_limit_put_day},
+    {"fee_max", false, hf_limit_put_fee},
 };
 
 static size_t find_member(const char *name)

@@ -20,6 +20,15 @@ typedef enum hf_limit_verdict {
     HF_LIMIT_BLOCK_PROOF,   /* a block that comes without a proof, or with a wrong one */
     HF_LIMIT_CLOCK,         /* a slot or epoch too far from now */
     HF_LIMIT_RATE,          /* too many of the kind for this key */
+    HF_LIMIT_CHAIN,         /* a chain that is not among those allowed */
+    HF_LIMIT_RECIPIENT,     /* a recipient, or a contract, that is not */
+    HF_LIMIT_CREATION,      /* a transaction that creates a contract */
+    HF_LIMIT_METHOD,        /* a call of a method that is not among those allowed */
+    HF_LIMIT_VALUE,         /* more in one transaction than allowed */
+    HF_LIMIT_DAY,           /* more in a day than allowed */
+    HF_LIMIT_FEE,           /* a fee higher than allowed */
+    HF_LIMIT_MESSAGE,       /* messages, or typed data, of this key are refused */
+    HF_LIMIT_OPAQUE,        /* a hash that nobody explains, of a key with limits */
     HF_LIMIT_VERDICT_COUNT
 } hf_limit_verdict;
 
@@ -29,6 +38,8 @@ typedef enum hf_limit_verdict {
 #define HF_LIMIT_VERSIONS_MAX 16
 #define HF_LIMIT_RECIPIENTS_MAX 32
 #define HF_LIMIT_NO_BOUND UINT64_MAX
+
+#include "policy/transactions.h"
 
 typedef enum hf_exit_rule {
     HF_EXITS_ALLOWED = 0,
@@ -49,6 +60,7 @@ typedef struct hf_limit {
     uint64_t slots_ahead; /* HF_LIMIT_NO_BOUND: any */
     uint64_t slots_behind;
     hf_policy_rate rates[HF_OP_COUNT]; /* for each key and operation */
+    hf_limit_eth1 eth1;
     uint32_t said;
 } hf_limit;
 
@@ -58,7 +70,9 @@ void hf_limit_done(hf_limit *limit);
  * As hf_policy_rule_put: "keys", "tags"; "fork_versions" "0x05000000"; "exits" "allow", "approve"
  * or "refuse"; "fee_recipients" "0x..." (20 bytes); "block_proofs" "check" or "require";
  * "gas_limit_min", "gas_limit_max"; "slots_ahead", "slots_behind"; "rates" "ATTESTATION 2/12s" or
- * "* 100/s".
+ * "* 100/s". Of the execution layer: "chain_ids" "1"; "recipients" "0x..."; "methods" "0xa9059cbb",
+ * "transfer(address,uint256)" or "none"; "contract_creation", "messages", "typed_data" "allow" or
+ * "refuse"; "value_max", "value_per_day", "fee_max" "1.5 ether".
  */
 hf_status hf_limit_put(hf_limit *limit, const char *member, const char *text,
                        hf_error *err) HF_MUST_CHECK;
@@ -132,6 +146,16 @@ typedef struct hf_limit_context {
 hf_limit_verdict hf_limits_judge(const hf_limit *limits, size_t count,
                                  const hf_limit_context *context, const hf_eth_request *request,
                                  char *ret_sentence, size_t len);
+
+/*
+ * As hf_limits_judge; of the context the network and the approvals have no part in it. *ret_counts:
+ * a bound of a day applies, and the transaction's value has to be added and kept before its
+ * signature leaves.
+ */
+hf_limit_verdict hf_limits_judge_eth1(const hf_limit *limits, size_t count,
+                                      const hf_limit_context *context,
+                                      const hf_eth1_question *question, bool *ret_counts,
+                                      char *ret_sentence, size_t len);
 
 /* ---- canaries -------------------------------------------------------------------------------- */
 

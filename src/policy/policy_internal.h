@@ -40,6 +40,21 @@ hf_status hf_policy_rule_check(const hf_policy_rule *rule, hf_error *err) HF_MUS
 
 hf_status hf_limit_check(const hf_limit *limit, hf_error *err) HF_MUST_CHECK;
 
+/* ---- limit_eth1.c: the members that speak of the execution layer ------------------------------
+ */
+
+/* The rate of what is named, such as ETH1_TRANSACTION; NULL: none of these. */
+hf_policy_rate *hf_limit_eth1_rate(hf_limit *limit, const char *name);
+hf_status hf_limit_put_chain(hf_limit *limit, const char *text, hf_error *err) HF_MUST_CHECK;
+hf_status hf_limit_put_target(hf_limit *limit, const char *text, hf_error *err) HF_MUST_CHECK;
+hf_status hf_limit_put_method(hf_limit *limit, const char *text, hf_error *err) HF_MUST_CHECK;
+hf_status hf_limit_put_creation(hf_limit *limit, const char *text, hf_error *err) HF_MUST_CHECK;
+hf_status hf_limit_put_messages(hf_limit *limit, const char *text, hf_error *err) HF_MUST_CHECK;
+hf_status hf_limit_put_typed_data(hf_limit *limit, const char *text, hf_error *err) HF_MUST_CHECK;
+hf_status hf_limit_put_value(hf_limit *limit, const char *text, hf_error *err) HF_MUST_CHECK;
+hf_status hf_limit_put_day(hf_limit *limit, const char *text, hf_error *err) HF_MUST_CHECK;
+hf_status hf_limit_put_fee(hf_limit *limit, const char *text, hf_error *err) HF_MUST_CHECK;
+
 /* ---- reader.c: bounded reading and writing of the encodings ---------------------------------- */
 
 typedef struct hf_policy_reader {
@@ -78,5 +93,11 @@ hf_status hf_keyset_put_tag(hf_keyset *set, const char *text, hf_error *err) HF_
 void hf_keyset_write(hf_policy_writer *writer, const hf_keyset *set);
 void hf_keyset_read(hf_policy_reader *reader, hf_keyset *set); /* unchecked: hf_keyset_check */
 void hf_policy_key_read(hf_policy_reader *reader, hf_policy_key *ret_key);
+
+/* ---- limit_wire.c: a limit as bytes -----------------------------------------------------------
+ */
+
+void hf_limit_write(hf_policy_writer *writer, const hf_limit *limit);
+hf_status hf_limit_read(hf_policy_reader *reader, hf_limit *limit, hf_error *err) HF_MUST_CHECK;
 
 #endif
