@@ -3,6 +3,9 @@
 
 /* A line for each; the function reads the settings by their names in the configuration. */
 static const hf_custody_kind kinds[] = {
+    {HF_BACKEND_VAULT, hf_hsm_open_vault, false, false},
+    {HF_BACKEND_AZURE_KEY_VAULT, hf_hsm_open_azure, false, false},
+    {HF_BACKEND_GCP_SECRET_MANAGER, hf_hsm_open_gcp, false, false},
     {HF_BACKEND_COUNT, NULL, false, false}, /* the end */
 };
 

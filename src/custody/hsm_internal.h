@@ -23,6 +23,14 @@ typedef struct hf_custody_kind {
     bool knows_aws;    /* reads AWS's variables and files */
 } hf_custody_kind;
 
+/* ---- hsm_open_secrets.c */
+hf_status hf_hsm_open_vault(const hf_custody_settings *settings, hf_custody **ret_custody,
+                            hf_error *err) HF_MUST_CHECK;
+hf_status hf_hsm_open_azure(const hf_custody_settings *settings, hf_custody **ret_custody,
+                            hf_error *err) HF_MUST_CHECK;
+hf_status hf_hsm_open_gcp(const hf_custody_settings *settings, hf_custody **ret_custody,
+                          hf_error *err) HF_MUST_CHECK;
+
 /* NULL when this build has no such back end. */
 const hf_custody_kind *hf_custody_kind_find(uint32_t backend);
 

@@ -50,6 +50,36 @@ static const setting vault_settings[] = {
     {NULL, 0, 0},
 };
 
+static const setting azure_settings[] = {
+    AZURE(vault_url),
+    AZURE(secret_name),
+    AZURE(name_prefix),
+    NUMBER(hf_azure_config, key_type),
+    NUMBER(hf_azure_config, auth),
+    AZURE(tenant_id),
+    AZURE(client_id),
+    AZURE(client_secret_file),
+    AZURE(federated_token_file),
+    AZURE(authority_url),
+    AZURE(metadata_url),
+    AZURE(ca_file),
+    {NULL, 0, 0},
+};
+
+static const setting gcp_settings[] = {
+    GCP(project_id),
+    GCP(secret_name),
+    GCP(filter),
+    NUMBER(hf_gcp_config, key_type),
+    NUMBER(hf_gcp_config, auth),
+    GCP(credentials_file),
+    GCP(endpoint_url),
+    GCP(metadata_url),
+    GCP(ca_file),
+    {NULL, 0, 0},
+};
+
+_Static_assert(sizeof(hf_azure_auth) == 4 && sizeof(hf_gcp_auth) == 4, "set as numbers");
 _Static_assert(sizeof(hf_vault_auth) == 4 && sizeof(hf_custody_type) == 4, "set as numbers");
 
 static bool set(void *config, const setting *settings, const char *pair)
@@ -115,15 +145,31 @@ static void obey(hf_custody *custody, const char *line)
     }
 }
 
+static bool set_all(void *config, const setting *settings, char **pairs)
+{
+    for (char **pair = pairs; *pair != NULL; pair++) {
+        if (!set(config, settings, *pair)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static hf_status open_backend(char **argv, hf_custody **ret_custody, hf_error *err)
 {
-    hf_vault_config vault = {.address = ""};
-    bool ok = strcmp(argv[1], "vault") == 0;
-    for (char **pair = argv + 2; *pair != NULL && ok; pair++) {
-        ok = set(&vault, vault_settings, *pair);
+    static hf_vault_config vault = {.address = ""};
+    static hf_azure_config azure = {.vault_url = ""};
+    static hf_gcp_config gcp = {.project_id = ""};
+    if (strcmp(argv[1], "vault") == 0 && set_all(&vault, vault_settings, argv + 2)) {
+        return hf_custody_vault_open(&vault, ret_custody, err);
     }
-    return ok ? hf_custody_vault_open(&vault, ret_custody, err)
-              : hf_fail(err, HF_INTERNAL, "no such back end or setting");
+    if (strcmp(argv[1], "azure") == 0 && set_all(&azure, azure_settings, argv + 2)) {
+        return hf_custody_azure_open(&azure, ret_custody, err);
+    }
+    if (strcmp(argv[1], "gcp") == 0 && set_all(&gcp, gcp_settings, argv + 2)) {
+        return hf_custody_gcp_open(&gcp, ret_custody, err);
+    }
+    return hf_fail(err, HF_INTERNAL, "no such back end or setting");
 }
 
 int main(int argc, char **argv)
