@@ -2,8 +2,9 @@
 # soak.sh BUILD: the fault tests for long: kills and hangs at random moments under load, full disks,
 # power cuts and a captured front. HF_SOAK_SECONDS says how long (two hours where not given), HF_SOAK_SEED
 # repeats a run; each part prints its seed.
-# From ten minutes on, also: the stores against the reference model, HF_SOAK_REQUESTS requests each (a million in two
-# hours), and the larger worlds of the model of duty locks. HF_SOAK_PARTS names parts: faults, stores, model.
+# From ten minutes on, also: all ways of putting copies of the record back, the stores against the reference model,
+# HF_SOAK_REQUESTS requests each (a million in two hours), and the larger worlds of the model of duty locks.
+# HF_SOAK_PARTS names parts: faults, guard, stores, model.
 set -eu
 cd "$(dirname "$0")/.."
 build=${1:-build}
@@ -17,7 +18,7 @@ tools/setup.sh --tools test
 
 long_form_seconds=600
 requests=${HF_SOAK_REQUESTS:-$((seconds * 140))}
-parts=${HF_SOAK_PARTS:-faults stores model}
+parts=${HF_SOAK_PARTS:-faults guard stores model}
 
 HF_BUILD="$(cd "$build" && pwd)"
 export HF_BUILD PYTHONDONTWRITEBYTECODE=1
@@ -65,6 +66,9 @@ if has_part faults; then
 fi
 if [ "$seconds" -lt "$long_form_seconds" ] && [ -z "${HF_SOAK_REQUESTS:-}${HF_SOAK_PARTS:-}" ]; then
     exit 0
+fi
+if has_part guard; then
+    HF_SOAK=1 /usr/bin/python3 -m pytest -p no:cacheprovider -v tests/e2e/test_start_guard.py
 fi
 if has_part stores; then
     store sqlite 11 "$build/tests/property/test_protect_model"

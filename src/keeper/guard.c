@@ -80,11 +80,21 @@ hf_status hf_guard_open(hf_keeper *keeper, hf_error *err)
 
 /* ---- the decision --------------------------------------------------------------------------- */
 
-static void announce(const hf_guard_verdict *verdict, uint32_t state_before, uint32_t cause_before)
+static void announce(hf_keeper *keeper, const hf_guard_verdict *verdict, uint32_t state_before,
+                     uint32_t cause_before)
 {
     const char *why = hf_guard_cause_sentence(verdict->cause);
     if (verdict->state == state_before && verdict->cause == cause_before) {
         return;
+    }
+    if (verdict->state == HF_GUARD_RAISED) {
+        hf_auditor_note(keeper, HF_AUDIT_GUARD, NULL, "done",
+                        "floors raised to slot %llu and epoch %llu: %s",
+                        (unsigned long long)verdict->floors.slot,
+                        (unsigned long long)verdict->floors.target, why);
+    } else {
+        hf_auditor_note(keeper, HF_AUDIT_GUARD, NULL,
+                        verdict->state == HF_GUARD_REFUSED ? "refused" : "done", "%s", why);
     }
     if (verdict->state == HF_GUARD_REFUSED) {
         hf_log(HF_LOG_BROKEN, "start_guard", "nothing slashable is signed: %s", why);
@@ -145,7 +155,7 @@ static void settle(hf_keeper *keeper)
         hf_log(HF_LOG_BROKEN, "start_guard", "nothing slashable is signed yet: %s", err.msg);
         return;
     }
-    announce(&verdict, state, cause);
+    announce(keeper, &verdict, state, cause);
     publish(guard, verdict.state, verdict.cause, &verdict.floors);
 }
 
@@ -167,6 +177,28 @@ bool hf_guard_is_open(hf_keeper *keeper)
 
 /* ---- while signing -------------------------------------------------------------------------- */
 
+static void stop(hf_keeper *keeper, const hf_store_mark *mark, bool is_other)
+{
+    hf_guard *guard = &keeper->guard;
+    publish(guard, HF_GUARD_STOPPED, HF_GUARD_WENT_BACK_RUNNING, NULL);
+    hf_auditor_note(keeper, HF_AUDIT_GUARD, NULL, "refused", "%s",
+                    hf_guard_cause_sentence(HF_GUARD_WENT_BACK_RUNNING));
+    hf_log(HF_LOG_BROKEN, "start_guard",
+           "nothing slashable is signed until a restart: the store lost records while in use"
+           " (%llu votes and %llu blocks were counted, now %llu and %llu%s)",
+           (unsigned long long)guard->now.vote_id, (unsigned long long)guard->now.block_id,
+           (unsigned long long)mark->vote_id, (unsigned long long)mark->block_id,
+           is_other ? "; and it is another store" : "");
+}
+
+/* A shared store that has just been taught to count is the same one. */
+static bool has_begun_to_count(const hf_keeper *keeper, const hf_store_mark *mark)
+{
+    static const uint8_t unknown[HF_LINEAGE_BYTES];
+    return is_shared(keeper) && mark->is_counted &&
+           hf_bytes_equal(keeper->guard.now.lineage, unknown, HF_LINEAGE_BYTES);
+}
+
 bool hf_guard_note(hf_keeper *keeper)
 {
     hf_guard *guard = &keeper->guard;
@@ -178,15 +210,15 @@ bool hf_guard_note(hf_keeper *keeper)
     if (hf_failed(store->ops->mark(store, &mark, NULL))) {
         return false;
     }
+    if (has_begun_to_count(keeper, &mark)) {
+        memcpy(guard->now.lineage, mark.lineage, HF_LINEAGE_BYTES);
+        if (hf_failed(hf_witness_begin(&guard->witnesses, &guard->now, NULL))) {
+            return false;
+        }
+    }
     bool is_other = !hf_bytes_equal(mark.lineage, guard->now.lineage, HF_LINEAGE_BYTES);
     if (is_other || mark.vote_id < guard->now.vote_id || mark.block_id < guard->now.block_id) {
-        publish(guard, HF_GUARD_STOPPED, HF_GUARD_WENT_BACK_RUNNING, NULL);
-        hf_log(HF_LOG_BROKEN, "start_guard",
-               "nothing slashable is signed until a restart: the store lost records while in use"
-               " (%llu votes and %llu blocks were counted, now %llu and %llu%s)",
-               (unsigned long long)guard->now.vote_id, (unsigned long long)guard->now.block_id,
-               (unsigned long long)mark.vote_id, (unsigned long long)mark.block_id,
-               is_other ? "; and it is another store" : "");
+        stop(keeper, &mark, is_other);
         return false;
     }
     guard->now.vote_id = mark.vote_id;

@@ -16,17 +16,25 @@ static bool same_id(const uint8_t a[16], const uint8_t b[16])
     return hf_bytes_equal(a, b, 16);
 }
 
-static bool is_known(const uint8_t boot_id[HF_BOOT_ID_BYTES])
+static bool is_known(const uint8_t id[16])
 {
-    static const uint8_t unknown[HF_BOOT_ID_BYTES];
-    return !same_id(boot_id, unknown);
+    static const uint8_t unknown[16];
+    return !same_id(id, unknown);
 }
 
 /* ---- evidence ------------------------------------------------------------------------------- */
 
+static bool is_shared(const hf_guard_evidence *e)
+{
+    return e->here.backend != HF_STORE_SQLITE;
+}
+
 /* One witness's word on the store; CONTINUITY when it has nothing against it. */
 static hf_guard_cause hear(const hf_guard_evidence *e, const hf_witness *witness)
 {
+    if (witness->backend == e->here.backend && is_shared(e) && !is_known(witness->lineage)) {
+        return HF_GUARD_CONTINUITY; /* of a time when that store counted nothing */
+    }
     if (witness->backend != e->here.backend || e->store.is_virgin ||
         !same_id(witness->lineage, e->store.lineage)) {
         return HF_GUARD_OTHER_STORE;
@@ -115,7 +123,7 @@ static hf_guard_cause look(const hf_guard_evidence *e)
     case HF_GUARD_MODE_COUNT:
         break;
     }
-    return e->here.backend == HF_STORE_SQLITE ? look_at_local(e) : look_at_shared(e);
+    return is_shared(e) ? look_at_shared(e) : look_at_local(e);
 }
 
 /* ---- floors --------------------------------------------------------------------------------- */

@@ -14,7 +14,8 @@ void hf_pg_set_deadline(hf_pg_store *store)
 }
 
 /* Sees whose database it is, and makes it ours where nobody's tables are there. */
-static hf_status check_database(hf_pg_store *store, hf_pg_link *link, hf_error *err)
+static hf_status check_database(hf_pg_store *store, hf_pg_link *link, int64_t *ret_version,
+                                hf_error *err)
 {
     hf_pg_schema schema;
     hf_status st = hf_pg_read_schema(link, &schema, err);
@@ -28,7 +29,7 @@ static hf_status check_database(hf_pg_store *store, hf_pg_link *link, hf_error *
         st = hf_pg_check_schema(&schema, err);
     }
     if (!hf_failed(st)) {
-        store->has_records = schema.own_version >= HF_PG_OWN_WITH_RECORDS;
+        *ret_version = schema.own_version;
     }
     return hf_failed(st) ? st : hf_pg_claim_root(link, store->config.genesis_validators_root, err);
 }
@@ -39,6 +40,28 @@ static hf_status prepare(hf_pg_link *link, const hf_pg_statement *statements, hf
     for (; statements->name != NULL && !hf_failed(st); statements++) {
         st = hf_pg_send_prepare(link, statements->name, statements->text, err);
     }
+    return st;
+}
+
+/* What is prepared depends on which tables of ours are there. */
+static hf_status prepare_all(hf_pg_store *store, int64_t version, hf_error *err)
+{
+    bool has_records = version >= HF_PG_OWN_WITH_RECORDS;
+    bool has_marks = version >= HF_PG_OWN_WITH_MARKS;
+    const hf_pg_statement *const lists[] = {
+        hf_pg_decide_statements,
+        has_marks ? hf_pg_decide_marked : hf_pg_decide_plain,
+        hf_pg_prune_statements,
+        has_records ? hf_pg_record_statements : NULL,
+        has_marks ? hf_pg_present_marks : (has_records ? hf_pg_present_records : NULL),
+    };
+    hf_status st = hf_ok();
+    for (size_t i = 0; i < HF_ARRAY_LEN(lists) && !hf_failed(st); i++) {
+        st = lists[i] != NULL ? prepare(&store->link, lists[i], err) : st;
+    }
+    store->has_records = has_records;
+    store->has_marks = has_marks;
+    store->has_looked = store->has_looked && has_marks == (store->mark.is_counted != 0);
     return st;
 }
 
@@ -55,6 +78,7 @@ static void advise(hf_pg_store *store)
 hf_status hf_pg_ensure(hf_pg_store *store, hf_error *err)
 {
     hf_pg_link *link = &store->link;
+    int64_t version = 0;
     if (link->conn != NULL) {
         return hf_ok();
     }
@@ -65,16 +89,10 @@ hf_status hf_pg_ensure(hf_pg_store *store, hf_error *err)
     }
     if (!hf_failed(st)) {
         advise(store);
-        st = check_database(store, link, err);
+        st = check_database(store, link, &version, err);
     }
     if (!hf_failed(st)) {
-        st = prepare(link, hf_pg_decide_statements, err);
-    }
-    if (!hf_failed(st)) {
-        st = prepare(link, hf_pg_prune_statements, err);
-    }
-    if (!hf_failed(st) && store->has_records) {
-        st = prepare(link, hf_pg_record_statements, err);
+        st = prepare_all(store, version, err);
     }
     if (!hf_failed(st)) {
         st = hf_pg_trip(link, err);
@@ -88,6 +106,7 @@ hf_status hf_pg_ensure(hf_pg_store *store, hf_error *err)
 hf_status hf_pg_open_admin(hf_pg_store *store, hf_error *err)
 {
     hf_pg_link *link = &store->admin;
+    int64_t version = 0;
     hf_pg_disconnect(link);
     link->deadline_ns = hf_time_mono_ns() + deadline_ms(store) * HF_NS_PER_MS;
     hf_status st = hf_pg_connect(link, store->config.url, err);
@@ -96,8 +115,9 @@ hf_status hf_pg_open_admin(hf_pg_store *store, hf_error *err)
         st = hf_pg_set_session(link, HF_PG_ADMIN_DEADLINE_MS, false, err);
     }
     if (!hf_failed(st)) {
-        st = check_database(store, link, err);
+        st = check_database(store, link, &version, err);
     }
+    store->admin_has_marks = version >= HF_PG_OWN_WITH_MARKS;
     if (hf_failed(st)) {
         hf_pg_disconnect(link);
     }
@@ -113,7 +133,7 @@ static const char waits_sql[] =
 
 /* Writes without a commit, so that a full disk and a standby show; then takes it back. A commit of
  * its own might wait for a synchronous standby that is gone: it looks for others that do. */
-static hf_status look(hf_pg_store *store, hf_error *err)
+hf_status hf_pg_look(hf_pg_store *store, hf_error *err)
 {
     static const char *const texts[] = {
         waits_sql, "BEGIN", "UPDATE holdfast_schema SET version = version WHERE name = 'slashing'",
@@ -122,18 +142,19 @@ static hf_status look(hf_pg_store *store, hf_error *err)
     size_t first = 0;
     if (!hf_failed(st) && store->has_records) {
         first = 1;
-        st = hf_pg_send(&store->link, HF_PG_GENERATION, NULL, err);
+        st = hf_pg_send(&store->link, HF_PG_PRESENT, NULL, err);
     }
     if (!hf_failed(st)) {
         st = hf_pg_script(&store->link, texts, err);
     }
     if (!hf_failed(st) && first > 0) {
-        store->generation = hf_pg_generation_in(hf_pg_result(&store->link, 0));
+        st = hf_pg_take_present(store, hf_pg_result(&store->link, 0), err);
     }
     if (!hf_failed(st) && hf_pg_bool(hf_pg_result(&store->link, first), 0, 0)) {
         st = hf_fail(err, HF_UNAVAILABLE,
                      "PostgreSQL: commits wait for a synchronous standby that does not answer");
     }
+    store->has_looked = store->has_looked || !hf_failed(st);
     return st;
 }
 
@@ -142,10 +163,10 @@ static hf_status pg_health(hf_store *self, hf_error *err)
     hf_pg_store *store = (hf_pg_store *)self;
     hf_pg_set_deadline(store);
     bool was_up = store->link.conn != NULL;
-    hf_status st = look(store, err);
+    hf_status st = hf_pg_look(store, err);
     if (hf_failed(st) && was_up && store->link.may_retry) {
         /* A connection that broke while nothing was asked says nothing about the database. */
-        st = look(store, err);
+        st = hf_pg_look(store, err);
     }
     return st;
 }
@@ -165,23 +186,26 @@ static hf_status put_bound(hf_pg_params *params, uint8_t storage[8], bool has, u
 }
 
 /* Slot, target, source as $1, $2, $3, or the first two. */
-static hf_status run_watermark(hf_pg_store *store, const char *text, const hf_watermark *mark,
-                               bool with_source, hf_error *err)
+static hf_status put_watermark(hf_pg_params *params, uint8_t storage[3][8],
+                               const hf_watermark *mark, bool with_source, hf_error *err)
 {
-    uint8_t storage[3][8];
-    hf_pg_params params = {0};
-    hf_status st = put_bound(&params, storage[0], mark->has_slot, mark->slot, err);
+    hf_status st = put_bound(params, storage[0], mark->has_slot, mark->slot, err);
     if (!hf_failed(st)) {
-        st = put_bound(&params, storage[1], mark->has_epochs, mark->target, err);
+        st = put_bound(params, storage[1], mark->has_epochs, mark->target, err);
     }
     if (!hf_failed(st) && with_source) {
-        st = put_bound(&params, storage[2], mark->has_epochs, mark->source, err);
+        st = put_bound(params, storage[2], mark->has_epochs, mark->source, err);
     }
-    if (!hf_failed(st)) {
-        st = hf_pg_open_admin(store, err);
-    }
-    if (!hf_failed(st)) {
-        st = hf_pg_query(&store->admin, text, &params, err);
+    return st;
+}
+
+static hf_status run_watermark(hf_pg_store *store, const char *marked, const char *plain,
+                               const hf_pg_params *params, hf_error *err)
+{
+    hf_status st = hf_pg_open_admin(store, err);
+    const char *text = store->admin_has_marks ? marked : plain;
+    if (!hf_failed(st) && text != NULL) {
+        st = hf_pg_query(&store->admin, text, params, err);
     }
     hf_pg_disconnect(&store->admin);
     return st;
@@ -192,35 +216,49 @@ static hf_status refuse_during_import(const hf_pg_store *store, hf_error *err)
     return store->import_open ? hf_fail(err, HF_CONFLICT, "an import is under way") : hf_ok();
 }
 
+hf_status hf_pg_raise(hf_pg_store *store, const char *marked, const char *plain,
+                      const hf_watermark *low, hf_error *err)
+{
+    uint8_t storage[3][8];
+    hf_pg_params params = {0};
+    hf_status st = refuse_during_import(store, err);
+    if (!hf_failed(st)) {
+        st = put_watermark(&params, storage, low, true, err);
+    }
+    return hf_failed(st) ? st : run_watermark(store, marked, plain, &params, err);
+}
+
 /* Every validator that is known, so also one that has signed nothing yet. */
+#define RAISE_SQL                                                                                  \
+    "INSERT INTO low_watermarks AS w (validator_id, slot, target_epoch, source_epoch)"             \
+    " SELECT id, $1::bigint, $2::bigint, $3::bigint FROM validators"                               \
+    " ORDER BY id ON CONFLICT (validator_id) DO UPDATE SET"                                        \
+    " slot = greatest(w.slot, excluded.slot),"                                                     \
+    " target_epoch = greatest(w.target_epoch, excluded.target_epoch),"                             \
+    " source_epoch = greatest(w.source_epoch, excluded.source_epoch)"
+
 static hf_status pg_raise_floors(hf_store *self, const hf_watermark *low, hf_error *err)
 {
-    hf_pg_store *store = (hf_pg_store *)self;
-    hf_status st = refuse_during_import(store, err);
-    if (hf_failed(st) || (low->has_slot == 0 && low->has_epochs == 0)) {
-        return st;
+    if (low->has_slot == 0 && low->has_epochs == 0) {
+        return refuse_during_import((hf_pg_store *)self, err);
     }
-    return run_watermark(store,
-                         "INSERT INTO low_watermarks AS w"
-                         " (validator_id, slot, target_epoch, source_epoch)"
-                         " SELECT id, $1::bigint, $2::bigint, $3::bigint FROM validators"
-                         " ORDER BY id ON CONFLICT (validator_id) DO UPDATE SET"
-                         " slot = greatest(w.slot, excluded.slot),"
-                         " target_epoch = greatest(w.target_epoch, excluded.target_epoch),"
-                         " source_epoch = greatest(w.source_epoch, excluded.source_epoch)",
-                         low, true, err);
+    return hf_pg_raise((hf_pg_store *)self, "WITH c AS (" HF_PG_COUNT_CHANGE ") " RAISE_SQL,
+                       RAISE_SQL, low, err);
 }
 
 static hf_status pg_set_high(hf_store *self, const hf_watermark *high, hf_error *err)
 {
     static const hf_watermark none = {0};
+    static const char text[] = "UPDATE metadata SET high_watermark_slot = $1::bigint,"
+                               " high_watermark_epoch = $2::bigint WHERE id = 1";
     hf_pg_store *store = (hf_pg_store *)self;
+    uint8_t storage[3][8];
+    hf_pg_params params = {0};
     hf_status st = refuse_during_import(store, err);
-    return hf_failed(st) ? st
-                         : run_watermark(store,
-                                         "UPDATE metadata SET high_watermark_slot = $1::bigint,"
-                                         " high_watermark_epoch = $2::bigint WHERE id = 1",
-                                         high != NULL ? high : &none, false, err);
+    if (!hf_failed(st)) {
+        st = put_watermark(&params, storage, high != NULL ? high : &none, false, err);
+    }
+    return hf_failed(st) ? st : run_watermark(store, text, text, &params, err);
 }
 
 /* ---- status ------------------------------------------------------------------------------- */

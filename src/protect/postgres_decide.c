@@ -326,6 +326,7 @@ static hf_status send_statement(hf_pg_store *store, const hf_message *messages, 
                                        HF_PG_INT8, HF_PG_BYTEA, HF_PG_INT8};
     bool is_block = store->items[first].kind == HF_MESSAGE_BLOCK;
     hf_pg_params params = {0};
+    uint8_t clock[8];
     hf_status st = hf_ok();
     for (size_t i = 0; i < HF_ARRAY_LEN(types) && !hf_failed(st); i++) {
         st = hf_pg_array_begin(store->arrays[i], types[i], end - first);
@@ -342,6 +343,10 @@ static hf_status send_statement(hf_pg_store *store, const hf_message *messages, 
     hf_pg_param(&params, store->config.genesis_validators_root, HF_ROOT_BYTES);
     if (!is_block) {
         hf_pg_param_buf(&params, store->arrays[5]);
+    }
+    if (store->has_marks) {
+        int64_t now_ms = hf_time_unix_ms();
+        hf_pg_param_i64(&params, clock, now_ms > 0 ? now_ms / 1000 : 0);
     }
     return hf_pg_send(&store->link, is_block ? "blocks" : "votes", &params, err);
 }
@@ -360,7 +365,7 @@ static hf_status send_statements(hf_pg_store *store, const hf_message *messages,
         st = send_statement(store, messages, i, end_of_statement(store, i, n), err);
     }
     if (!hf_failed(st) && store->has_records) {
-        st = hf_pg_send(&store->link, HF_PG_GENERATION, NULL, err);
+        st = hf_pg_send(&store->link, HF_PG_PRESENT, NULL, err);
     }
     return hf_failed(st) ? st : hf_pg_send(&store->link, "commit", NULL, err);
 }
@@ -431,10 +436,11 @@ static hf_status run_statements(hf_pg_store *store, const hf_message *messages, 
                            end_of_statement(store, i, n), ret_verdicts, err);
     }
     if (!hf_failed(st) && store->has_records) {
-        store->generation = hf_pg_generation_in(hf_pg_result(&store->link, statement));
+        st = hf_pg_take_present(store, hf_pg_result(&store->link, statement), err);
     }
     if (!hf_failed(st)) {
         settle(store, messages, ret_verdicts, n);
+        store->has_looked = true;
     }
     return st;
 }

@@ -45,14 +45,30 @@ static const char stage_votes[] =
 
 /* ---- merging ------------------------------------------------------------------------------ */
 
-static const char *const merge_steps[] = {
+static const char *const meet_steps[] = {
     "ANALYZE staged_blocks, staged_votes",
     "INSERT INTO validators(public_key) SELECT k FROM (SELECT public_key FROM staged_blocks"
     " UNION SELECT public_key FROM staged_votes) t(k) WHERE NOT EXISTS"
     " (SELECT FROM validators v WHERE v.public_key = k) ORDER BY k ON CONFLICT DO NOTHING",
     "UPDATE staged_blocks s SET id = v.id FROM validators v WHERE v.public_key = s.public_key",
     "UPDATE staged_votes s SET id = v.id FROM validators v WHERE v.public_key = s.public_key",
+    NULL,
+};
 
+/* Where there are floors of everyone, they are those of who comes in as well. */
+static const char *const floor_steps[] = {
+    "INSERT INTO low_watermarks AS w (validator_id, slot, source_epoch, target_epoch)"
+    " SELECT s.id, e.floor_slot, e.floor_source, e.floor_target FROM (SELECT id FROM staged_blocks"
+    "  UNION SELECT id FROM staged_votes) s CROSS JOIN holdfast_store e"
+    " WHERE e.floor_slot IS NOT NULL OR e.floor_target IS NOT NULL ORDER BY 1"
+    " ON CONFLICT (validator_id) DO UPDATE SET slot = greatest(w.slot, excluded.slot),"
+    " source_epoch = greatest(w.source_epoch, excluded.source_epoch),"
+    " target_epoch = greatest(w.target_epoch, excluded.target_epoch)",
+    HF_PG_COUNT_CHANGE,
+    NULL,
+};
+
+static const char *const merge_steps[] = {
     /* Contradictions are counted, and made unsignable below. */
     "UPDATE staged_blocks s SET conflict = true FROM signed_blocks b WHERE b.validator_id = s.id"
     " AND b.slot = s.slot AND b.signing_root IS NOT NULL"
@@ -128,7 +144,8 @@ static const char *const merge_steps[] = {
     " (SELECT count(*) FROM staged_votes), (SELECT count(*) FROM staged_blocks WHERE conflict)"    \
     " + (SELECT count(*) FROM staged_votes WHERE conflict)"
 
-static hf_status merge(hf_pg_link *link, hf_import_report *ret_report, hf_error *err)
+static hf_status merge(hf_pg_link *link, bool has_marks, hf_import_report *ret_report,
+                       hf_error *err)
 {
     char gate[96];
     hf_status st = hf_str_format(gate, sizeof gate, "SELECT pg_advisory_xact_lock(%" PRId64 ")",
@@ -137,6 +154,12 @@ static hf_status merge(hf_pg_link *link, hf_import_report *ret_report, hf_error 
     const char *const end[] = {REPORT_SQL, "COMMIT", NULL};
     if (!hf_failed(st)) {
         st = hf_pg_script(link, begin, err);
+    }
+    if (!hf_failed(st)) {
+        st = hf_pg_script(link, meet_steps, err);
+    }
+    if (!hf_failed(st) && has_marks) {
+        st = hf_pg_script(link, floor_steps, err);
     }
     if (!hf_failed(st)) {
         st = hf_pg_script(link, merge_steps, err);
@@ -268,7 +291,7 @@ hf_status hf_pg_import_commit(hf_store *self, hf_import_report *ret_report, hf_e
         return refuse_closed(err);
     }
     store->admin.deadline_ns = hf_time_mono_ns() + HF_PG_ADMIN_DEADLINE_MS * HF_NS_PER_MS;
-    hf_status st = merge(&store->admin, ret_report, err);
+    hf_status st = merge(&store->admin, store->admin_has_marks, ret_report, err);
     end_import(store);
     return st;
 }

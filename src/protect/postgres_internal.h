@@ -18,7 +18,7 @@
 #define HF_PG_DEADLINE_MS 1000
 /* Imports and repairs touch every record: an operator waits for them, no signature does. */
 #define HF_PG_ADMIN_DEADLINE_MS 300000
-#define HF_PG_PARAMS_MAX 8
+#define HF_PG_PARAMS_MAX 9
 #define HF_PG_PARAM_BYTES ((size_t)64 << 20)
 
 /* ---- postgres_link.c: a connection, and round trips over it ------------------------------- */
@@ -115,10 +115,12 @@ hf_status hf_pg_check_url(const char *url, hf_error *err) HF_MUST_CHECK;
 
 #define HF_PG_PEER_VERSION 12
 /* Of our own tables. A database says itself from which version on programs can use it. */
-#define HF_PG_OWN_VERSION 2
-/* What this program can work on when nobody may migrate: 1 has no records (records.h). */
+#define HF_PG_OWN_VERSION 3
+/* What this program can work on when nobody may migrate: 1 has no records (records.h), 2 counts
+ * nothing and has no anchors. */
 #define HF_PG_OWN_OLDEST 1
 #define HF_PG_OWN_WITH_RECORDS 2
+#define HF_PG_OWN_WITH_MARKS 3
 
 typedef struct hf_pg_schema {
     bool peer_present; /* Web3Signer's tables, all of them */
@@ -196,14 +198,24 @@ typedef struct hf_pg_store {
     bool import_open;
     bool prune_blocks;
     int64_t prune_cursor; /* validator id */
-    bool has_records;     /* the schema is new enough for them */
+    bool has_records;     /* the schema that link found is new enough for them */
+    bool has_marks;
+    bool admin_has_marks; /* the same of admin */
     uint64_t generation;  /* of the records, as of the last look */
+    hf_store_mark mark;
+    bool has_looked; /* has_marks and mark are as of a decide or a health */
 } hf_pg_store;
 
 /* Begins a call: all its waits end there. */
 void hf_pg_set_deadline(hf_pg_store *store);
 /* Connects and checks the database when not connected. */
 hf_status hf_pg_ensure(hf_pg_store *store, hf_error *err) HF_MUST_CHECK;
+/* Writes without a commit, so that a full disk and a standby show, and takes it back. */
+hf_status hf_pg_look(hf_pg_store *store, hf_error *err) HF_MUST_CHECK;
+/* Every floor that low names is raised to it by one statement, with slot, target and source as $1,
+ * $2 and $3, on a connection of its own. The other is for a schema without marks; NULL: nothing. */
+hf_status hf_pg_raise(hf_pg_store *store, const char *marked, const char *plain,
+                      const hf_watermark *low, hf_error *err) HF_MUST_CHECK;
 /* A connection for an operator's work, checked like the other. */
 hf_status hf_pg_open_admin(hf_pg_store *store, hf_error *err) HF_MUST_CHECK;
 
@@ -224,11 +236,25 @@ typedef struct hf_pg_statement {
     const char *text;
 } hf_pg_statement;
 extern const hf_pg_statement hf_pg_decide_statements[];
+/* "blocks" and "votes", for schemas that count and for those that do not. */
+extern const hf_pg_statement hf_pg_decide_marked[];
+extern const hf_pg_statement hf_pg_decide_plain[];
 extern const hf_pg_statement hf_pg_prune_statements[];
-/* For schemas that have records; the first is the generation's. */
+/* For schemas that have records. */
 extern const hf_pg_statement hf_pg_record_statements[];
-#define HF_PG_GENERATION "generation"
-uint64_t hf_pg_generation_in(const PGresult *result);
+/* What there is besides verdicts: the generation of the records, and how far the store has come.
+ * By which schemas have records, and which have marks too. */
+#define HF_PG_PRESENT "present"
+extern const hf_pg_statement hf_pg_present_records[];
+extern const hf_pg_statement hf_pg_present_marks[];
+/* Takes in what that statement said; CORRUPT when the store has gone back. */
+hf_status hf_pg_take_present(hf_pg_store *store, const PGresult *result,
+                             hf_error *err) HF_MUST_CHECK;
+
+/* Each batch counts in a row of its connection's, an operator's work in the one behind them. */
+#define HF_PG_MARK_ROWS "32"
+#define HF_PG_COUNT_CHANGE                                                                         \
+    "UPDATE holdfast_marks SET votes = votes + 1 WHERE slot = " HF_PG_MARK_ROWS
 
 hf_status hf_pg_records(hf_store *self, hf_record_kind kind, hf_record_visitor visitor,
                         void *context, uint64_t *ret_generation, hf_error *err) HF_MUST_CHECK;

@@ -40,6 +40,7 @@ static const failure failures[] = {
     {"53", HF_UNAVAILABLE, false, ""}, /* disk full, no more connections */
     {"XX", HF_CORRUPT, false, ""},
     {"22012", HF_CONFLICT, false, ""}, /* postgres_records.c divides by the rows changed */
+    {"22P02", HF_CORRUPT, false, ""},  /* postgres_sql.c, where a batch was not counted */
     {"22", HF_INVALID_INPUT, false, ""},
     {"", HF_UNAVAILABLE, false, ""},
 };

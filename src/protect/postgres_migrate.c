@@ -2,12 +2,15 @@
  * The schema of the shared store, and how it is made, shown and removed.
  *
  * Web3Signer's tables of version 12 (names, types, constraints, triggers and functions are its
- * interface, since it may run on the same database); and three of our own beside them, which it
- * ignores:
+ * interface, since it may run on the same database); and our own beside them, which it ignores:
  *   holdfast_schema  which version of ours is there, and since which one programs can use it
  *   holdfast_votes   votes of imports that its table has no room for, because another vote has the
  *                    same target, or that contradict themselves (source after target)
  *   holdfast_records records (records.h), since version 2; kind 0 counts the changes of all others
+ *   holdfast_marks   how many votes and blocks were recorded, since version 3: the sum of its rows,
+ *                    one for each connection, so that none waits for another
+ *   holdfast_store   which life of which database, and floors of everyone, since version 3
+ *   holdfast_anchors where the audit log of each node ended, since version 3
  */
 #include "protect/postgres_internal.h"
 
@@ -106,7 +109,25 @@ static const char *const make_records[] = {
     NULL,
 };
 
+static const char *const make_marks[] = {
+    /* Room for new versions of its rows beside the old ones. */
+    "CREATE TABLE holdfast_marks (slot integer PRIMARY KEY, votes bigint NOT NULL DEFAULT 0,"
+    " blocks bigint NOT NULL DEFAULT 0, seen bigint NOT NULL DEFAULT 0) WITH (fillfactor = 20)",
+    "INSERT INTO holdfast_marks(slot) SELECT generate_series(0, " HF_PG_MARK_ROWS ")",
+    "CREATE TABLE holdfast_store (id integer PRIMARY KEY CHECK (id = 1),"
+    " lineage bytea NOT NULL CHECK (length(lineage) = 16), floor_slot bigint, floor_source bigint,"
+    " floor_target bigint)",
+    "INSERT INTO holdfast_store(id, lineage) SELECT 1, decode(md5(concat(random(),"
+    " clock_timestamp(), pg_backend_pid(), txid_current(), random())), 'hex')",
+    "CREATE TABLE holdfast_anchors (log_id bytea PRIMARY KEY CHECK (length(log_id) = 16),"
+    " seq bigint NOT NULL CHECK (seq >= 0), mac bytea NOT NULL CHECK (length(mac) = 32))",
+    "UPDATE holdfast_schema SET version = 3 WHERE name = 'slashing'",
+    NULL,
+};
+
 static const char *const drop_own[] = {"DROP TABLE IF EXISTS holdfast_records",
+                                       "DROP TABLE IF EXISTS holdfast_marks, holdfast_store,"
+                                       " holdfast_anchors",
                                        "DROP TABLE holdfast_votes", "DROP TABLE holdfast_schema",
                                        NULL};
 
@@ -159,6 +180,9 @@ static hf_status make_missing(hf_pg_link *link, const hf_pg_schema *schema, hf_e
     }
     if (!hf_failed(st) && schema->own_version < HF_PG_OWN_WITH_RECORDS) {
         st = hf_pg_script(link, make_records, err);
+    }
+    if (!hf_failed(st) && schema->own_version < HF_PG_OWN_WITH_MARKS) {
+        st = hf_pg_script(link, make_marks, err);
     }
     return st;
 }

@@ -9,7 +9,6 @@
     "WITH c AS (" change " RETURNING 1) SELECT 1 / (SELECT count(*) FROM c)::int"
 
 const hf_pg_statement hf_pg_record_statements[] = {
-    {HF_PG_GENERATION, "SELECT version FROM holdfast_records WHERE kind = 0"},
     {"records",
      "SELECT id, version, data FROM holdfast_records WHERE kind = $1::bigint ORDER BY id"},
     {"count_change", ONE_ROW("UPDATE holdfast_records SET version = version + 1 WHERE kind = 0")},
@@ -24,11 +23,6 @@ const hf_pg_statement hf_pg_record_statements[] = {
              " WHERE kind = $1::bigint AND id = $2::bytea AND version = $3::bigint")},
     {NULL, NULL},
 };
-
-uint64_t hf_pg_generation_in(const PGresult *result)
-{
-    return (uint64_t)hf_pg_i64(result, 0, 0, 0);
-}
 
 uint64_t hf_pg_generation(const hf_store *self)
 {
@@ -73,7 +67,7 @@ hf_status hf_pg_records(hf_store *self, hf_record_kind kind, hf_record_visitor v
     hf_status st = ensure_records(store, err);
     if (!hf_failed(st)) {
         /* Before the rows: what changes in between is then read once more, never missed. */
-        st = hf_pg_send(&store->link, HF_PG_GENERATION, NULL, err);
+        st = hf_pg_send(&store->link, HF_PG_PRESENT, NULL, err);
     }
     if (!hf_failed(st)) {
         st = hf_pg_send(&store->link, "records", &params, err);
@@ -88,7 +82,9 @@ hf_status hf_pg_records(hf_store *self, hf_record_kind kind, hf_record_visitor v
     for (int row = 0; row < hf_pg_rows(rows) && !hf_failed(st); row++) {
         st = show_row(rows, row, kind, visitor, context, err);
     }
-    store->generation = hf_pg_generation_in(hf_pg_result(&store->link, 0));
+    if (!hf_failed(st)) {
+        st = hf_pg_take_present(store, hf_pg_result(&store->link, 0), err);
+    }
     *ret_generation = store->generation;
     return st;
 }
@@ -129,7 +125,7 @@ hf_status hf_pg_change_records(hf_store *self, const hf_record_change *changes, 
         st = send_change(link, &changes[i], err);
     }
     if (!hf_failed(st)) {
-        st = hf_pg_send(link, HF_PG_GENERATION, NULL, err);
+        st = hf_pg_send(link, HF_PG_PRESENT, NULL, err);
     }
     if (!hf_failed(st)) {
         st = hf_pg_send(link, "commit", NULL, err);
@@ -141,7 +137,7 @@ hf_status hf_pg_change_records(hf_store *self, const hf_record_change *changes, 
         return hf_fail(err, HF_CONFLICT, "the record was changed by somebody else meanwhile");
     }
     if (!hf_failed(st)) {
-        store->generation = hf_pg_generation_in(hf_pg_result(link, 2 + n));
+        st = hf_pg_take_present(store, hf_pg_result(link, 2 + n), err);
     }
     return st;
 }

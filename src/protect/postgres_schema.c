@@ -142,8 +142,10 @@ hf_status hf_pg_set_session(hf_pg_link *link, uint32_t timeout_ms, bool signing,
     " ('low_watermarks', 'SELECT INSERT UPDATE'), ('metadata', 'SELECT INSERT UPDATE'),"           \
     " ('database_version', 'SELECT'), ('holdfast_schema', 'SELECT UPDATE'),"                       \
     " ('holdfast_votes', 'SELECT INSERT DELETE'),"                                                 \
-    " ('holdfast_records', 'SELECT INSERT UPDATE DELETE')) e(t, rs), unnest(string_to_array(rs, "  \
-    "' ')) r"                                                                                      \
+    " ('holdfast_records', 'SELECT INSERT UPDATE DELETE'), ('holdfast_marks', 'SELECT UPDATE'),"   \
+    " ('holdfast_store', 'SELECT UPDATE'), ('holdfast_anchors', 'SELECT INSERT UPDATE')) e(t, "    \
+    "rs),"                                                                                         \
+    " unnest(string_to_array(rs, ' ')) r"                                                          \
     " WHERE to_regclass(t) IS NOT NULL AND NOT has_table_privilege(to_regclass(t), r)"             \
     " UNION ALL SELECT 'USAGE ON SEQUENCE ' || s FROM unnest(ARRAY['validators_id_seq',"           \
     " 'signed_blocks_id_seq', 'signed_attestations_id_seq']) s"                                    \
@@ -158,7 +160,9 @@ hf_status hf_pg_set_session(hf_pg_link *link, uint32_t timeout_ms, bool signing,
 #define PEER_VERSION_SQL "SELECT version::bigint FROM database_version WHERE id = 1"
 #define OWN_VERSION_SQL                                                                            \
     "SELECT version::bigint, readable_from::bigint, made_all,"                                     \
-    " to_regclass('holdfast_records') IS NOT NULL FROM holdfast_schema WHERE name = 'slashing'"
+    " to_regclass('holdfast_records') IS NOT NULL, to_regclass('holdfast_marks') IS NOT NULL AND"  \
+    " to_regclass('holdfast_store') IS NOT NULL AND to_regclass('holdfast_anchors') IS NOT NULL"   \
+    " FROM holdfast_schema WHERE name = 'slashing'"
 
 static hf_status count_tables(hf_pg_link *link, hf_pg_schema *schema, hf_error *err)
 {
@@ -228,10 +232,13 @@ static hf_status read_versions(hf_pg_link *link, hf_pg_schema *schema, hf_error 
         schema->own_version = hf_pg_i64(result, 0, 0, 0);
         schema->own_readable_from = hf_pg_i64(result, 0, 1, 0);
         schema->peer_is_ours = hf_pg_bool(result, 0, 2);
-        if (schema->own_version >= HF_PG_OWN_WITH_RECORDS && !hf_pg_bool(result, 0, 3)) {
-            st =
-                hf_fail(err, HF_CORRUPT,
-                        "PostgreSQL: holdfast_records is gone: restore the database from a backup");
+        bool lost_records =
+            schema->own_version >= HF_PG_OWN_WITH_RECORDS && !hf_pg_bool(result, 0, 3);
+        bool lost_marks = schema->own_version >= HF_PG_OWN_WITH_MARKS && !hf_pg_bool(result, 0, 4);
+        if (!hf_failed(st) && (lost_records || lost_marks)) {
+            st = hf_fail(err, HF_CORRUPT, "PostgreSQL: %s gone: restore the database from a backup",
+                         lost_records ? "holdfast_records is"
+                                      : "holdfast_marks, holdfast_store or holdfast_anchors is");
         }
     }
     return st;

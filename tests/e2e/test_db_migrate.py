@@ -43,8 +43,8 @@ def test_ten_at_once(url):
     for node in nodes:
         out, err = node.communicate(timeout=harness.PATIENCE)
         assert (node.returncode, err) == (0, "")
-        assert "slashing: version 2 of 2, 0 records; Web3Signer's tables of version 12\n" in out
-    assert state(url) == {"version": 2, "latest": 2, "records": 0}
+        assert "slashing: version 3 of 3, 0 records; Web3Signer's tables of version 12\n" in out
+    assert state(url) == {"version": 3, "latest": 3, "records": 0}
 
 
 def test_down_keeps_protection(server, url):
@@ -57,7 +57,7 @@ def test_down_keeps_protection(server, url):
                               "them first, and say --discard-protection if that is what you mean\n")
     assert state(url)["records"] == 1
     assert migrate("down", url, "--discard-protection").returncode == 0
-    assert state(url) == {"version": 0, "latest": 2, "records": 0}
+    assert state(url) == {"version": 0, "latest": 3, "records": 0}
     assert server.psql("SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace", name_of(url)) == "0"
 
 
@@ -65,10 +65,13 @@ def test_one_version_up_and_down(server, url):
     """Nodes are upgraded one by one: the older schema serves as it is, and becomes the newer one without a stop."""
     assert migrate("up", url).returncode == 0
     assert server.psql("SELECT readable_from FROM holdfast_schema WHERE name = 'slashing'", name_of(url)) == "1"
-    server.psql("DROP TABLE holdfast_records; UPDATE holdfast_schema SET version = 1 WHERE name = 'slashing'", name_of(url))
-    assert state(url) == {"version": 1, "latest": 2, "records": 0}
-    assert migrate("up", url).returncode == 0
-    assert state(url)["version"] == 2
+    undo = {2: "DROP TABLE holdfast_marks, holdfast_store, holdfast_anchors", 1: "DROP TABLE holdfast_records"}
+    for last in (2, 1):
+        for version in range(2, last - 1, -1):
+            server.psql(f"{undo[version]}; UPDATE holdfast_schema SET version = {version} WHERE name = 'slashing'", name_of(url))
+        assert state(url) == {"version": last, "latest": 3, "records": 0}
+        assert migrate("up", url).returncode == 0
+        assert state(url)["version"] == 3
     server.psql("UPDATE holdfast_records SET kind = 3 WHERE kind = 0", name_of(url))
     refused = migrate("down", url)
     assert refused.returncode == 1 and "that would forget 1 records" in refused.stderr
@@ -76,7 +79,7 @@ def test_one_version_up_and_down(server, url):
 
 def test_tables_of_web3signer_stay(server, url):
     assert migrate("up", url).returncode == 0
-    server.psql("DROP TABLE holdfast_records; DROP TABLE holdfast_votes; DROP TABLE holdfast_schema", name_of(url))
+    server.psql("DROP TABLE holdfast_marks, holdfast_store, holdfast_anchors, holdfast_records; DROP TABLE holdfast_votes; DROP TABLE holdfast_schema", name_of(url))
     assert migrate("up", url).returncode == 0
     assert "which stay whatever is removed here" in migrate("status", url).stdout
     assert migrate("down", url).returncode == 0

@@ -268,6 +268,17 @@ static void test_a_shared_store(void **state)
     e.store.is_counted = 0;
     e.store.vote_id = 0;
     expect(&e, HF_GUARD_PASSED, HF_GUARD_CONTINUITY);
+    e = continuous(); /* it counts since the program is new: the witnesses know no number of it */
+    e.here.backend = e.disk.backend = e.memory.backend = HF_STORE_POSTGRES;
+    memset(e.disk.lineage, 0, HF_LINEAGE_BYTES);
+    memset(e.memory.lineage, 0, HF_LINEAGE_BYTES);
+    e.disk.vote_id = e.memory.vote_id = 0;
+    expect(&e, HF_GUARD_PASSED, HF_GUARD_CONTINUITY);
+    e.disk.backend = HF_STORE_DYNAMODB;
+    expect(&e, HF_GUARD_RAISED, HF_GUARD_OTHER_STORE);
+    e = continuous(); /* such a number is nothing where the record is a file */
+    memset(e.disk.lineage, 0, HF_LINEAGE_BYTES);
+    expect(&e, HF_GUARD_RAISED, HF_GUARD_OTHER_STORE);
 }
 
 /* ---- floors and clocks ---------------------------------------------------------------------- */

@@ -207,7 +207,7 @@ typedef struct alteration {
 static const alteration alterations[] = {
     {"UPDATE database_version SET version = 13", HF_CONFLICT, "newer than 12"},
     {"UPDATE database_version SET version = 11", HF_CONFLICT, "Web3Signer's own migrations"},
-    {"UPDATE holdfast_schema SET version = 4, readable_from = 3", HF_CONFLICT, "upgrade Holdfast"},
+    {"UPDATE holdfast_schema SET version = 5, readable_from = 4", HF_CONFLICT, "upgrade Holdfast"},
     {"ALTER TABLE signed_blocks DROP CONSTRAINT unique_signed_block", HF_CORRUPT,
      "the unique constraint of signed_blocks (validator_id, slot) is missing"},
     {"ALTER TABLE signed_attestations ALTER COLUMN target_epoch TYPE bigint", HF_CORRUPT,
@@ -215,6 +215,8 @@ static const alteration alterations[] = {
     {"ALTER TABLE validators DROP COLUMN enabled", HF_CORRUPT, "column validators.enabled"},
     {"DROP TABLE low_watermarks", HF_CORRUPT, "some tables"},
     {"DROP TABLE holdfast_votes", HF_CORRUPT, "some tables"},
+    {"DROP TABLE holdfast_records", HF_CORRUPT, "holdfast_records is gone"},
+    {"DROP TABLE holdfast_anchors", HF_CORRUPT, "holdfast_anchors is gone"},
     {"ALTER TABLE signed_attestations SET UNLOGGED", HF_CORRUPT, "SET LOGGED"},
     {"CREATE RULE r AS ON INSERT TO signed_blocks DO INSTEAD NOTHING", HF_CORRUPT, "has rules"},
     {"ALTER TABLE signed_blocks ENABLE ROW LEVEL SECURITY", HF_CORRUPT, "row level security"},
@@ -257,6 +259,8 @@ static void test_missing_rights(void **state)
         "GRANT SELECT, UPDATE ON holdfast_schema TO poor",
         "GRANT SELECT, INSERT, DELETE ON holdfast_votes TO poor",
         "GRANT SELECT, INSERT, UPDATE, DELETE ON holdfast_records TO poor",
+        "GRANT SELECT, UPDATE ON holdfast_marks, holdfast_store TO poor",
+        "GRANT SELECT, INSERT, UPDATE ON holdfast_anchors TO poor",
         "GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO poor",
     };
     pg_test_open(test);
@@ -274,13 +278,25 @@ static void test_missing_rights(void **state)
     pg_test_exec(test, "DROP OWNED BY poor; DROP ROLE poor");
 }
 
-/* A schema of the version before, which nobody may migrate yet: it signs, and has no records. */
-static void test_older_schema(void **state)
+static hf_store_mark mark_of(pg_test *test)
+{
+    hf_store_mark mark;
+    assert_code(test->store->ops->health(test->store, &test->err), HF_OK);
+    assert_code(test->store->ops->mark(test->store, &mark, &test->err), HF_OK);
+    return mark;
+}
+
+static const char drop_marks[] = "DROP TABLE holdfast_marks, holdfast_store, holdfast_anchors;"
+                                 "UPDATE holdfast_schema SET version = 2 WHERE name = 'slashing'";
+
+/* A schema of two versions before, which nobody may migrate yet: it signs, and has no records. */
+static void test_schema_without_records(void **state)
 {
     pg_test *test = *state;
     uint64_t generation = 0;
     pg_test_open(test);
     pg_test_close(test);
+    pg_test_exec(test, drop_marks);
     pg_test_exec(test, "DROP TABLE holdfast_records;"
                        "UPDATE holdfast_schema SET version = 1 WHERE name = 'slashing'");
     test->config.auto_migrate = false;
@@ -290,6 +306,7 @@ static void test_older_schema(void **state)
                                           &test->err),
                 HF_UNAVAILABLE);
     assert_non_null(strstr(test->err.msg, "db migrate up"));
+    assert_int_equal(mark_of(test).is_counted, 0);
     pg_test_close(test);
     test->config.auto_migrate = true;
     pg_test_open(test);
@@ -300,6 +317,67 @@ static void test_older_schema(void **state)
     assert_int_equal(test->store->ops->generation(test->store), generation);
 }
 
+/* The version before: nothing is counted, floors rise for the known, and there are no anchors. A
+ * node that is newer brings the marks while this one runs. */
+static void test_schema_without_marks(void **state)
+{
+    pg_test *test = *state;
+    hf_store_anchor anchor = {.log_id = {1}};
+    const hf_watermark low = {.has_slot = 1, .has_epochs = 1, .slot = 64, .source = 2, .target = 2};
+    pg_test_open(test);
+    pg_test_close(test);
+    pg_test_exec(test, drop_marks);
+    test->config.auto_migrate = false;
+    pg_test_open(test);
+    assert_int_equal(pg_test_decide(test, test_vote(1, 1, 2, 1)), HF_VERDICT_ALLOW);
+    assert_int_equal(mark_of(test).is_counted, 0);
+    assert_code(test->store->ops->anchor_set(test->store, &anchor, &test->err), HF_UNAVAILABLE);
+    assert_code(test->store->ops->take_over(test->store, &low, anchor.log_id, &test->err), HF_OK);
+    assert_int_equal(pg_test_decide(test, test_block(1, 64, 1)), HF_VERDICT_BELOW_WATERMARK);
+    assert_code(hf_postgres_migrate_up(test->config.url, &(hf_postgres_schema){0}, &test->err),
+                HF_OK);
+    assert_int_equal(pg_test_decide(test, test_block(1, 65, 1)), HF_VERDICT_ALLOW);
+    assert_int_equal(mark_of(test).is_counted, 0);
+    pg_test_exec(test, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                       " WHERE datname = current_database() AND pid <> pg_backend_pid()");
+    assert_int_equal(mark_of(test).is_counted, 1);
+    assert_int_equal(mark_of(test).block_id, 0);
+    assert_int_equal(pg_test_decide(test, test_block(1, 66, 1)), HF_VERDICT_ALLOW);
+    assert_int_equal(mark_of(test).block_id, 1);
+}
+
+/* Several nodes count together; who sees the sum fall refuses. */
+static void test_mark_of_all_nodes(void **state)
+{
+    pg_test *test = *state;
+    pg_test other = *test;
+    other.store = NULL;
+    pg_test_open(test);
+    pg_test_open(&other);
+    for (uint64_t slot = 1; slot <= 10; slot++) {
+        pg_test *node = slot % 2 == 0 ? test : &other;
+        assert_int_equal(pg_test_decide(node, test_block(1, slot, 1)), HF_VERDICT_ALLOW);
+    }
+    assert_int_equal(mark_of(test).block_id, 10);
+    assert_int_equal(mark_of(&other).block_id, 10);
+    assert_int_equal(mark_of(&other).vote_id, 0);
+    pg_test_close(&other);
+    /* Nobody counts what is not counted in its own transaction. */
+    pg_test_exec(test, "DELETE FROM holdfast_marks WHERE blocks = 0");
+    hf_message block = test_block(1, 11, 1);
+    hf_verdict verdict;
+    hf_status st = hf_ok();
+    pg_test_exec(test, "UPDATE holdfast_marks SET slot = slot + 100");
+    st = test->store->ops->decide(test->store, &block, 1, &verdict, &test->err);
+    assert_code(st, HF_CORRUPT);
+    assert_non_null(strstr(test->err.msg, "holdfast_marks has lost rows"));
+    assert_int_equal(verdict, HF_VERDICT_COUNT);
+    assert_int_equal(pg_test_count(test, "SELECT count(*) FROM signed_blocks"), 10);
+    pg_test_exec(test, "UPDATE holdfast_marks SET blocks = blocks - 1 WHERE blocks > 1");
+    assert_code(test->store->ops->health(test->store, &test->err), HF_CORRUPT);
+    assert_non_null(strstr(test->err.msg, "older copy"));
+}
+
 /* ---- beside Web3Signer -------------------------------------------------------------------- */
 
 /* A database as Web3Signer leaves it: its tables, and nothing of ours. */
@@ -307,7 +385,8 @@ static void make_peers(pg_test *test)
 {
     pg_test_open(test);
     pg_test_close(test);
-    pg_test_exec(test, "DROP TABLE holdfast_records, holdfast_votes, holdfast_schema;"
+    pg_test_exec(test, "DROP TABLE holdfast_marks, holdfast_store, holdfast_anchors,"
+                       " holdfast_records, holdfast_votes, holdfast_schema;"
                        "INSERT INTO validators(public_key) SELECT"
                        " decode(repeat(lpad(to_hex(v), 2, '0'), 48), 'hex')"
                        " FROM generate_series(1, 3) v");
@@ -470,7 +549,9 @@ int main(void)
         WITH_DATABASE(test_migration_wanted),
         WITH_DATABASE(test_altered_schema),
         WITH_DATABASE(test_missing_rights),
-        WITH_DATABASE(test_older_schema),
+        WITH_DATABASE(test_schema_without_records),
+        WITH_DATABASE(test_schema_without_marks),
+        WITH_DATABASE(test_mark_of_all_nodes),
         WITH_DATABASE(test_take_over),
         WITH_DATABASE(test_disabled_validator),
         WITH_DATABASE(test_greatest_numbers),
