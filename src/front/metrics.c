@@ -217,6 +217,28 @@ static void put_duties(hf_text *out, const hf_metrics *m)
             store->twin_nodes);
 }
 
+static void put_eth1(hf_text *out, const hf_metrics *m)
+{
+    static const char *const results[HF_RESULT_COUNT] = {"signed", "refused", "failed"};
+    put_head(out, "eth1_requests_total", "counter",
+             "Requests for signatures of the execution layer by kind and result.");
+    for (uint32_t kind = 0; kind < HF_ETH1_KIND_COUNT; kind++) {
+        for (int r = 0; r < HF_RESULT_COUNT; r++) {
+            hf_text_put(out,
+                        "holdfast_eth1_requests_total{kind=\"%s\",result=\"%s\"} %" PRIu64 "\n",
+                        hf_eth1_kind_name(kind), results[r], m->eth1[kind][r]);
+        }
+    }
+    put_head(out, "eth1_duration_seconds", "histogram",
+             "Time of signatures of the execution layer by stage.");
+    put_histogram(out, "eth1_duration_seconds", "stage=\"decode\",",
+                  &m->eth1_duration[HF_STAGE_DECODE]);
+    put_histogram(out, "eth1_duration_seconds", "stage=\"sign\",",
+                  &m->eth1_duration[HF_STAGE_SIGN]);
+    put_histogram(out, "eth1_duration_seconds", "stage=\"total\",",
+                  &m->eth1_duration[HF_STAGE_TOTAL]);
+}
+
 static void put_load(hf_text *out, const hf_front_context *context, const hf_metrics *m)
 {
     put_one(out, "malformed_requests_total", "counter",
@@ -329,6 +351,7 @@ hf_status hf_front_metrics_format(const hf_front_context *context,
     put_keys(&text, m);
     put_store(&text, m, reply->store_backend);
     put_duties(&text, m);
+    put_eth1(&text, m);
     put_audit(&text, m);
     put_load(&text, context, m);
     put_seal(&text, m);

@@ -119,7 +119,8 @@ hf_next hf_front_refuse_as(hf_exchange *x, hf_reason reason, unsigned status, co
         return hf_front_answer_small(x, status, HF_CONTENT_JSON,
                                      "{\"message\":\"%s\",\"code\":\"%s\"}", text, info->code);
     }
-    if (x->route != NULL && (x->route->flags & HF_ROUTE_RPC) != 0) {
+    bool is_rpc = x->route != NULL && (x->route->flags & HF_ROUTE_RPC) != 0;
+    if (is_rpc && x->route->method == x->request.method) {
         char text[DETAIL_BYTES];
         escape_detail(text, sentence);
         return hf_front_answer_small(x, status, HF_CONTENT_JSON,

@@ -181,6 +181,11 @@ static const key_case cases[] = {
     NUMBER_CASE("slashing_protection", "keep_epochs", "0", "all", "0 to 1000000000"),
     WORD_CASE("slashing_protection", "start_guard", "off", "auto always off"),
 
+    NUMBER_CASE("eth1", "chain_id", "10", "ten", "0 to 9223372036854775771"),
+    WORD_CASE("eth1", "hashes", "refuse", "auto allow refuse"),
+    {"eth1.sign_data", D "eth1:\n  sign_data: false\n", D "eth1:\n  sign_data: 0\n",
+     AT3 "eth1.sign_data: 0: give true or false"},
+
     {"duty_protection.url", D DUTIES, D "duty_protection:\n  url: postgresql://db/x\n",
      AT3 "duty_protection.url: needs duty_protection.node_id as well"},
     {"duty_protection.url_file", D "duty_protection: {url_file: pw.txt, node_id: a}\n",
