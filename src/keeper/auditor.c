@@ -5,6 +5,7 @@
  * written, nothing is signed (I4), and it tries again by itself.
  */
 #include "keeper/keeper_internal.h"
+#include "keeper/pulse.h"
 
 #include <errno.h>
 #include <unistd.h>
@@ -283,20 +284,25 @@ static void *auditor_main(void *context)
     hf_keeper *keeper = context;
     hf_auditor *auditor = &keeper->auditor;
     (void)pthread_setname_np(pthread_self(), "auditor");
+    hf_pulse_join("auditor");
     (void)pthread_mutex_lock(&auditor->lock);
     while (!auditor->stop || auditor->queue != NULL) {
         size_t n = 0;
+        hf_pulse_rest();
         wait_for_work(auditor);
+        hf_pulse_turn();
         gather(keeper);
         bool was_healthy = atomic_load(&auditor->is_healthy);
         hf_audit_slot *list = take_group(auditor, &n);
         uint64_t unlogged = auditor->unlogged;
         bool stopping = auditor->stop;
         (void)pthread_mutex_unlock(&auditor->lock);
+        hf_pulse_to_disk();
         if (n > 0 || unlogged > 0 || !was_healthy) {
             handle_group(keeper, list, unlogged > 0 || was_healthy ? unlogged : 1);
         }
         tend(keeper, n == 0);
+        hf_pulse_from_disk();
         (void)pthread_mutex_lock(&auditor->lock);
         if (stopping && !atomic_load(&auditor->is_healthy)) {
             break; /* nothing more can be done */

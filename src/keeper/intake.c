@@ -4,6 +4,7 @@
  * signers. Nothing here waits for a disk or a curve, but for the public key of a key that is added.
  */
 #include "keeper/keeper_internal.h"
+#include "keeper/pulse.h"
 
 #include <errno.h>
 #include <sys/epoll.h>
@@ -307,9 +308,11 @@ static void take_event(hf_keeper *keeper, const struct epoll_event *event)
 void hf_intake_loop(hf_keeper *keeper)
 {
     struct epoll_event events[EVENTS_MAX];
+    hf_pulse_join("intake");
     while (!keeper->stopping || atomic_load(&keeper->requests.in_use) > 0 ||
            atomic_load(&keeper->duties.in_use) > 0 || atomic_load(&keeper->eth1.in_use) > 0) {
         int n = epoll_wait(keeper->epoll_fd, events, EVENTS_MAX, TICK_MS);
+        hf_pulse_turn();
         if (n < 0 && errno != EINTR) {
             hf_log(HF_LOG_BROKEN, "epoll_failed", "%s", strerror(errno));
             keeper->failed = true;

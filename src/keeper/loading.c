@@ -4,6 +4,7 @@
  * keys, never name one it does not have (I3).
  */
 #include "keeper/keeper_internal.h"
+#include "keeper/pulse.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -363,7 +364,10 @@ void hf_loading_delete(hf_keeper *keeper, hf_peer *peer, const hf_msg_pubkey *fr
         hf_peer_send_result(keeper, peer, id, HF_REASON_OVERLOADED, HF_KEY_ERROR, "");
         return;
     }
-    if (key != NULL && hf_failed(forget_file(keeper, key->pubkey))) {
+    hf_pulse_to_disk();
+    hf_status st = key != NULL ? forget_file(keeper, key->pubkey) : hf_ok();
+    hf_pulse_from_disk();
+    if (hf_failed(st)) {
         hf_peer_send_result(keeper, peer, id, HF_REASON_OK, HF_KEY_ERROR,
                             "its file could not be removed; the key goes on signing");
         return;

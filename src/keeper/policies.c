@@ -148,9 +148,7 @@ static hf_reason judge_canary(hf_keeper *keeper, const hf_policy_key *key, uint3
     alert(keeper, canary, operation, pass, false);
     if (canary->action == HF_CANARY_SEAL) {
         policies->is_locked = true;
-        if (keeper->seal.state == HF_SEAL_UNSEALED) {
-            hf_seal_shut(keeper, HF_SEAL_SEALED, "a canary key was asked for");
-        }
+        hf_seal_shut_everywhere(keeper, "a canary key was asked for");
         hf_log(HF_LOG_BROKEN, "locked", "nothing is signed any more: a canary key was asked for");
     }
     return canary->action == HF_CANARY_ALERT ? HF_REASON_OK : HF_REASON_CANARY;

@@ -4,6 +4,7 @@
  * When the store fails, all of them are refused (I4).
  */
 #include "keeper/keeper_internal.h"
+#include "keeper/pulse.h"
 
 #define HEALTH_INTERVAL_NS UINT64_C(1000000000)
 /* A store that has been silent for so long cannot record, whatever it said before. */
@@ -126,7 +127,10 @@ static hf_reason look_at_seal(hf_keeper *keeper, const hf_request *request)
         request->key->backend != HF_BACKEND_SEALED) {
         return HF_REASON_OK;
     }
-    return hf_seal_catch_up(keeper, request->key, store->ops->generation(store));
+    hf_pulse_to_disk();
+    hf_reason reason = hf_seal_catch_up(keeper, request->key, store->ops->generation(store));
+    hf_pulse_from_disk();
+    return reason;
 }
 
 /* Splits the decided batch into what may be signed and what is refused. */
@@ -157,7 +161,10 @@ static void release_batch(hf_keeper *keeper, hf_request *list, bool is_current)
     if (allowed == NULL) {
         return;
     }
-    if (!hf_auditor_wait(keeper, last_ticket(allowed))) {
+    hf_pulse_to_disk(); /* the auditor's, whose own pulse tells */
+    bool is_logged = hf_auditor_wait(keeper, last_ticket(allowed));
+    hf_pulse_from_disk();
+    if (!is_logged) {
         refuse_list(keeper, allowed, HF_REASON_AUDIT_UNAVAILABLE);
         return;
     }
@@ -206,7 +213,10 @@ static bool has_current_tokens(hf_keeper *keeper, const hf_request *list)
     hf_store *store = keeper->protector.store;
     for (; list != NULL; list = list->next) {
         if (has_shared_token(keeper, list)) {
-            return hf_tokens_catch_up(keeper, store->ops->generation(store));
+            hf_pulse_to_disk();
+            bool is_current = hf_tokens_catch_up(keeper, store->ops->generation(store));
+            hf_pulse_from_disk();
+            return is_current;
         }
     }
     return true;
@@ -217,7 +227,9 @@ static void ask_health(hf_keeper *keeper)
 {
     hf_protector *protector = &keeper->protector;
     hf_error err = {.code = HF_OK};
+    hf_pulse_to_disk();
     hf_status st = protector->store->ops->health(protector->store, &err);
+    hf_pulse_from_disk();
     note_health(keeper, st, &err);
     protector->next_health_ns = hf_time_mono_ns() + HEALTH_INTERVAL_NS;
     if (keeper->store_clients[HF_LANE_SIGNING] != NULL) {
@@ -225,9 +237,11 @@ static void ask_health(hf_keeper *keeper)
         hf_tokens_note_generation(keeper, generation);
         hf_seal_note_generation(keeper, generation);
     }
+    hf_pulse_to_disk();
     if (!hf_failed(st) && hf_guard_is_open(keeper) && hf_guard_note(keeper)) {
         hf_guard_tick(keeper);
     }
+    hf_pulse_from_disk();
 }
 
 /* Nothing is decided before the start guard has had its say; a shared store was not asked yet. */
@@ -248,7 +262,10 @@ static void decide_batch(hf_keeper *keeper, hf_request *list, size_t n)
     hf_protector *protector = &keeper->protector;
     hf_error err = {.code = HF_OK};
     size_t i = 0;
-    if (!is_guarded(keeper, list)) {
+    hf_pulse_to_disk();
+    bool is_open = is_guarded(keeper, list);
+    hf_pulse_from_disk();
+    if (!is_open) {
         bool is_pending = keeper->guard.report.state == HF_GUARD_PENDING;
         refuse_list(keeper, list, is_pending ? HF_REASON_STORE_UNAVAILABLE : HF_REASON_START_GUARD);
         return;
@@ -259,8 +276,10 @@ static void decide_batch(hf_keeper *keeper, hf_request *list, size_t n)
     limit_wait(keeper, list);
     hf_auditor_hurry(keeper, last_ticket(list));
     uint64_t start = hf_time_mono_ns();
+    hf_pulse_to_disk();
     hf_status st = protector->store->ops->decide(protector->store, protector->messages, n,
                                                  protector->verdicts, &err);
+    hf_pulse_from_disk();
     hf_meter_observe(&keeper->meter.now.store_commit, hf_time_mono_ns() - start);
     hf_meter_observe_batch(&keeper->meter, n);
     note_health(keeper, st, &err);
@@ -272,7 +291,10 @@ static void decide_batch(hf_keeper *keeper, hf_request *list, size_t n)
         refuse_list(keeper, list, HF_REASON_STORE_UNAVAILABLE);
         return;
     }
-    if (!hf_guard_note(keeper)) { /* before any signature is made: the witness knows of it */
+    hf_pulse_to_disk();
+    bool is_witnessed = hf_guard_note(keeper);
+    hf_pulse_from_disk();
+    if (!is_witnessed) { /* before any signature is made: the witness knows of it */
         refuse_list(keeper, list, HF_REASON_START_GUARD);
         return;
     }
@@ -372,7 +394,9 @@ static void work_once(hf_keeper *keeper, hf_request *list)
         decide_batch(keeper, list, n);
     }
     if (!keeper->jobs.has_thread) {
+        hf_pulse_to_disk(); /* pruning, imports, records */
         hf_jobs_work_once(keeper);
+        hf_pulse_from_disk();
     }
     look_at_health(keeper);
 }
@@ -382,6 +406,7 @@ static void *protector_main(void *context)
     hf_keeper *keeper = context;
     hf_protector *protector = &keeper->protector;
     (void)pthread_setname_np(pthread_self(), "protector");
+    hf_pulse_join("protector");
     (void)pthread_mutex_lock(&protector->lock);
     while (!protector->stop || protector->head != NULL || protector->has_jobs) {
         gather(keeper);
@@ -399,6 +424,7 @@ static void *protector_main(void *context)
         work_once(keeper, list);
         bool more = !keeper->jobs.has_thread && hf_jobs_are_waiting(keeper);
         atomic_store(&protector->last_turn_ns, hf_time_mono_ns());
+        hf_pulse_turn();
         (void)pthread_mutex_lock(&protector->lock);
         protector->has_jobs = protector->has_jobs || more;
     }

@@ -4,6 +4,7 @@
  * effect on all threads at once and allows no new ones.
  */
 #include "keeper/keeper_internal.h"
+#include "keeper/pulse.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -237,7 +238,11 @@ static hf_status start_threads(hf_keeper *keeper, hf_store *take_store, hf_error
         st = hf_duties_init(keeper);
     }
     if (!hf_failed(st)) {
+<<<<<<< HEAD
         st = hf_eth1_init(keeper);
+=======
+        st = hf_pulse_start(HF_FD_CONTROL);
+>>>>>>> 5534e74 (keeper: signs of life of its threads; one that hangs ends the service. canary: a seal reaches every node that shares the store)
     }
     return hf_failed(st) ? hf_fail(err, st.code, "not enough memory or threads to start") : st;
 }
@@ -310,12 +315,17 @@ static void announce(hf_keeper *keeper)
     hf_msg_plain ready;
     hf_frame_init(&ready, HF_MSG_READY, 0);
     hf_peer_send(keeper, keeper->control, &ready);
+    hf_pulse_announced();
     (void)hf_loading_start(keeper);
 }
 
 static void stop(hf_keeper *keeper)
 {
+<<<<<<< HEAD
     hf_eth1_stop(keeper);
+=======
+    hf_pulse_stop(); /* what is left has a deadline of its own */
+>>>>>>> 5534e74 (keeper: signs of life of its threads; one that hangs ends the service. canary: a seal reaches every node that shares the store)
     hf_auditor_stop(keeper);
     hf_jobs_stop(keeper);
     hf_protector_stop(keeper);

@@ -471,6 +471,7 @@ static void let_time_pass(hf_keeper *keeper)
             hf_seal_task_new(HF_SEAL_TASK_READ,
                              room->is_loading ? HF_SEAL_AIM_OPEN : HF_SEAL_AIM_REREAD, NULL, 0));
     }
+    hf_seal_tell_again(keeper);
     hf_seal_look_when_behind(keeper);
     if (room->look_again_ns != 0 && now >= room->look_again_ns && room->task == NULL) {
         room->look_again_ns = 0;

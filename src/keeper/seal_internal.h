@@ -155,6 +155,7 @@ typedef struct hf_seal_room {
     uint64_t look_again_ns;
     uint64_t read_again_ns;   /* unsealed, and the records could not be read */
     uint64_t rotate_again_ns; /* the rotation could not go on */
+    uint64_t tell_again_ns;   /* the other nodes are still to be told to seal themselves; 0: no */
     /* Nodes that share the store: any thread reads these. */
     uint64_t closed_version;    /* as of the last reading */
     _Atomic uint64_t seen;      /* the store's generation that this node has caught up with */
@@ -180,6 +181,9 @@ void hf_seal_note_generation(hf_keeper *keeper, uint64_t generation);
  * for what another node changed. SEALED, UNKNOWN_KEY, STORE_UNAVAILABLE.
  */
 hf_reason hf_seal_catch_up(hf_keeper *keeper, const struct hf_key *key, uint64_t generation);
+/* Seals this node at once and has the nodes that share its store sealed, again and again until the
+ * store has heard of it. Intake thread. */
+void hf_seal_shut_everywhere(hf_keeper *keeper, const char *why);
 /* Why is an unknown key not there? SEALED, or UNKNOWN_KEY. */
 hf_reason hf_seal_reason_of_absence(const hf_keeper *keeper);
 
@@ -198,6 +202,7 @@ void hf_seal_answer_later(hf_keeper *keeper, hf_peer *peer, uint64_t request_id)
 /* Tells nodes that share the store to seal themselves; false: not now. */
 bool hf_seal_tell_others(hf_keeper *keeper, hf_peer *peer, uint64_t request_id);
 void hf_seal_told_others(hf_keeper *keeper, hf_seal_task *task);
+void hf_seal_tell_again(hf_keeper *keeper);
 void hf_seal_noticed(hf_keeper *keeper, hf_seal_task *task);
 void hf_seal_look_when_behind(hf_keeper *keeper);
 /* Our own change is no news. */

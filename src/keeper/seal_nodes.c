@@ -7,6 +7,7 @@
 
 /* What a recorded request waits for a reading of what another node changed. */
 #define CATCH_UP_NS (200 * HF_NS_PER_MS)
+#define TELL_AGAIN_NS (HF_NS_PER_SECOND / 2)
 
 /* Nodes that share the store seal themselves before their next signature. */
 bool hf_seal_tell_others(hf_keeper *keeper, hf_peer *peer, uint64_t request_id)
@@ -24,10 +25,39 @@ bool hf_seal_tell_others(hf_keeper *keeper, hf_peer *peer, uint64_t request_id)
     return hf_seal_task_start(keeper, task);
 }
 
+void hf_seal_shut_everywhere(hf_keeper *keeper, const char *why)
+{
+    hf_seal_room *room = &keeper->seal;
+    if (!room->is_configured || !hf_seal_next(room->state, HF_SEAL_ON_SEAL).is_allowed) {
+        return; /* there is nothing to seal */
+    }
+    hf_seal_shut(keeper, HF_SEAL_SEALED, why);
+    if (keeper->store_clients[HF_LANE_ADMIN] != NULL) {
+        room->tell_again_ns = hf_time_mono_ns();
+        hf_seal_tell_again(keeper);
+    }
+}
+
+/* Nobody waits for it, so nobody says it again: we do, until the store has it. */
+void hf_seal_tell_again(hf_keeper *keeper)
+{
+    hf_seal_room *room = &keeper->seal;
+    uint64_t now = hf_time_mono_ns();
+    if (room->tell_again_ns != 0 && now >= room->tell_again_ns && room->task == NULL &&
+        room->is_known && room->look_again_ns == 0) {
+        room->tell_again_ns = now + TELL_AGAIN_NS; /* the answer takes it away */
+        (void)hf_seal_tell_others(keeper, NULL, 0);
+    }
+}
+
 void hf_seal_told_others(hf_keeper *keeper, hf_seal_task *task)
 {
     hf_seal_room *room = &keeper->seal;
-    if (!hf_failed(task->status)) {
+    if (task->asker == NULL) {
+        room->closed_version += !hf_failed(task->status);
+        room->look_again_ns = hf_failed(task->status) ? hf_time_mono_ns() : room->look_again_ns;
+        room->tell_again_ns = hf_failed(task->status) ? room->tell_again_ns : 0;
+    } else if (!hf_failed(task->status)) {
         room->closed_version++;
         hf_seal_answer_later(keeper, task->asker, task->request_id);
     } else {

@@ -5,6 +5,7 @@
  * A point that several requests need gets a table, which makes each of their signatures cheaper.
  */
 #include "keeper/keeper_internal.h"
+#include "keeper/pulse.h"
 
 /* So many requests on one root make good what its table costs. */
 #define TABLE_WORTH 4
@@ -407,6 +408,7 @@ static void work_once(hf_keeper *keeper)
         return;
     }
     signers->waiting++;
+    hf_pulse_rest();
     (void)pthread_cond_wait(&signers->work, &signers->lock);
     signers->waiting--;
 }
@@ -415,8 +417,10 @@ static void *signer_main(void *context)
 {
     hf_keeper *keeper = context;
     hf_signers *signers = &keeper->signers;
+    hf_pulse_join("signer");
     (void)pthread_mutex_lock(&signers->lock);
     while (!signers->stop) {
+        hf_pulse_turn();
         work_once(keeper);
     }
     (void)pthread_mutex_unlock(&signers->lock);

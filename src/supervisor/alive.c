@@ -1,14 +1,20 @@
 /*
  * Children that hang: a front, the store or the process of duties that gives no sign of life is
- * killed, and replaced like one that died. Not the keeper: its end would be the end of the service,
- * and what waits for it is answered 503 by the fronts.
+ * killed, and replaced like one that died. The keeper has more time, as its end is the end of the
+ * service, and gives signs while its disk or database keeps it waiting (src/keeper/pulse.h): what
+ * is silent for so long comes back by a restart alone.
  */
 #include "supervisor/supervisor_internal.h"
 
 bool hf_child_gives_signs(const hf_child *child)
 {
     return child->kind == HF_CHILD_FRONT || child->kind == HF_CHILD_STORE ||
-           child->kind == HF_CHILD_DUTY;
+           child->kind == HF_CHILD_DUTY || child->kind == HF_CHILD_KEEPER;
+}
+
+unsigned hf_child_silence_seconds(const hf_child *child)
+{
+    return child->kind == HF_CHILD_KEEPER ? HF_KEEPER_SILENCE_SECONDS : HF_SILENCE_SECONDS;
 }
 
 bool hf_child_is_watched(const hf_child *child)
@@ -19,7 +25,7 @@ bool hf_child_is_watched(const hf_child *child)
 
 void hf_child_heard(hf_child *child)
 {
-    child->kill_at_ns = hf_time_mono_ns() + HF_SILENCE_NS;
+    child->kill_at_ns = hf_time_mono_ns() + hf_child_silence_seconds(child) * HF_SECOND_NS;
 }
 
 void hf_forgive_silence(hf_supervisor *sup)

@@ -424,6 +424,8 @@ static void heard(hf_supervisor *sup, hf_child *child)
         front_ready(sup, child);
     } else if (is_first && child->kind == HF_CHILD_STORE) {
         store_ready(sup, child);
+    } else if (is_first && child->kind == HF_CHILD_KEEPER && sup->phase == HF_PHASE_KEEPER) {
+        start_first_store(sup);
     }
     child->is_ready = true;
 }
@@ -432,13 +434,7 @@ static void on_frame(hf_supervisor *sup, hf_child *child, const hf_frame_header 
                      const void *frame, int fd)
 {
     bool from_keeper = child->kind == HF_CHILD_KEEPER;
-    if (header->type == HF_MSG_READY && from_keeper) {
-        child->is_ready = true;
-        child->kill_at_ns = 0;
-        if (sup->phase == HF_PHASE_KEEPER) {
-            start_first_store(sup);
-        }
-    } else if (header->type == HF_MSG_READY && hf_child_gives_signs(child)) {
+    if (header->type == HF_MSG_READY && hf_child_gives_signs(child)) {
         heard(sup, child);
     } else if (header->type == HF_MSG_LOAD_WANTED && from_keeper) {
         if (sup->phase == HF_PHASE_SERVING) {
@@ -503,9 +499,15 @@ static void kill_overdue(hf_supervisor *sup, uint64_t now_ns)
         hf_child *child = &sup->children[i];
         if (child->pid != 0 && child->kill_at_ns != 0 && now_ns >= child->kill_at_ns) {
             bool is_silent = hf_child_is_watched(child);
-            hf_log(HF_LOG_UNUSUAL, is_silent ? "child_hung" : "child_overdue",
-                   "the %s (pid %d) %s: killed", hf_child_name(child->kind), (int)child->pid,
-                   is_silent ? "gave no sign of life for 5 s" : "took too long");
+            if (is_silent) {
+                hf_log(HF_LOG_UNUSUAL, "child_hung",
+                       "the %s (pid %d) gave no sign of life for %u s: killed",
+                       hf_child_name(child->kind), (int)child->pid,
+                       hf_child_silence_seconds(child));
+            } else {
+                hf_log(HF_LOG_UNUSUAL, "child_overdue", "the %s (pid %d) took too long: killed",
+                       hf_child_name(child->kind), (int)child->pid);
+            }
             child->kill_at_ns = 0;
             (void)kill(child->pid, SIGKILL);
         }

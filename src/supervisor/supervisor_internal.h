@@ -158,8 +158,10 @@ const char *hf_child_name(hf_child_kind kind);
 
 /* ---- alive.c: children that hang ---------------------------------------------------------- */
 
-/* A sign of life: the next one is due within HF_SILENCE_NS. */
-#define HF_SILENCE_NS (5 * HF_SECOND_NS)
+/* A sign of life: the next one is due within so long. */
+#define HF_SILENCE_SECONDS 5U
+#define HF_KEEPER_SILENCE_SECONDS 10U
+unsigned hf_child_silence_seconds(const hf_child *child);
 void hf_child_heard(hf_child *child);
 /* Is it of a kind that gives signs of life; and has it to, as it is ready and not told to stop? */
 bool hf_child_gives_signs(const hf_child *child);

@@ -207,6 +207,17 @@ def test_a_dead_keeper_ends_the_service(signer):
     assert signer.has_logged("keeper_died", "killed by signal 9")
 
 
+def test_a_keeper_that_hangs_ends_the_service(signer):
+    """Nobody else knows the truth, and a signer that answers 503 for ever helps nobody: who started it starts it again."""
+    keeper = signer.pids("keeper")[0]
+    os.kill(keeper, signal.SIGSTOP)
+    assert signer.wait_exit(60) == 1
+    assert signer.has_logged("child_hung", f"the keeper (pid {keeper}) gave no sign of life")
+    assert signer.has_logged("keeper_died", "killed by signal 9")
+    signer.start()
+    assert signer.attest(signer.pubkeys[0], 1, 2)[0] == 200
+
+
 def test_supervisor_killed_leaves_no_orphan(signer):
     assert signer.kill() == -signal.SIGKILL  # and checks that nothing is left
     signer.start()

@@ -580,3 +580,42 @@ def test_a_seal_reaches_every_node_before_its_next_signature(tmp_path):
             two.wait_until(lambda: two.state()["state"] == "sealed", "other holders: the shares have to come again")
             two.unseal("bob")
             assert two.signs(pubkeys[2], 32)
+
+
+def test_a_canary_seals_every_node_before_its_next_signature(tmp_path):
+    with postgres.Postgres() as server:
+        nodes = []
+        for name in ("one", "two"):
+            os.makedirs(f"{tmp_path}/{name}")
+            write_private(f"{tmp_path}/{name}/url", server.url())
+            nodes.append(Sealed(f"{tmp_path}/{name}", config="slashing_protection:\n  backend: postgres\n"
+                                                             f"  url_file: {tmp_path}/{name}/url\n"
+                                                             f"canary_keys: [{{key: \"{STRANGER}\", action: seal}}]\n"))
+        one, two = nodes
+        with one, two:
+            one.init(1, "alice")
+            two.wait_until(lambda: two.state()["state"] == "sealed", "the other node's seal is known here")
+            one.unseal("alice")
+            two.unseal("alice")
+            pubkey = one.add_keys(1)[0]
+            assert one.signs(pubkey, 5)
+            two.wait_until(lambda: two.signs(pubkey, 6), "the new key is here")
+            status, body = one.sign(STRANGER, attestation(6, 7))
+            assert (status, body["code"]) == (403, "CANARY"), body
+            assert one.state()["state"] == "sealed"
+            # The store hears of it beside the answer: from then on nothing is signed anywhere.
+            two.wait_until(lambda: two.sign(pubkey, attestation(7, 8))[0] == 503, "the other node is sealed")
+            two.wait_until(lambda: two.state()["state"] == "sealed", "it knows why")
+            two.unseal("alice")
+            assert two.signs(pubkey, 9)
+            # A node that meets the canary while it is cut off tells the others when the store is back.
+            one.stop()
+            one.start()
+            one.unseal("alice")
+            assert one.signs(pubkey, 10)
+            server.freeze()
+            assert two.sign(STRANGER, attestation(10, 11))[0] == 403
+            assert two.state()["state"] == "sealed"
+            server.thaw()
+            one.wait_until(lambda: one.sign(pubkey, attestation(10, 11))[0] == 503 and one.state()["state"] == "sealed",
+                           "the node that nobody asked is sealed")

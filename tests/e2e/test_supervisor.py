@@ -40,6 +40,10 @@ if asked_for("keeper-fails"):
 send(READY)
 kept = []
 while True:
+    if not select.select([control], [], [], 1)[0]:
+        if not asked_for("keeper-is-silent"):
+            send(READY)
+        continue
     frame, fds, _, _ = socket.recv_fds(control, 65536, 4)
     if not frame:
         sys.exit(0)
@@ -168,6 +172,13 @@ def test_a_silent_front_is_replaced(programs):
     os.unlink(signer.programs / "front-is-silent")
     signer.wait_logged("front_died", "killed by signal 9")
     wait_for("others", lambda: len(signer.pids("front")) == 2)
+
+
+def test_a_keeper_without_signs_of_life_ends_the_service(programs):
+    signer = start(programs("keeper-is-silent"))
+    assert signer.wait_exit(30) == 1
+    assert signer.has_logged("child_hung", "no sign of life for 10 s")
+    assert signer.has_logged("keeper_died", "killed by signal 9; the service ends")
 
 
 def test_silence_while_the_supervisor_slept_is_forgiven(programs):
