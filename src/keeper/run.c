@@ -238,11 +238,10 @@ static hf_status start_threads(hf_keeper *keeper, hf_store *take_store, hf_error
         st = hf_duties_init(keeper);
     }
     if (!hf_failed(st)) {
-<<<<<<< HEAD
         st = hf_eth1_init(keeper);
-=======
+    }
+    if (!hf_failed(st)) {
         st = hf_pulse_start(HF_FD_CONTROL);
->>>>>>> 5534e74 (keeper: signs of life of its threads; one that hangs ends the service. canary: a seal reaches every node that shares the store)
     }
     return hf_failed(st) ? hf_fail(err, st.code, "not enough memory or threads to start") : st;
 }
@@ -321,11 +320,8 @@ static void announce(hf_keeper *keeper)
 
 static void stop(hf_keeper *keeper)
 {
-<<<<<<< HEAD
-    hf_eth1_stop(keeper);
-=======
     hf_pulse_stop(); /* what is left has a deadline of its own */
->>>>>>> 5534e74 (keeper: signs of life of its threads; one that hangs ends the service. canary: a seal reaches every node that shares the store)
+    hf_eth1_stop(keeper);
     hf_auditor_stop(keeper);
     hf_jobs_stop(keeper);
     hf_protector_stop(keeper);
