@@ -40,7 +40,9 @@ static void set_values(const generation *g, values *v)
     *v = (values){.yes = CK_TRUE, .no = CK_FALSE, .len = AES_LEN};
     hf_str_cut(v->label, sizeof v->label, g->label);
     memcpy(v->id, g->id, ID_LEN);
-    memcpy(v->params, g->params.ptr, g->params.len);
+    if (g->params.len > 0) {
+        memcpy(v->params, g->params.ptr, g->params.len);
+    }
 }
 
 static CK_RV make_pair(hf_pkcs11 *p11, CK_SESSION_HANDLE session, const generation *g)

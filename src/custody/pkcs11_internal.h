@@ -34,7 +34,6 @@ typedef struct hf_p11_visit {
 typedef struct hf_pkcs11 {
     hf_custody base;
     hf_pkcs11_config config;
-    void *library;
     CK_FUNCTION_LIST *f;
 
     pthread_mutex_t lock; /* of all below */

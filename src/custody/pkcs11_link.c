@@ -17,15 +17,15 @@
 hf_status hf_p11_load(hf_pkcs11 *p11, hf_error *err)
 {
     const char *path = p11->config.module;
-    p11->library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (p11->library == NULL) {
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (library == NULL) {
         return hf_fail(err, HF_USAGE, "the PKCS#11 module does not load: %s", dlerror());
     }
     /* A function's address in a pointer to data, as POSIX has it for dlsym. */
     union {
         void *address;
         CK_C_GetFunctionList function;
-    } entry = {.address = dlsym(p11->library, "C_GetFunctionList")};
+    } entry = {.address = dlsym(library, "C_GetFunctionList")};
     if (entry.address == NULL) {
         return hf_fail(err, HF_USAGE, "%s is no PKCS#11 module: it has no C_GetFunctionList", path);
     }
@@ -64,12 +64,10 @@ static void finalize(hf_pkcs11 *p11)
     }
 }
 
+/* The library stays: modules leave threads and handlers behind that need its code to the end. */
 void hf_p11_unload(hf_pkcs11 *p11)
 {
     finalize(p11);
-    if (p11->library != NULL) {
-        (void)dlclose(p11->library);
-    }
 }
 
 /* ---- connecting: one thread, without the lock, nobody else inside -----------------------------
