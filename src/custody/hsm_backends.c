@@ -6,6 +6,8 @@ static const hf_custody_kind kinds[] = {
     {HF_BACKEND_VAULT, hf_hsm_open_vault, false, false},
     {HF_BACKEND_AZURE_KEY_VAULT, hf_hsm_open_azure, false, false},
     {HF_BACKEND_GCP_SECRET_MANAGER, hf_hsm_open_gcp, false, false},
+    {HF_BACKEND_PKCS11, hf_hsm_open_pkcs11, true, false},
+    {HF_BACKEND_AWS_CLOUDHSM, hf_hsm_open_cloudhsm, true, true},
     {HF_BACKEND_COUNT, NULL, false, false}, /* the end */
 };
 

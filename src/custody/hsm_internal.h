@@ -34,6 +34,11 @@ hf_status hf_hsm_open_gcp(const hf_custody_settings *settings, hf_custody **ret_
 /* NULL when this build has no such back end. */
 const hf_custody_kind *hf_custody_kind_find(uint32_t backend);
 
+/* hsm_pkcs11.c */
+hf_status hf_hsm_open_pkcs11(const hf_custody_settings *settings, hf_custody **ret, hf_error *err);
+hf_status hf_hsm_open_cloudhsm(const hf_custody_settings *settings, hf_custody **ret,
+                               hf_error *err);
+
 /* ---- hsm_reach.c: the files that it takes -----------------------------------------------------
  */
 

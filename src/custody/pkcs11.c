@@ -134,9 +134,12 @@ static hf_status check(const hf_pkcs11_config *config, hf_error *err)
     if (config->module[0] != '/') {
         return hf_fail(err, HF_USAGE, "module has to be the absolute path of a PKCS#11 module");
     }
+    if (config->key_count > HF_PKCS11_KEYS_MAX) {
+        return hf_fail(err, HF_USAGE, "more than %d keys named one by one", HF_PKCS11_KEYS_MAX);
+    }
     hf_status st = hf_ok();
-    if (config->key[0] != '\0') {
-        st = hf_p11_reference_parse(config->key, &reference, err);
+    for (size_t i = 0; i < config->key_count && !hf_failed(st); i++) {
+        st = hf_p11_reference_parse(config->keys[i], &reference, err);
     }
     if (!hf_failed(st) && config->wrap_key[0] != '\0') {
         st = hf_p11_reference_parse(config->wrap_key, &reference, err);
@@ -209,7 +212,7 @@ hf_status hf_pkcs11_config_cloudhsm(hf_pkcs11_config *config, const char *cluste
                                     const char *sdk_config, hf_error *err)
 {
     const char *path = sdk_config[0] != '\0' ? sdk_config : CLOUDHSM_CONFIG;
-    if (!is_cluster_id(cluster_id)) {
+    if (cluster_id[0] != '\0' && !is_cluster_id(cluster_id)) {
         return hf_fail(err, HF_USAGE, "cluster_id has to be cluster- and letters and digits");
     }
     if (config->pin_file[0] == '\0') {
@@ -217,8 +220,9 @@ hf_status hf_pkcs11_config_cloudhsm(hf_pkcs11_config *config, const char *cluste
                        "AWS CloudHSM needs pin_file: a file with user:password of a crypto user");
     }
     hf_buf *text = NULL;
-    hf_status st = hf_file_read(path, CLOUDHSM_CONFIG_MAX, &text, err);
-    if (!hf_failed(st)) {
+    hf_status st =
+        cluster_id[0] != '\0' ? hf_file_read(path, CLOUDHSM_CONFIG_MAX, &text, err) : hf_ok();
+    if (text != NULL) {
         st = check_cluster(hf_buf_text(text), cluster_id, path, err);
     }
     hf_buf_free(text);

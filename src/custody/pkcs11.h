@@ -19,17 +19,21 @@
 #define HF_PKCS11_SERIAL_LEN 17 /* the same */
 #define HF_PKCS11_TEXT_LEN 256
 
+#define HF_PKCS11_KEYS_MAX 64 /* that are named one by one */
+
 typedef struct hf_pkcs11_config {
     char module[HF_PATH_LEN];           /* absolute */
-    char init_args[HF_PKCS11_TEXT_LEN]; /* given to C_Initialize, as some modules want; "" for none
-                                         */
-    /* Which token, by what is not empty; with nothing, the only one there is. */
+    char init_args[HF_PKCS11_TEXT_LEN]; /* given to C_Initialize, as some modules want; "": none */
+    /* Which token, by what is set; with nothing, the only one there is. */
     char token_label[HF_PKCS11_LABEL_LEN];
     char token_serial[HF_PKCS11_SERIAL_LEN];
+    bool has_slot;
+    uint64_t slot;
     char pin_file[HF_PATH_LEN]; /* one line; "" for a token that asks for it by itself */
-    /* Only signing keys of this CKA_LABEL or, as "id=" and hex digits, of this CKA_ID; "" for all.
-     */
-    char key[HF_PKCS11_TEXT_LEN];
+    char pin_prefix[16];        /* what the PIN begins with, before what the file has */
+    /* Only signing keys of these CKA_LABELs or, as "id=" and hex digits, CKA_IDs; none: all. */
+    char keys[HF_PKCS11_KEYS_MAX][HF_PKCS11_TEXT_LEN];
+    size_t key_count;
     char blob_dir[HF_PATH_LEN];        /* wrapped BLS keys; "" for none */
     char wrap_key[HF_PKCS11_TEXT_LEN]; /* the only key that unwraps blob_dir; "": as each says */
     bool token_makes_iv;               /* the token writes AES-GCM's IV, as AWS CloudHSM does */
@@ -38,8 +42,8 @@ typedef struct hf_pkcs11_config {
 /*
  * AWS CloudHSM: the module of its client SDK 5 unless one is set, IVs made by the module's side,
  * and the cluster that the SDK is configured for: cluster_id must stand in the SDK's configuration
- * (sdk_config; "" for its usual place), so that no other cluster's keys are used by mistake. The
- * pin_file holds "user:password" of a crypto user. USAGE, NOT_FOUND.
+ * (sdk_config; "" for its usual place), so that no other cluster's keys are used by mistake; "" is
+ * not checked. The pin_file holds "user:password" of a crypto user. USAGE, NOT_FOUND.
  */
 hf_status hf_pkcs11_config_cloudhsm(hf_pkcs11_config *config, const char *cluster_id,
                                     const char *sdk_config, hf_error *err) HF_MUST_CHECK;

@@ -82,6 +82,7 @@ typedef struct walk {
     const hf_custody_visitor *visitor; /* or NULL */
     hf_p11_job *job;
     hf_p11_table table;
+    size_t failures;
 } walk;
 
 static void name_key(const hf_p11_attr *id, const hf_p11_attr *label,
@@ -229,6 +230,7 @@ static CK_RV take_key(walk *w, CK_OBJECT_HANDLE object)
         return rv;
     }
     if (why != NULL) {
+        w->failures++;
         if (w->visitor != NULL) {
             w->visitor->failed(w->visitor->context, key.name, why);
         }
@@ -244,22 +246,23 @@ static CK_RV take_key(walk *w, CK_OBJECT_HANDLE object)
     return CKR_OK;
 }
 
-static CK_RV walk_type(walk *w, CK_KEY_TYPE type, const hf_p11_reference *only,
-                       CK_OBJECT_HANDLE *objects)
+/* only: NULL for all keys of the type. */
+static CK_RV walk_type(walk *w, CK_KEY_TYPE type, hf_p11_reference *only, CK_OBJECT_HANDLE *objects)
 {
     CK_OBJECT_CLASS class = CKO_PRIVATE_KEY;
-    hf_p11_reference wanted = *only;
-    CK_ATTRIBUTE template[] = {{CKA_CLASS, &class, sizeof class},
-                               {CKA_KEY_TYPE, &type, sizeof type},
-                               {wanted.type, wanted.bytes, wanted.len}};
-    size_t n = wanted.len > 0 ? 3 : 2;
+    CK_ATTRIBUTE template[3] = {{CKA_CLASS, &class, sizeof class},
+                                {CKA_KEY_TYPE, &type, sizeof type}};
+    size_t n = 2;
+    if (only != NULL) {
+        template[n++] = (CK_ATTRIBUTE){only->type, only->bytes, only->len};
+    }
     size_t count = 0;
     size_t room = HF_P11_KEYS_MAX - w->table.count;
     CK_RV rv =
         hf_p11_find(w->p11, w->session, template, n, objects, room, &count, &w->job->function);
     if (rv == CKR_OK && count > room) {
         w->job->status =
-            hf_fail(w->job->err, HF_LIMIT, "the token has more than %d keys: set `key` to a label",
+            hf_fail(w->job->err, HF_LIMIT, "the token has more than %d keys: name those that sign",
                     HF_P11_KEYS_MAX);
     }
     for (size_t i = 0; rv == CKR_OK && i < count && !hf_failed(w->job->status); i++) {
@@ -271,27 +274,54 @@ static CK_RV walk_type(walk *w, CK_KEY_TYPE type, const hf_p11_reference *only,
     return rv;
 }
 
+static CK_RV walk_types(walk *w, hf_p11_reference *only, CK_OBJECT_HANDLE *objects)
+{
+    CK_RV rv = walk_type(w, CKK_EC, only, objects);
+    if (rv == CKR_OK && !hf_failed(w->job->status)) {
+        rv = walk_type(w, CKK_EC_EDWARDS, only, objects);
+        if (rv == CKR_ATTRIBUTE_VALUE_INVALID) {
+            rv = CKR_OK; /* a token that does not know the type has no such key */
+        }
+    }
+    return rv;
+}
+
+/* Each key that was named, or all. */
+static CK_RV walk_all(walk *w, CK_OBJECT_HANDLE *objects)
+{
+    const hf_pkcs11_config *config = &w->p11->config;
+    if (config->key_count == 0) {
+        return walk_types(w, NULL, objects);
+    }
+    CK_RV rv = CKR_OK;
+    for (size_t i = 0; i < config->key_count && rv == CKR_OK && !hf_failed(w->job->status); i++) {
+        hf_p11_reference only;
+        w->job->status = hf_p11_reference_parse(config->keys[i], &only, w->job->err);
+        if (!hf_failed(w->job->status)) {
+            size_t before = w->table.count;
+            size_t failures = w->failures;
+            rv = walk_types(w, &only, objects);
+            if (rv == CKR_OK && w->visitor != NULL && w->table.count == before &&
+                w->failures == failures) {
+                w->visitor->failed(w->visitor->context, config->keys[i],
+                                   "the token has no such key");
+            }
+        }
+    }
+    return rv;
+}
+
 CK_RV hf_p11_keys_load(hf_pkcs11 *p11, CK_SESSION_HANDLE session, const hf_custody_visitor *visitor,
                        hf_p11_job *job)
 {
     walk w = {.p11 = p11, .session = session, .visitor = visitor, .job = job};
-    hf_p11_reference only = {.len = 0};
     CK_RV rv = CKR_OK;
     CK_OBJECT_HANDLE *objects = calloc(HF_P11_KEYS_MAX, sizeof *objects);
     w.table.entries = calloc(HF_P11_KEYS_MAX, sizeof *w.table.entries);
     if (objects == NULL || w.table.entries == NULL) {
         job->status = hf_fail(job->err, HF_NOMEM, "no memory for the list of keys");
-    } else if (p11->config.key[0] != '\0') {
-        job->status = hf_p11_reference_parse(p11->config.key, &only, job->err);
-    }
-    if (!hf_failed(job->status)) {
-        rv = walk_type(&w, CKK_EC, &only, objects);
-    }
-    if (rv == CKR_OK && !hf_failed(job->status)) {
-        rv = walk_type(&w, CKK_EC_EDWARDS, &only, objects);
-        if (rv == CKR_ATTRIBUTE_VALUE_INVALID) {
-            rv = CKR_OK; /* a token that does not know the type has no such key */
-        }
+    } else {
+        rv = walk_all(&w, objects);
     }
     if (rv == CKR_OK && !hf_failed(job->status)) {
         hf_p11_table old;

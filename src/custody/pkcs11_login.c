@@ -19,13 +19,14 @@ static void copy_padded(char *out, const unsigned char *field, size_t len)
     out[len] = '\0';
 }
 
-static bool is_wanted(const hf_pkcs11_config *config, const CK_TOKEN_INFO *info)
+static bool is_wanted(const hf_pkcs11_config *config, CK_SLOT_ID slot, const CK_TOKEN_INFO *info)
 {
     char label[HF_PKCS11_LABEL_LEN];
     char serial[HF_PKCS11_SERIAL_LEN];
     copy_padded(label, info->label, sizeof info->label);
     copy_padded(serial, info->serialNumber, sizeof info->serialNumber);
     return (info->flags & CKF_TOKEN_INITIALIZED) != 0 &&
+           (!config->has_slot || config->slot == slot) &&
            (config->token_label[0] == '\0' || strcmp(config->token_label, label) == 0) &&
            (config->token_serial[0] == '\0' || strcmp(config->token_serial, serial) == 0);
 }
@@ -39,7 +40,8 @@ static hf_status no_such_token(const hf_pkcs11_config *config, size_t seen, size
     }
     const char *label = config->token_label;
     const char *serial = config->token_serial;
-    return hf_fail(err, HF_UNAVAILABLE, "no token%s%s%s%s is there (of %zu in all)",
+    return hf_fail(err, HF_UNAVAILABLE, "no token%s%s%s%s%s is there (of %zu in all)",
+                   config->has_slot ? " in the slot that is set" : "",
                    label[0] != '\0' ? " of the label " : "", label,
                    serial[0] != '\0' ? " of the serial number " : "", serial, seen);
 }
@@ -65,7 +67,7 @@ hf_status hf_p11_find_slot(hf_pkcs11 *p11, CK_SLOT_ID *ret_slot, CK_TOKEN_INFO *
         rv = p11->f->C_GetTokenInfo(slots[i], &info);
         if (rv != CKR_OK) {
             failure = rv;
-        } else if (is_wanted(&p11->config, &info)) {
+        } else if (is_wanted(&p11->config, slots[i], &info)) {
             *ret_slot = slots[i];
             *ret_info = info;
             found++;
@@ -153,17 +155,18 @@ static hf_status login_by_pin(hf_pkcs11 *p11, CK_SESSION_HANDLE session, hf_buf 
                        "put the right one there, or touch the file when the token was at fault",
                        p11->config.pin_file, hf_p11_name(p11->refused_rv));
     }
-    const char *text = hf_buf_text(pin);
+    /* In memory that is wiped, and where modules may write: the parameter is not const. */
+    unsigned char bytes[sizeof p11->config.pin_prefix + PIN_MAX];
+    size_t prefix = strlen(p11->config.pin_prefix);
     size_t len = hf_buf_len(pin);
+    const uint8_t *text = hf_buf_peek(pin);
     while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == '\r')) {
         len--;
     }
-    /* The parameter is not const in PKCS#11, and modules only read it. */
-    union {
-        const uint8_t *in;
-        unsigned char *out;
-    } bytes = {.in = hf_buf_peek(pin)};
-    CK_RV rv = p11->f->C_Login(session, CKU_USER, bytes.out, len);
+    memcpy(bytes, p11->config.pin_prefix, prefix);
+    memcpy(bytes + prefix, text, len);
+    CK_RV rv = p11->f->C_Login(session, CKU_USER, bytes, prefix + len);
+    hf_wipe(bytes, sizeof bytes);
     p11->has_refused = is_about_pin(rv);
     p11->refused_rv = rv;
     memcpy(p11->refused, digest, sizeof digest);

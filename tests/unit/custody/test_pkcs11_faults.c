@@ -119,7 +119,7 @@ static size_t calls_of(const rig *r, const char *function)
 
 static void test_device_removed(void **state)
 {
-    rig r;
+    static rig r; /* large */
     hf_error err = {0};
     char detail[HF_DETAIL_LEN];
     ready(*state, &r);
@@ -142,7 +142,7 @@ static void test_device_removed(void **state)
 
 static void test_device_away_at_the_start(void **state)
 {
-    rig r;
+    static rig r; /* large */
     hf_error err = {0};
     char detail[HF_DETAIL_LEN];
     make_rig(*state, &r);
@@ -176,7 +176,7 @@ static void test_single_losses(void **state)
         {"C_SignInit.once", "0x190"}, /* CKR_CRYPTOKI_NOT_INITIALIZED */
         {"C_SignInit.once", "0xe0"},  /* CKR_TOKEN_NOT_PRESENT */
     };
-    rig r;
+    static rig r; /* large */
     hf_error err = {0};
     ready(*state, &r);
     for (size_t i = 0; i < HF_ARRAY_LEN(losses); i++) {
@@ -203,7 +203,7 @@ static void test_named_failures(void **state)
         {"0x80000001", HF_UNAVAILABLE, "CKR_VENDOR_DEFINED"},
         {"0x7fff", HF_UNAVAILABLE, "0x7fff"},
     };
-    rig r;
+    static rig r; /* large */
     ready(*state, &r);
     for (size_t i = 0; i < HF_ARRAY_LEN(failures); i++) {
         hf_error err = {0};
@@ -219,7 +219,7 @@ static void test_named_failures(void **state)
 
 static void test_twice_is_enough(void **state)
 {
-    rig r;
+    static rig r; /* large */
     hf_error err = {0};
     ready(*state, &r);
     write_file(r.folder, "C_Sign", "0xb3");
@@ -237,7 +237,7 @@ static void test_twice_is_enough(void **state)
 static void test_wrong_pin_once(void **state)
 {
     const fixture *f = *state;
-    rig r;
+    static rig r; /* large */
     hf_error err = {0};
     char detail[HF_DETAIL_LEN];
     make_rig(f, &r);
@@ -266,7 +266,7 @@ static void test_wrong_pin_once(void **state)
 static void test_locked_pin(void **state)
 {
     const fixture *f = *state;
-    rig r;
+    static rig r; /* large */
     hf_error err = {0};
     make_rig(f, &r);
     write_file(r.folder, "C_Login", "0xa4");
@@ -291,7 +291,7 @@ static void test_locked_pin(void **state)
 /* The token's own flags: one try left, or none. */
 static void test_flags_before_login(void **state)
 {
-    rig r;
+    static rig r; /* large */
     hf_error err = {0};
     make_rig(*state, &r);
     write_file(r.folder, "flags", "0x20000");
@@ -330,7 +330,7 @@ static void *work(void *context)
 
 static void test_threads(void **state)
 {
-    rig r;
+    static rig r; /* large */
     hf_error err = {0};
     ready(*state, &r);
     for (int limited = 0; limited < 2; limited++) {
@@ -363,7 +363,7 @@ static void *hang(void *context)
 
 static void test_call_that_hangs(void **state)
 {
-    rig r;
+    static rig r; /* large */
     hf_error err = {0};
     char detail[HF_DETAIL_LEN];
     pthread_t thread;
@@ -398,7 +398,7 @@ static void test_call_that_hangs(void **state)
 
 static void test_loss_while_unwrapping(void **state)
 {
-    rig r;
+    static rig r; /* large */
     hf_error err = {0};
     uint8_t secret[32] = {1, 2, 3};
     uint8_t blob[HF_P11_BLOB_MAX];
