@@ -6,6 +6,7 @@
  * lone call keeps the HTTP status that says who should do something about it: 401, 429, 503, 500.
  */
 #include "front/eth1.h"
+#include "front/typed_data.h"
 
 /* Calls of one batch. */
 #define BATCH_MAX 256
@@ -28,6 +29,7 @@ typedef struct rpc {
     hf_text text;
     hf_codec_arena arena;
     hf_eth1_call signature; /* that is asked for */
+    hf_typed_message typed; /* its bytes, of typed data */
     uint32_t offset;        /* of eth_accounts */
 } rpc;
 
@@ -101,6 +103,15 @@ static hf_next fail_params(hf_exchange *x, hf_status st, const hf_error *err)
 {
     return st.code == HF_NOMEM ? fail(x, INTERNAL_ERROR, "internal error")
                                : fail(x, INVALID_PARAMS, err->msg);
+}
+
+/* What the keeper would refuse, too. */
+static hf_next fail_denied(hf_exchange *x, const char *sentence)
+{
+    x->reason = HF_REASON_FORBIDDEN;
+    x->is_refused_here = true;
+    put_error(x->job, REFUSED, sentence, hf_reason_describe(HF_REASON_FORBIDDEN)->code);
+    return done(x, 200);
 }
 
 static int code_of(hf_reason reason)
@@ -238,6 +249,33 @@ static hf_next eth_sign_transaction(hf_exchange *x, uint32_t params)
                          : hf_front_eth1_ask(x, &job->signature, transaction_signed);
 }
 
+/* [address, typed data]: as an object, or as a string with its text. */
+static hf_next eth_sign_typed_data(hf_exchange *x, uint32_t params)
+{
+    rpc *job = x->job;
+    hf_error err = {HF_OK, ""};
+    const hf_json *json = &job->json;
+    const hf_path up = {.name = "params"};
+    const hf_path address_path = {.up = &up, .index = 0};
+    if (!are_params(json, params, 2, 2)) {
+        return fail(x, INVALID_PARAMS, "params: must be [address, typed data]");
+    }
+    job->signature = (hf_eth1_call){.kind = HF_ETH1_TYPED_DATA};
+    hf_status st = hf_codec_address(json, param_at(json, params, 0), &address_path,
+                                    job->signature.address, &err);
+    if (!hf_failed(st)) {
+        st = hf_typed_data_read(json, param_at(json, params, 1), &job->typed, &err);
+    }
+    if (st.code == HF_DENIED) {
+        return fail_denied(x, err.msg);
+    }
+    if (hf_failed(st)) {
+        return fail_params(x, st, &err);
+    }
+    job->signature.bytes = hf_bytes_from(&job->typed, sizeof job->typed);
+    return hf_front_eth1_ask(x, &job->signature, message_signed);
+}
+
 /* ---- other methods ----------------------------------------------------------------------------
  */
 
@@ -296,9 +334,14 @@ static const struct {
     const char *name;
     method_handler handler;
 } methods[] = {
-    {"eth_sign", eth_sign},           {"eth_signTransaction", eth_sign_transaction},
-    {"personal_sign", personal_sign}, {"eth_accounts", eth_accounts},
-    {"health_status", health_status}, {"eth_sendTransaction", eth_send_transaction},
+    {"eth_sign", eth_sign},
+    {"eth_signTransaction", eth_sign_transaction},
+    {"eth_signTypedData", eth_sign_typed_data},
+    {"eth_signTypedData_v4", eth_sign_typed_data},
+    {"personal_sign", personal_sign},
+    {"eth_accounts", eth_accounts},
+    {"health_status", health_status},
+    {"eth_sendTransaction", eth_send_transaction},
 };
 
 static method_handler find_method(const hf_json *json, uint32_t name)

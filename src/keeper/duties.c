@@ -53,13 +53,29 @@ static void refuse_unopened(hf_keeper *keeper, hf_peer *peer, const hf_msg_duty_
     hf_peer_send(keeper, peer, &reply);
 }
 
-static uint64_t deadline_of(const hf_msg_duty_sign *frame, uint64_t now_ns)
+static uint64_t deadline_of(uint64_t received_ns, uint32_t timeout_ms, uint64_t now_ns)
 {
-    uint64_t patience_ms =
-        frame->timeout_ms < PATIENCE_MS_MAX ? frame->timeout_ms : PATIENCE_MS_MAX;
+    uint64_t patience_ms = timeout_ms < PATIENCE_MS_MAX ? timeout_ms : PATIENCE_MS_MAX;
     /* A time in the future is a lie, one far in the past has its answer already. */
-    uint64_t start_ns = frame->received_ns < now_ns ? frame->received_ns : now_ns;
+    uint64_t start_ns = received_ns < now_ns ? received_ns : now_ns;
     return start_ns + patience_ms * HF_NS_PER_MS / 100 * PATIENCE_PERCENT;
+}
+
+/* Without a prefix a hash could be a transaction's: the limits of those have to say nothing. */
+static hf_reason judge_hash(hf_keeper *keeper, const hf_key *key, const hf_msg_duty_sign *frame,
+                            const hf_duty_work *work, hf_error *err)
+{
+    char detail[HF_DETAIL_LEN];
+    bool counts = false;
+    hf_eth1_question question = {.kind = HF_ETH1_DATA, .is_hash = true};
+    if (frame->hashing != HF_AZTEC_RAW) {
+        return HF_REASON_OK;
+    }
+    hf_reason reason = hf_policies_judge_eth1(keeper, key, &question, &work->pass, &counts, detail);
+    if (reason != HF_REASON_OK) {
+        (void)hf_error_set(err, HF_DENIED, "%s", detail);
+    }
+    return reason;
 }
 
 /* May it be signed as far as its own bytes and our keys tell? Sets key, duty and digest. */
@@ -100,11 +116,25 @@ static hf_reason admit(hf_keeper *keeper, const hf_msg_duty_sign *frame, hf_duty
         (void)hf_error_set(err, HF_USAGE, "no database of duties is configured (duty_protection)");
         return HF_REASON_DUTY_STORE_UNAVAILABLE;
     }
+    reason = judge_hash(keeper, key, frame, work, err);
+    if (reason != HF_REASON_OK) {
+        return reason;
+    }
     (void)atomic_fetch_add(&key->refs, 1);
     work->key = key;
     memcpy(work->ask.hash, frame->hash, sizeof work->ask.hash);
     hf_aztec_digest(frame->hashing, frame->hash, work->digest);
     return hf_auditor_admit_duty(keeper, work) ? HF_REASON_OK : HF_REASON_AUDIT_UNAVAILABLE;
+}
+
+static void start(hf_duties *duties, hf_duty_work *work)
+{
+    (void)pthread_mutex_lock(&duties->lock);
+    *(duties->incoming != NULL ? &duties->incoming_tail->next : &duties->incoming) = work;
+    duties->incoming_tail = work;
+    work->next = NULL;
+    (void)pthread_mutex_unlock(&duties->lock);
+    wake(duties);
 }
 
 void hf_duties_take(hf_keeper *keeper, hf_peer *peer, const hf_msg_duty_sign *frame)
@@ -120,7 +150,7 @@ void hf_duties_take(hf_keeper *keeper, hf_peer *peer, const hf_msg_duty_sign *fr
     hf_peer_ref(peer);
     work->peer = peer;
     work->received_ns = frame->received_ns < now_ns ? frame->received_ns : now_ns;
-    work->deadline_ns = deadline_of(frame, now_ns);
+    work->deadline_ns = deadline_of(frame->received_ns, frame->timeout_ms, now_ns);
     hf_frame_init(&work->reply, HF_MSG_DUTY_REPLY, frame->header.request_id);
     hf_reason reason = admit(keeper, frame, work, &err);
     if (reason != HF_REASON_OK) {
@@ -128,12 +158,45 @@ void hf_duties_take(hf_keeper *keeper, hf_peer *peer, const hf_msg_duty_sign *fr
         hf_duties_put(duties, work);
         return;
     }
-    (void)pthread_mutex_lock(&duties->lock);
-    *(duties->incoming != NULL ? &duties->incoming_tail->next : &duties->incoming) = work;
-    duties->incoming_tail = work;
-    work->next = NULL;
-    (void)pthread_mutex_unlock(&duties->lock);
-    wake(duties);
+    start(duties, work);
+}
+
+hf_reason hf_duties_take_vote(hf_keeper *keeper, const hf_eth1_work *asked,
+                              const hf_msg_eth1_sign *frame, const hf_typed_message *message,
+                              hf_error *err)
+{
+    hf_duties *duties = &keeper->duties;
+    hf_peer *peer = asked->answer.peer;
+    if (keeper->config.duty_node_id[0] == '\0') {
+        (void)hf_error_set(err, HF_USAGE,
+                           "a vote for a slot is signed once, and no database of duties is "
+                           "configured to see to that (duty_protection)");
+        return HF_REASON_DUTY_STORE_UNAVAILABLE;
+    }
+    hf_duty_work *work = take_work(duties);
+    if (work == NULL) {
+        return HF_REASON_OVERLOADED;
+    }
+    hf_peer_ref(peer);
+    work->peer = peer;
+    work->pass = asked->pass;
+    work->is_vote = true;
+    work->received_ns = asked->received_ns;
+    work->deadline_ns = deadline_of(asked->received_ns, frame->timeout_ms, asked->admitted_ns);
+    work->key = hf_keyring_find_address(&keeper->ring, asked->address);
+    HF_ASSERT(work->key != NULL); /* it was admitted */
+    (void)atomic_fetch_add(&work->key->refs, 1);
+    hf_typed_duty(message, asked->address, &work->ask.duty);
+    memcpy(work->ask.hash, asked->digest, sizeof work->ask.hash);
+    memcpy(work->digest, asked->digest, sizeof work->digest);
+    hf_frame_init(&work->reply, HF_MSG_DUTY_REPLY, frame->header.request_id);
+    if (!hf_auditor_admit_duty(keeper, work)) {
+        hf_duties_answer_front(keeper, work, HF_REASON_AUDIT_UNAVAILABLE, "");
+        hf_duties_put(duties, work);
+        return HF_REASON_OK;
+    }
+    start(duties, work);
+    return HF_REASON_OK;
 }
 
 void hf_duties_give_channel(hf_keeper *keeper, int take_fd)

@@ -32,6 +32,20 @@ static void log_refusal(hf_keeper *keeper, const hf_duty_work *work, hf_reason r
            detail[0] != '\0' ? detail : info->sentence);
 }
 
+static void send_reply(hf_keeper *keeper, const hf_duty_work *work)
+{
+    const hf_msg_duty_reply *reply = &work->reply;
+    if (!work->is_vote) {
+        hf_peer_send(keeper, work->peer, reply);
+        return;
+    }
+    hf_msg_eth1_reply vote = {.reason = reply->reason, .stored = reply->stored};
+    memcpy(vote.signature, reply->signature, sizeof vote.signature);
+    hf_str_cut(vote.detail, sizeof vote.detail, reply->detail);
+    hf_frame_init(&vote, HF_MSG_ETH1_REPLY, reply->header.request_id);
+    hf_peer_send(keeper, work->peer, &vote);
+}
+
 void hf_duties_answer_front(hf_keeper *keeper, hf_duty_work *work, hf_reason reason,
                             const char *detail)
 {
@@ -52,7 +66,7 @@ void hf_duties_answer_front(hf_keeper *keeper, hf_duty_work *work, hf_reason rea
     hf_meter_add(&now->duties[type][result_of(reason)], 1);
     hf_auditor_duty_result(keeper, work, work->audit);
     work->audit = NULL;
-    hf_peer_send(keeper, work->peer, reply);
+    send_reply(keeper, work);
     if (work->key != NULL) {
         uint32_t before = atomic_fetch_sub(&work->key->refs, 1);
         work->key = NULL;

@@ -120,6 +120,11 @@ void hf_eth1_take(hf_keeper *keeper, hf_peer *peer, const hf_msg_eth1_sign *fram
                          frame->decoded_ns - work->received_ns);
     }
     hf_reason reason = hf_eth1_admit(keeper, frame, fd, work, &err);
+    if (work->is_taken) {
+        put_work(keeper, &work->answer);
+        hf_peer_unref(keeper, peer);
+        return;
+    }
     if (reason != HF_REASON_OK) {
         finish(keeper, work, reason, err.msg);
         hf_peers_send_waiting(keeper);
@@ -183,6 +188,11 @@ static void sign_all(hf_keeper *keeper, hf_secp256k1 *secp, hf_eth1_work *list)
 /* Its line, too, is durable, or no signature leaves. */
 static void let_go(hf_keeper *keeper, hf_eth1_work *work)
 {
+    if (work->reply.reason == HF_REASON_OK && !hf_spending_wait(keeper, work->spending_ticket)) {
+        hf_wipe(work->reply.signature, sizeof work->reply.signature);
+        finish(keeper, work, HF_REASON_STORE_UNAVAILABLE, "what was spent cannot be written down");
+        return;
+    }
     if (work->reply.reason == HF_REASON_OK && hf_auditor_wait(keeper, work->ticket)) {
         finish(keeper, work, HF_REASON_OK, "");
         return;

@@ -20,6 +20,8 @@ typedef struct hf_eth1_work {
     hf_pass pass;
     struct hf_audit_slot *audit; /* as of a request */
     uint64_t ticket;
+    uint64_t spending_ticket; /* of the value that has to be kept; 0: none */
+    bool is_taken;            /* a vote: the room of duties answers */
     uint64_t received_ns;
     uint64_t admitted_ns;
     uint64_t deadline_ns;

@@ -19,6 +19,8 @@ typedef struct question {
     hf_key *key;
     hf_bytes bytes; /* what came */
     hf_bytes inner; /* of a message, what it says */
+    hf_transaction tx;
+    hf_typed_message typed;
     hf_error *err;
 } question;
 
@@ -111,8 +113,7 @@ static hf_reason admit_message(question *q)
 
 static hf_reason admit_transaction(question *q)
 {
-    hf_transaction tx;
-    if (hf_failed(hf_tx_decode(q->bytes, &tx, q->err))) {
+    if (hf_failed(hf_tx_decode(q->bytes, &q->tx, q->err))) {
         return HF_REASON_MALFORMED;
     }
     hf_keccak256(q->bytes.ptr, q->bytes.len, q->work->digest);
@@ -121,7 +122,15 @@ static hf_reason admit_transaction(question *q)
 
 static hf_reason admit_typed_data(question *q)
 {
-    return refuse(q, HF_REASON_FORBIDDEN, "typed data is not signed yet");
+    if (q->bytes.len != sizeof q->typed) {
+        return refuse(q, HF_REASON_MALFORMED, "typed data of another length");
+    }
+    memcpy(&q->typed, q->bytes.ptr, sizeof q->typed);
+    hf_status st = hf_typed_digest(&q->typed, q->work->digest, q->err);
+    if (hf_failed(st)) {
+        return st.code == HF_DENIED ? HF_REASON_FORBIDDEN : HF_REASON_MALFORMED;
+    }
+    return HF_REASON_OK;
 }
 
 static hf_reason admit_kind(question *q)
@@ -216,6 +225,38 @@ static hf_reason admit_caller(const question *q)
                                                : refuse(q, HF_REASON_MALFORMED, "kind: unknown");
 }
 
+/* What the limits of the key say; *ret_counts: the value has to be kept. */
+static hf_reason judge_limits(const question *q, bool *ret_counts)
+{
+    char detail[HF_DETAIL_LEN];
+    hf_eth1_question asked = {.kind = (hf_eth1_kind)q->work->kind,
+                              .tx = q->work->kind == HF_ETH1_TRANSACTION ? &q->tx : NULL,
+                              .typed = q->work->kind == HF_ETH1_TYPED_DATA ? &q->typed : NULL};
+    hf_reason reason =
+        hf_policies_judge_eth1(q->keeper, q->key, &asked, &q->work->pass, ret_counts, detail);
+    return reason == HF_REASON_OK ? reason : refuse(q, reason, detail);
+}
+
+/* The last steps: its line, and what it costs. A vote goes to the room of duties instead. */
+static hf_reason take(const question *q, bool counts)
+{
+    hf_eth1_work *work = q->work;
+    if (work->kind == HF_ETH1_TYPED_DATA && hf_typed_is_duty(&q->typed)) {
+        hf_reason reason = hf_duties_take_vote(q->keeper, work, q->frame, &q->typed, q->err);
+        work->is_taken = reason == HF_REASON_OK;
+        return reason;
+    }
+    (void)atomic_fetch_add(&q->key->refs, 1);
+    work->key = q->key;
+    if (!hf_auditor_admit_eth1(q->keeper, work)) {
+        return HF_REASON_AUDIT_UNAVAILABLE;
+    }
+    return !counts || hf_spending_note(q->keeper, q->key->address, &q->tx.value,
+                                       &work->spending_ticket)
+               ? HF_REASON_OK
+               : refuse(q, HF_REASON_STORE_UNAVAILABLE, "what was spent cannot be kept");
+}
+
 hf_reason hf_eth1_admit(hf_keeper *keeper, const hf_msg_eth1_sign *frame, int fd,
                         hf_eth1_work *work, hf_error *err)
 {
@@ -237,11 +278,13 @@ hf_reason hf_eth1_admit(hf_keeper *keeper, const hf_msg_eth1_sign *frame, int fd
     if (reason == HF_REASON_OK) {
         reason = admit_kind(&q);
     }
-    free(memory);
-    if (reason != HF_REASON_OK) {
-        return reason;
+    bool counts = false;
+    if (reason == HF_REASON_OK) {
+        reason = judge_limits(&q, &counts);
     }
-    (void)atomic_fetch_add(&q.key->refs, 1);
-    work->key = q.key;
-    return hf_auditor_admit_eth1(keeper, work) ? HF_REASON_OK : HF_REASON_AUDIT_UNAVAILABLE;
+    if (reason == HF_REASON_OK) {
+        reason = take(&q, counts);
+    }
+    free(memory); /* the transaction's views go into it */
+    return reason;
 }

@@ -390,6 +390,8 @@ void hf_clerk_open(hf_keeper *keeper, hf_peer *peer, const hf_msg_pubkey *frame)
 void hf_clerk_read(hf_keeper *keeper, hf_peer *peer, const hf_msg_export_read *frame);
 void hf_clerk_forget_peer(hf_keeper *keeper, hf_peer *peer);
 
+#include "keeper/eth1.h"
+
 /* ---- duties.c, duty_steps.c: duties of Aztec validators ---------------------------------------
  */
 
@@ -409,6 +411,7 @@ typedef struct hf_duty_work {
     uint64_t deadline_ns;
     uint64_t asked_ns;
     uint8_t digest[HF_DUTY_HASH_BYTES]; /* what the key signs */
+    bool is_vote;                       /* ETH1_SIGN asked for it: reply is put into its form */
     hf_msg_duty_ask ask;
     hf_msg_duty_reply reply;
 } hf_duty_work;
@@ -442,6 +445,11 @@ hf_status hf_duties_init(hf_keeper *keeper);
 void hf_duties_stop(hf_keeper *keeper);
 /* Intake thread: a signing request; the channel to the process that asks the database. */
 void hf_duties_take(hf_keeper *keeper, hf_peer *peer, const hf_msg_duty_sign *frame);
+/* Intake thread: a vote that ETH1_SIGN asks for, by the kind of its typed data. OK: it will be
+ * answered from here; otherwise nothing was taken. */
+hf_reason hf_duties_take_vote(hf_keeper *keeper, const hf_eth1_work *asked,
+                              const hf_msg_eth1_sign *frame, const hf_typed_message *message,
+                              hf_error *err);
 void hf_duties_give_channel(hf_keeper *keeper, int take_fd);
 /* Any thread. Can locks be had, as far as is known? With a sentence either way. */
 bool hf_duties_is_healthy(hf_keeper *keeper, char ret_detail[HF_DETAIL_LEN]);
@@ -449,7 +457,7 @@ bool hf_duties_is_healthy(hf_keeper *keeper, char ret_detail[HF_DETAIL_LEN]);
 uint32_t hf_duties_protections(hf_keeper *keeper, hf_protection ret[HF_PROTECTIONS_MAX]);
 
 #include "keeper/auditor.h"
-#include "keeper/eth1.h"
+#include "keeper/spending.h"
 
 /* ---- loading.c: loads and imports of keys ---------------------------------------------------- */
 
@@ -532,6 +540,7 @@ struct hf_keeper {
     hf_clerk clerk;
     hf_duties duties;
     hf_eth1_room eth1;
+    hf_spending_log spending;
     hf_auditor auditor;
     hf_loading loading;
     hf_tokens tokens;

@@ -205,6 +205,28 @@ hf_reason hf_policies_judge(hf_keeper *keeper, const hf_key *key, const hf_eth_r
                                                 ret_detail, HF_DETAIL_LEN));
 }
 
+hf_reason hf_policies_judge_eth1(hf_keeper *keeper, const hf_key *key, hf_eth1_question *question,
+                                 const hf_pass *pass, bool *ret_counts,
+                                 char ret_detail[HF_DETAIL_LEN])
+{
+    const hf_book *book = keeper->policies.book;
+    int64_t unix_ms = hf_time_unix_ms();
+    const hf_source_tags *tags = hf_policies_tags_of(keeper, key);
+    const hf_limit_context context = {.network = &keeper->config.network,
+                                      .tags = tags->tags,
+                                      .tag_count = tags->count,
+                                      .asker = pass->accessor,
+                                      .now_unix_ms = unix_ms < 0 ? 0 : (uint64_t)unix_ms,
+                                      .now_ns = hf_time_mono_ns(),
+                                      .rates = keeper->policies.rates};
+    ret_detail[0] = '\0';
+    memcpy(question->address, key->address, sizeof question->address);
+    question->spending = keeper->spending.spending;
+    return hf_reason_from_limit(hf_limits_judge_eth1(book->limits, book->limit_count, &context,
+                                                     question, ret_counts, ret_detail,
+                                                     HF_DETAIL_LEN));
+}
+
 /* ---- approvals ---------------------------------------------------------------------------- */
 
 void hf_policies_approve(hf_keeper *keeper, hf_peer *peer, const hf_msg_exit_approve *frame,

@@ -112,6 +112,11 @@ void hf_policies_note_refused(hf_keeper *keeper, const hf_policy_key *key, uint3
 /* Does the request, which was admitted, keep the limits of its key? */
 hf_reason hf_policies_judge(hf_keeper *keeper, const hf_key *key, const hf_eth_request *request,
                             const hf_pass *pass, char ret_detail[HF_DETAIL_LEN]);
+/* The same for what keys of the execution layer sign. The spending in question is filled in here;
+ * *ret_counts: hf_limits_judge_eth1. */
+hf_reason hf_policies_judge_eth1(hf_keeper *keeper, const hf_key *key, hf_eth1_question *question,
+                                 const hf_pass *pass, bool *ret_counts,
+                                 char ret_detail[HF_DETAIL_LEN]);
 void hf_policies_approve(hf_keeper *keeper, hf_peer *peer, const hf_msg_exit_approve *frame,
                          const hf_pass *pass);
 

@@ -220,6 +220,10 @@ static hf_status start_threads(hf_keeper *keeper, hf_store *take_store, hf_error
     if (hf_failed(st)) {
         return hf_fail(err, st.code, "not enough memory to start");
     }
+    st = hf_spending_open(keeper, err);
+    if (hf_failed(st)) {
+        return st;
+    }
     st = hf_requests_init(&keeper->requests, keeper->config.max_in_flight);
     if (!hf_failed(st)) {
         st = hf_signers_init(keeper, keeper->config.max_in_flight, keeper->config.sign_threads);
@@ -334,6 +338,7 @@ static void stop(hf_keeper *keeper)
         exports->ops->close(exports);
     }
     hf_policies_done(keeper);
+    hf_spending_close(keeper);
     hf_seal_done(keeper);
     hf_keyring_done(&keeper->ring);
     hf_requests_done(&keeper->requests);
