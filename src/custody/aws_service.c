@@ -24,7 +24,7 @@
 #define PAUSE_MAX_NS (3 * HF_NS_PER_SECOND)
 /* Credentials that were only just fetched are not asked for again at once (net); this is later. */
 #define CREDENTIALS_PAUSE_NS (200 * HF_NS_PER_MS)
-#define CREDENTIALS_TRIES 7
+#define CREDENTIALS_TRIES 15
 #define WHERE_LEN 120
 
 struct hf_aws_service {
