@@ -19,7 +19,10 @@ FORBIDDEN = {
 }
 
 # "src/a/file.c" -> headers of other folders beyond the public one, each with its reason.
-EXCEPTIONS = {}
+EXCEPTIONS = {
+    # The command line wraps keys by the same code that unwraps them in holdfast-hsm.
+    "src/cli/key_wrap_aws.c": ["custody/aws_settings.h", "custody/awskms.h"],
+}
 
 
 def main():

@@ -1,6 +1,7 @@
 /* holdfast key: the verbs, and what they share. */
 #include "key_internal.h"
 #include "key_sealed.h"
+#include "key_wrap.h"
 
 #include <errno.h>
 #include <sys/socket.h>
@@ -16,6 +17,7 @@ static const hf_cli_verb verbs[] = {
     {"generate", "make keys inside the signer, in its sealed store", hf_cli_key_generate},
     {"activate", "let a sealed key sign again", hf_cli_key_activate},
     {"deactivate", "keep a sealed key and let it sign nothing", hf_cli_key_deactivate},
+    {"wrap", "wrap keys under one that a cloud holds", hf_cli_key_wrap},
     {"deposit", "deposit data for the staking launchpad", hf_cli_key_deposit},
 };
 

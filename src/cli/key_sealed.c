@@ -1,5 +1,6 @@
 /* holdfast key, for the sealed keys of a running signer: through its admin socket. */
 #include "key_sealed.h"
+#include "key_wrap.h"
 
 #include <inttypes.h>
 
@@ -150,15 +151,31 @@ static hf_status generate_some(hf_admin *admin, uint32_t count, hf_error *err)
 int hf_cli_key_generate(int argc, char **argv)
 {
     hf_config_flags flags = {0};
+    hf_cli_list set = {0};
+    hf_key_generation outside = {.flags = &flags, .set = &set};
     const char *count_text = NULL;
     const hf_cli_option options[] = {
         HF_CLI_STORE_OPTIONS(flags),
         {.name = "count", .argument = "N", .help = "how many [1]", .text = &count_text},
+        {.name = "backend",
+         .argument = "NAME",
+         .help = "sealed, or aws-kms: wrapped under a key there [sealed]",
+         .text = &outside.backend},
+        {.name = "set",
+         .argument = "NAME=VALUE",
+         .help = "a setting of that back end, before that of the configuration",
+         .list = &set},
+        {.name = "type",
+         .argument = "TYPE",
+         .help = "bls, or secp256k1: aws-kms makes it and keeps it inside [bls]",
+         .text = &outside.type},
+        {.name = "json", .help = "aws-kms: print the keys as JSON", .on = &outside.json},
     };
     const hf_cli_command command = {
         .name = "key generate",
         .arguments = "",
-        .summary = "Makes BLS keys inside a running signer, straight into its sealed store.",
+        .summary = "Makes keys inside a running signer, straight into its sealed store, or for "
+                   "another back end.",
         .details = "There is no copy of such a key anywhere else, and no mnemonic: where one is "
                    "wanted,\n`holdfast key new` makes keystores with it and `holdfast key import "
                    "--backend sealed` takes\nthem in.",
@@ -173,6 +190,13 @@ int hf_cli_key_generate(int argc, char **argv)
         return status;
     }
     hf_status st = hf_cli_key_number("count", count_text, 1, 1, HF_KEY_COUNT_MAX, &count, &err);
+    if (!hf_failed(st) && outside.backend != NULL && !hf_cli_key_is_sealed(outside.backend)) {
+        outside.count = count;
+        return hf_cli_key_generate_outside(&outside);
+    }
+    if (!hf_failed(st) && (set.count > 0 || outside.type != NULL || outside.json)) {
+        st = hf_fail(&err, HF_USAGE, "--set, --type and --json: with another --backend only");
+    }
     if (!hf_failed(st)) {
         st = connect_to(&flags, &admin, &err);
     }

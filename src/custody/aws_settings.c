@@ -1,7 +1,7 @@
 /* The settings of the configuration as the back ends in AWS want them. */
+#include "custody/aws_settings.h"
 #include "custody/aws_secrets.h"
 #include "custody/awskms.h"
-#include "custody/aws_settings.h"
 
 #define CONTEXT "encryption_context."
 #define NETWORK "network"
@@ -43,7 +43,8 @@ static hf_status read_place(const hf_custody_settings *settings, hf_aws_place *p
     if (!hf_failed(st)) {
         st = copy(settings, "endpoint_url", place->endpoint_url, sizeof place->endpoint_url, err);
     }
-    return hf_failed(st) ? st : copy(settings, "ca_file", place->ca_file, sizeof place->ca_file, err);
+    return hf_failed(st) ? st
+                         : copy(settings, "ca_file", place->ca_file, sizeof place->ca_file, err);
 }
 
 static bool is_member_of(const char *name, const char *mapping, const char **ret_member)
@@ -123,8 +124,8 @@ static hf_status add_tag(hf_aws_secrets_config *config, const char *name, const 
                          hf_error *err)
 {
     if (config->tag_key_count == HF_AWS_SECRET_FILTERS_MAX ||
-        hf_failed(hf_str_copy(config->tag_keys[config->tag_key_count++], HF_AWS_SECRET_TAG_LEN,
-                              name)) ||
+        hf_failed(
+            hf_str_copy(config->tag_keys[config->tag_key_count++], HF_AWS_SECRET_TAG_LEN, name)) ||
         hf_failed(hf_str_copy(config->tag_values[config->tag_value_count++], HF_AWS_SECRET_TAG_LEN,
                               value))) {
         return hf_fail(err, HF_USAGE, "secret_tags: at most %d of at most %d characters",

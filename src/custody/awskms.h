@@ -1,6 +1,6 @@
 /*
  * Keys in AWS KMS. BLS and Ed25519 keys, which have to be here to sign, are kept as files that
- * only KMS can open: a data key of KMS's seals each (docs/awskms.md has the format). secp256k1,
+ * only KMS can open: a data key of KMS's seals each (docs/aws.md has the format). secp256k1,
  * P-256 and Ed25519 keys of KMS's own sign there. Short secrets are wrapped by KMS itself.
  *
  * Each file has its own data key, bound by KMS to an encryption context: network, key, purpose, and
@@ -45,7 +45,7 @@ hf_status hf_custody_awskms_open(const hf_awskms_config *config, hf_custody **re
 /* A key to be kept in blob_dir, and what came of it. */
 typedef struct hf_awskms_wrapping {
     hf_custody_type type;                      /* not P256 */
-    uint8_t secret[HF_CUSTODY_SECRET_BYTES];   /* big endian; the caller wipes it */
+    const uint8_t *secret;                     /* HF_CUSTODY_SECRET_BYTES, big endian; borrowed */
     uint8_t public_key[HF_CUSTODY_PUBLIC_MAX]; /* out */
     uint32_t public_len;                       /* out; 0 for a secret that is no key */
     hf_status status;                          /* out; CONFLICT: the file is there already */

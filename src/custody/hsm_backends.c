@@ -1,4 +1,5 @@
 /* The table of back ends: how each is opened from what the configuration says. */
+#include "custody/aws_settings.h"
 #include "custody/hsm_internal.h"
 
 /* A line for each; the function reads the settings by their names in the configuration. */
@@ -8,6 +9,8 @@ static const hf_custody_kind kinds[] = {
     {HF_BACKEND_GCP_SECRET_MANAGER, hf_hsm_open_gcp, false, false},
     {HF_BACKEND_PKCS11, hf_hsm_open_pkcs11, true, false},
     {HF_BACKEND_AWS_CLOUDHSM, hf_hsm_open_cloudhsm, true, true},
+    {HF_BACKEND_AWS_KMS, hf_custody_awskms_start, false, true},
+    {HF_BACKEND_AWS_SECRETS_MANAGER, hf_custody_aws_secrets_start, false, true},
     {HF_BACKEND_COUNT, NULL, false, false}, /* the end */
 };
 

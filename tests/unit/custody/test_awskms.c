@@ -85,10 +85,12 @@ static int teardown(void **state)
 /* One key of each type; none of them may be seen in a sentence. */
 static void wrap_all(fixture *fix, hf_awskms_wrapping *keys)
 {
+    static uint8_t secrets[KEYS][HF_CUSTODY_SECRET_BYTES];
     memset(keys, 0, KEYS * sizeof *keys);
     for (size_t i = 0; i < KEYS; i++) {
+        memset(secrets[i], 0x11 + (int)i, sizeof secrets[i]);
         keys[i].type = types[i];
-        memset(keys[i].secret, 0x11 + (int)i, sizeof keys[i].secret);
+        keys[i].secret = secrets[i];
     }
     hf_awskms_wrap_files(fix->custody, keys, KEYS, rig_deadline(RIG_PATIENCE));
 }
