@@ -1,6 +1,8 @@
 /*
  * YubiHSM 2 spoken to natively, by its connector's HTTP: keys of secp256k1, P-256 and Ed25519 stay
- * inside and sign there; a secret is wrapped under a wrap key of the device (AES-CCM).
+ * inside and sign there; a secret is wrapped under a wrap key of the device (AES-CCM), which is
+ * named by its label or, as "id=" and a number, by its place. What is wrapped is SHA-256(context)
+ * and the secret, since the device's command has no place for a context.
  *
  * The authentication key's two AES keys come from its password. A wrong password is tried once:
  * until the file changes nothing more is sent, so that the device locks nobody out. A session that
@@ -18,7 +20,9 @@ typedef struct hf_yubihsm_config {
     char ca_file[HF_PATH_LEN];
     uint16_t auth_key_id;
     char auth_key_password_file[HF_PATH_LEN];
-    uint16_t domains; /* bits; 0: keys of all domains that the authentication key sees */
+    uint16_t domains;           /* bits; 0: keys of all domains that the authentication key sees */
+    char blob_dir[HF_PATH_LEN]; /* BLS keys wrapped by wrap (wrapped_key.h); "" for none */
+    char wrap_key[HF_CUSTODY_NAME_LEN]; /* the only key that unwraps blob_dir; "": as each says */
 } hf_yubihsm_config;
 
 /* Checks the configuration (USAGE, DENIED); speaks to no device yet. */

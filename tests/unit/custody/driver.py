@@ -31,6 +31,8 @@ class Driver:
         return self.say(f"list {milliseconds}")
 
     def close(self):
+        if self.process.stdin.closed:
+            return self.process.wait()
         self.process.stdin.close()
         self.process.stdout.read()
         self.process.stdout.close()
