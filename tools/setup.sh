@@ -26,7 +26,7 @@ install() {
 
 if [ "$1" = --tools ]; then
     case "$2" in
-        test) tools="valgrind clang libclang-rt-dev llvm util-linux python3-pytest-xdist postgresql spin haproxy iproute2 softhsm2 opensc" ;;
+        test) tools="valgrind clang libclang-rt-dev llvm util-linux python3-pytest-xdist postgresql spin haproxy iproute2 softhsm2 opensc python3-cryptography" ;;
         lint) tools="clang clang-tidy clang-format cppcheck shellcheck binutils" ;;
         *) echo "setup: no such group of tools: $2" >&2; exit 2 ;;
     esac

@@ -11,13 +11,17 @@ static const hf_custody_kind kinds[] = {
     {HF_BACKEND_AWS_CLOUDHSM, hf_hsm_open_cloudhsm, true, true},
     {HF_BACKEND_AWS_KMS, hf_custody_awskms_start, false, true},
     {HF_BACKEND_AWS_SECRETS_MANAGER, hf_custody_aws_secrets_start, false, true},
+    {HF_BACKEND_YUBIHSM, hf_hsm_open_yubihsm, false, false},
+    {HF_BACKEND_YUBIHSM, hf_hsm_open_yubihsm_module, true, false},
     {HF_BACKEND_COUNT, NULL, false, false}, /* the end */
 };
 
-const hf_custody_kind *hf_custody_kind_find(uint32_t backend)
+const hf_custody_kind *hf_custody_kind_find(uint32_t backend, bool has_module)
 {
     for (size_t i = 0; kinds[i].open != NULL; i++) {
-        if (kinds[i].backend == backend) {
+        /* The one back end that speaks to its device by itself or by the vendor's module. */
+        bool is_meant = backend != HF_BACKEND_YUBIHSM || kinds[i].loads_module == has_module;
+        if (kinds[i].backend == backend && is_meant) {
             return &kinds[i];
         }
     }

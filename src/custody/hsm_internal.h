@@ -31,13 +31,20 @@ hf_status hf_hsm_open_azure(const hf_custody_settings *settings, hf_custody **re
 hf_status hf_hsm_open_gcp(const hf_custody_settings *settings, hf_custody **ret_custody,
                           hf_error *err) HF_MUST_CHECK;
 
-/* NULL when this build has no such back end. */
-const hf_custody_kind *hf_custody_kind_find(uint32_t backend);
+hf_status hf_hsm_open_yubihsm(const hf_custody_settings *settings, hf_custody **ret_custody,
+                              hf_error *err) HF_MUST_CHECK;
+
+/* NULL when this build has no such back end. has_module: the settings name one. */
+const hf_custody_kind *hf_custody_kind_find(uint32_t backend, bool has_module);
 
 /* hsm_pkcs11.c */
 hf_status hf_hsm_open_pkcs11(const hf_custody_settings *settings, hf_custody **ret, hf_error *err);
 hf_status hf_hsm_open_cloudhsm(const hf_custody_settings *settings, hf_custody **ret,
                                hf_error *err);
+/* A YubiHSM through its vendor's module: the PIN is the authentication key's number and its
+ * password. */
+hf_status hf_hsm_open_yubihsm_module(const hf_custody_settings *settings, hf_custody **ret,
+                                     hf_error *err);
 
 /* ---- hsm_reach.c: the files that it takes -----------------------------------------------------
  */

@@ -79,7 +79,8 @@ static hf_status start(hf_msg_custody_config *config, const hf_custody_kind **re
         return st;
     }
     hf_log_init("hsm", (hf_log_format)config->log.format, (hf_log_level)config->log.least);
-    *ret_kind = hf_custody_kind_find(config->backend);
+    *ret_kind = hf_custody_kind_find(config->backend,
+                                     hf_custody_setting(&config->settings, "module")[0] != '\0');
     if (*ret_kind == NULL) {
         return hf_fail(err, HF_USAGE, "this build has no back end %s",
                        hf_key_backend_name((hf_key_backend)config->backend));

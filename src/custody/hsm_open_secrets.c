@@ -3,6 +3,7 @@
 #include "custody/hsm_internal.h"
 #include "custody/secret_text.h"
 #include "custody/vault.h"
+#include "custody/yubihsm.h"
 
 /* A setting of text and where it goes. */
 typedef struct text_member {
@@ -173,4 +174,41 @@ hf_status hf_hsm_open_gcp(const hf_custody_settings *settings, hf_custody **ret_
     config.auth =
         config.credentials_file[0] != '\0' ? HF_GCP_AUTH_SERVICE_ACCOUNT : HF_GCP_AUTH_METADATA;
     return hf_failed(st) ? st : hf_custody_gcp_open(&config, ret_custody, err);
+}
+
+/* ---- YubiHSM -------------------------------------------------------------------------------- */
+
+#define YUBIHSM(setting, member) MEMBER(hf_yubihsm_config, setting, member)
+static const text_member yubihsm_members[] = {
+    YUBIHSM("connector_url", connector_url),
+    YUBIHSM("auth_key_password_file", auth_key_password_file),
+    YUBIHSM("blob_dir", blob_dir),
+    YUBIHSM("wrap_key", wrap_key),
+    YUBIHSM("ca_file", ca_file),
+};
+
+static hf_status take_u16(const hf_custody_settings *settings, const char *name,
+                          uint16_t *ret_value, hf_error *err)
+{
+    uint64_t value = hf_custody_setting_number(settings, name, 0);
+    if (value > UINT16_MAX) {
+        return hf_fail(err, HF_USAGE, "%s is a number up to %d", name, UINT16_MAX);
+    }
+    *ret_value = (uint16_t)value;
+    return hf_ok();
+}
+
+hf_status hf_hsm_open_yubihsm(const hf_custody_settings *settings, hf_custody **ret_custody,
+                              hf_error *err)
+{
+    static hf_yubihsm_config config;
+    hf_status st =
+        copy_texts(settings, yubihsm_members, HF_ARRAY_LEN(yubihsm_members), &config, err);
+    if (!hf_failed(st)) {
+        st = take_u16(settings, "auth_key_id", &config.auth_key_id, err);
+    }
+    if (!hf_failed(st)) {
+        st = take_u16(settings, "domains", &config.domains, err);
+    }
+    return hf_failed(st) ? st : hf_custody_yubihsm_open(&config, ret_custody, err);
 }

@@ -49,16 +49,37 @@ static hf_status take_settings(const hf_custody_settings *settings, hf_pkcs11_co
     return hf_failed(st) ? st : take_keys(settings, config, err);
 }
 
-static hf_status open_by(const hf_custody_settings *settings, bool is_cloudhsm, hf_custody **ret,
-                         hf_error *err)
+/* The vendor's module logs in by four hex digits of the authentication key and its password, and
+ * takes the connector's URL as an argument. */
+static hf_status take_yubihsm(const hf_custody_settings *settings, hf_pkcs11_config *config,
+                              hf_error *err)
+{
+    uint64_t id = hf_custody_setting_number(settings, "auth_key_id", 0);
+    const char *url = hf_custody_setting(settings, "connector_url");
+    if (id == 0 || id > UINT16_MAX ||
+        hf_failed(
+            hf_str_format(config->pin_prefix, sizeof config->pin_prefix, "%04x", (unsigned)id)) ||
+        hf_failed(
+            hf_str_format(config->init_args, sizeof config->init_args, "connector=%s", url))) {
+        return hf_fail(err, HF_USAGE, "auth_key_id is 1 to %d, and connector_url not that long",
+                       UINT16_MAX);
+    }
+    return take(settings, "auth_key_password_file", config->pin_file, sizeof config->pin_file, err);
+}
+
+static hf_status open_by(const hf_custody_settings *settings, hf_key_backend backend,
+                         hf_custody **ret, hf_error *err)
 {
     hf_pkcs11_config *config = calloc(1, sizeof *config);
     if (config == NULL) {
         return hf_fail(err, HF_NOMEM, "no memory for a PKCS#11 module");
     }
     hf_status st = take_settings(settings, config, err);
-    if (!hf_failed(st) && is_cloudhsm) {
+    if (!hf_failed(st) && backend == HF_BACKEND_AWS_CLOUDHSM) {
         st = hf_pkcs11_config_cloudhsm(config, hf_custody_setting(settings, "cluster_id"), "", err);
+    }
+    if (!hf_failed(st) && backend == HF_BACKEND_YUBIHSM) {
+        st = take_yubihsm(settings, config, err);
     }
     if (!hf_failed(st)) {
         st = hf_custody_pkcs11_open(config, ret, err);
@@ -69,10 +90,16 @@ static hf_status open_by(const hf_custody_settings *settings, bool is_cloudhsm, 
 
 hf_status hf_hsm_open_pkcs11(const hf_custody_settings *settings, hf_custody **ret, hf_error *err)
 {
-    return open_by(settings, false, ret, err);
+    return open_by(settings, HF_BACKEND_PKCS11, ret, err);
 }
 
 hf_status hf_hsm_open_cloudhsm(const hf_custody_settings *settings, hf_custody **ret, hf_error *err)
 {
-    return open_by(settings, true, ret, err);
+    return open_by(settings, HF_BACKEND_AWS_CLOUDHSM, ret, err);
+}
+
+hf_status hf_hsm_open_yubihsm_module(const hf_custody_settings *settings, hf_custody **ret,
+                                     hf_error *err)
+{
+    return open_by(settings, HF_BACKEND_YUBIHSM, ret, err);
 }
