@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 
+import eth1
 import shared
 import watch
 
@@ -26,7 +27,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 CORES = len(os.sched_getaffinity(0))
 START_TIMEOUT = 120
 LOCAL_ROWS = ["distinct", "shared", "idle", "burst", "memory"]
-ROWS = LOCAL_ROWS + ["scrypt"] + watch.ROWS + shared.ROWS
+ROWS = LOCAL_ROWS + ["scrypt"] + watch.ROWS + eth1.ROWS + shared.ROWS
 FIRST_EPOCH = 400000  # a few years into mainnet
 
 FULL = {"turns": 9, "seconds": 1.5, "loop_seconds": 1, "keys": 10000, "voters": 1000, "connections": 128, "burst": 313,
@@ -281,11 +282,20 @@ class Bench:
             self.row_scrypt()
         if set(wanted) & set(watch.ROWS):
             self.measure_watching()
+        if set(wanted) & set(eth1.ROWS):
+            self.measure_eth1()
         if set(wanted) & set(shared.ROWS):
             self.measure_shared(wanted)
 
     def measure_watching(self):
         rows = watch.WatchRows(self, Signer)
+        try:
+            rows.measure()
+        finally:
+            rows.close()
+
+    def measure_eth1(self):
+        rows = eth1.Eth1Rows(self, Signer)
         try:
             rows.measure()
         finally:

@@ -1,0 +1,72 @@
+"""Signatures of the execution layer: eth_sign over JSON-RPC, its audit line durable before each answer, against
+libsecp256k1's own signing loop on the same cores."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+
+ROWS = ["eth1"]
+SECRET = 7  # as in eth1.c: worthless
+
+
+class Eth1Rows:
+    def __init__(self, bench, start_signer):
+        self.bench = bench
+        self.size = bench.size
+        keys = os.path.join(bench.work, "eth1-keys")
+        os.mkdir(keys, 0o700)
+        with open(os.open(os.path.join(keys, "key.yaml"), os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="ascii") as out:
+            out.write(f"type: file-raw\nkeyType: SECP256K1\nprivateKey: \"0x{SECRET:064x}\"\n")
+        nothing = bench.make_keys("eth1-none", 0, 1, "pbkdf2", 1)
+        work = os.path.join(bench.work, "eth1")
+        os.mkdir(work, 0o700)
+        self.signer = start_signer(bench.build, work, nothing, f"  - {{backend: web3signer, config_dir: {keys}}}\n"
+                                   "auth: {mode: none}\n")
+
+    def close(self):
+        self.signer.stop()
+
+    def loop(self):
+        command = [self.bench.tool("bench_eth1"), "loop", str(self.size["loop_seconds"]), str(os.cpu_count())]
+        result = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        return result["signatures"] / result["cpu_seconds"], result["signatures"] / result["wall_seconds"]
+
+    def load(self, count):
+        command = [self.bench.tool("bench_eth1"), "load", str(self.signer.port), str(count), str(self.size["connections"])]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        if process.stdout.readline().strip() != "ready":
+            sys.exit(f"the load generator did not start; the signer says:\n{self.signer.read_log()}")
+        before = self.signer.cpu_seconds()
+        output, _ = process.communicate("go\n")
+        after = self.signer.cpu_seconds()
+        if process.returncode != 0:
+            sys.exit(f"not every answer was a good signature: {output}\n{self.signer.read_log()}")
+        result = json.loads(output)
+        result["cpu_seconds_by_program"] = {name: round(after[name] - before.get(name, 0), 2) for name in after}
+        result["signer_cpu_seconds"] = sum(after.values()) - sum(before.values())
+        return result
+
+    def measure(self):
+        self.signer.wait_for_keys(2)
+        self.load(self.size["connections"] * 4)
+        turns, loops = [], [self.loop()]
+        for _ in range(self.size["turns"]):
+            turns.append(self.load(int(self.size["seconds"] * loops[-1][1] * 0.25) + self.size["connections"]))
+            loops.append(self.loop())
+
+        def ratio(rate, which):
+            return statistics.median(rate(turn) / ((before[which] + after[which]) / 2)
+                                     for turn, before, after in zip(turns, loops, loops[1:]))
+
+        signed = sum(turn["signed"] for turn in turns)
+        used = {name: sum(turn["cpu_seconds_by_program"][name] for turn in turns) for name in turns[0]["cpu_seconds_by_program"]}
+        self.bench.row("eth_sign over JSON-RPC / libsecp256k1 loop", ratio(lambda turn: turn["signed"] / max(
+            turn["signer_cpu_seconds"], 0.01), 0), 0.25, True, wall=ratio(lambda turn: turn["signed"] / turn["wall_seconds"], 1),
+            loops=loops, turns=turns)
+        self.bench.notes["eth_sign over JSON-RPC"] = (
+            f"{statistics.median(turn['signed'] / turn['wall_seconds'] for turn in turns):.0f} a second, p99 "
+            f"{statistics.median(turn['p99_ms'] for turn in turns):.1f} ms; microseconds of CPU a signature: "
+            + ", ".join(f"{name} {seconds / signed * 1e6:.0f}" for name, seconds in sorted(used.items()))
+            + f"; loop {1e6 / statistics.median(cpu for cpu, _ in loops):.0f}")
