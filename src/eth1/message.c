@@ -13,6 +13,10 @@
 /* Nonce, price, gas, to, value, data. */
 #define LEGACY_ITEMS_LEAST 6
 #define LEGACY_TO_PLACE 3
+/* Of EIP-2930, the fewest of the types known here. */
+#define TYPED_ITEMS_LEAST 8
+/* Where a length takes one byte, chance gives it too often: these need an address in them. */
+#define SHORT_BYTES 57
 
 static const char message_prefix[] = "\x19"
                                      "Ethereum Signed Message:\n";
@@ -98,26 +102,41 @@ static hf_status classify_eip191(hf_bytes data, hf_eth1_kind *ret_kind, hf_bytes
                    "data: begins as EIP-191 (0x19) and is of no version signed here");
 }
 
-/* Items of one whole list; 0 when it is none. *ret_address: the item at this place may be one. */
-static size_t count_items(hf_bytes data, size_t place, bool *ret_address)
+/* What one whole list has in it; count 0: it is none. */
+typedef struct shape {
+    size_t count;
+    size_t addresses; /* items of 20 bytes */
+    bool has_to;      /* the item where legacy transactions have it may be a recipient, or none */
+} shape;
+
+static shape shape_of(hf_bytes data)
 {
+    static const shape none = {0, 0, false};
     hf_rlp_reader reader = hf_rlp_reader_over(data);
     hf_rlp_item item;
-    size_t count = 0;
+    shape found = none;
     if (hf_failed(hf_rlp_next(&reader, &item)) || !item.is_list || reader.left > 0) {
-        return 0;
+        return none;
     }
     reader = hf_rlp_reader_over(item.payload);
     while (reader.left > 0) {
         if (hf_failed(hf_rlp_next(&reader, &item))) {
-            return 0;
+            return none;
         }
-        if (count++ == place) {
-            *ret_address =
-                !item.is_list && (item.payload.len == 0 || item.payload.len == HF_ADDRESS_BYTES);
+        bool is_address = !item.is_list && item.payload.len == HF_ADDRESS_BYTES;
+        found.addresses += is_address;
+        if (found.count++ == LEGACY_TO_PLACE) {
+            found.has_to = is_address || (!item.is_list && item.payload.len == 0);
         }
     }
-    return count;
+    return found;
+}
+
+static shape shape_behind_type(hf_bytes data)
+{
+    return data.len > 1 && data.ptr[0] < TYPES_END
+               ? shape_of(hf_bytes_from(data.ptr + 1, data.len - 1))
+               : (shape){0, 0, false};
 }
 
 /*
@@ -126,21 +145,21 @@ static size_t count_items(hf_bytes data, size_t place, bool *ret_address)
  */
 static bool looks_like_transaction(hf_bytes data)
 {
-    bool has_address = false;
-    if (count_items(data, LEGACY_TO_PLACE, &has_address) >= LEGACY_ITEMS_LEAST && has_address) {
+    shape legacy = shape_of(data);
+    shape typed = shape_behind_type(data);
+    bool is_known_type = data.len > 0 && data.ptr[0] > 0 && data.ptr[0] < HF_TX_TYPE_COUNT;
+    if (legacy.count >= LEGACY_ITEMS_LEAST && legacy.has_to) {
         return true;
     }
-    return data.len > 1 && data.ptr[0] < TYPES_END &&
-           count_items(hf_bytes_from(data.ptr + 1, data.len - 1), 0, &has_address) >=
-               LEGACY_ITEMS_LEAST;
+    return typed.count >= (is_known_type ? TYPED_ITEMS_LEAST : LEGACY_ITEMS_LEAST) &&
+           (is_known_type || typed.addresses > 0 || data.len > SHORT_BYTES);
 }
 
 static bool looks_like_authorization(hf_bytes data)
 {
-    bool has_address = false;
-    return data.len > 1 && data.ptr[0] == MAGIC_SET_CODE &&
-           count_items(hf_bytes_from(data.ptr + 1, data.len - 1), 1, &has_address) == 3 &&
-           has_address;
+    shape typed = shape_behind_type(data);
+    return data.len > 0 && data.ptr[0] == MAGIC_SET_CODE && typed.count == 3 &&
+           typed.addresses == 1;
 }
 
 hf_status hf_eth1_classify(hf_bytes data, hf_eth1_kind *ret_kind, hf_bytes *ret_inner,
