@@ -122,3 +122,39 @@ hf_status hf_secp256k1_recover(const hf_secp256k1 *secp, const uint8_t digest[HF
     hf_secp256k1_address(pubkey, ret_address);
     return hf_ok();
 }
+
+hf_status hf_secp256k1_complete(const hf_secp256k1 *secp, const uint8_t digest[HF_KECCAK_BYTES],
+                                const uint8_t compact[HF_SECP256K1_SIGNATURE_BYTES - 1],
+                                const uint8_t address[HF_ADDRESS_BYTES],
+                                uint8_t ret_signature[HF_SECP256K1_SIGNATURE_BYTES])
+{
+    secp256k1_ecdsa_signature parsed;
+    uint8_t signature[HF_SECP256K1_SIGNATURE_BYTES];
+    uint8_t signer[HF_ADDRESS_BYTES];
+    if (secp256k1_ecdsa_signature_parse_compact(secp->context, &parsed, compact) != 1) {
+        return (hf_status){HF_CRYPTO};
+    }
+    (void)secp256k1_ecdsa_signature_normalize(secp->context, &parsed, &parsed);
+    (void)secp256k1_ecdsa_signature_serialize_compact(secp->context, signature, &parsed);
+    /* Ids 2 and 3 are of an r beyond the curve's order, which nobody will ever see. */
+    for (uint8_t id = 0; id < 2; id++) {
+        signature[sizeof signature - 1] = (uint8_t)(V_BASE + id);
+        if (!hf_failed(hf_secp256k1_recover(secp, digest, signature, signer)) &&
+            hf_bytes_equal(signer, address, sizeof signer)) {
+            memcpy(ret_signature, signature, sizeof signature);
+            return hf_ok();
+        }
+    }
+    return (hf_status){HF_CRYPTO};
+}
+
+hf_status hf_secp256k1_pubkey_parse(const hf_secp256k1 *secp, hf_bytes sec1,
+                                    uint8_t ret_pubkey[HF_SECP256K1_PUBKEY_BYTES])
+{
+    secp256k1_pubkey point;
+    if (secp256k1_ec_pubkey_parse(secp->context, &point, sec1.ptr, sec1.len) != 1) {
+        return (hf_status){HF_CRYPTO};
+    }
+    serialise(secp, &point, ret_pubkey);
+    return hf_ok();
+}

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 /* Fronts and loaders send, and keepers answer, nothing larger. */
-#define PLACE_BYTES 20480
+#define PLACE_BYTES 24576
 #define CONTROL_BYTES CMSG_SPACE(4 * sizeof(int))
 
 _Static_assert(sizeof(hf_msg_keys_reply) <= PLACE_BYTES, "the largest answer fits");
@@ -14,6 +14,8 @@ _Static_assert(sizeof(hf_msg_metrics_reply) <= PLACE_BYTES, "the largest answer 
 _Static_assert(sizeof(hf_msg_import_add) <= PLACE_BYTES, "the largest question fits");
 _Static_assert(sizeof(hf_msg_token_page) <= PLACE_BYTES, "the largest answer fits");
 _Static_assert(sizeof(hf_msg_eth1_keys_reply) <= PLACE_BYTES, "the largest answer fits");
+_Static_assert(sizeof(hf_msg_status_reply) <= PLACE_BYTES, "the largest answer fits");
+_Static_assert(sizeof(hf_msg_custody_wrap) <= PLACE_BYTES, "the largest question fits");
 _Static_assert(sizeof(hf_msg_eth1_sign) <= PLACE_BYTES, "the largest question fits");
 
 typedef struct inbox_place {

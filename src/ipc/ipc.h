@@ -112,6 +112,12 @@ typedef struct hf_msg_keeper_config {
     uint8_t boot_id[HF_BOOT_ID_BYTES];      /* zeros: not known */
     hf_eth1_settings eth1;
     hf_audit_settings audit;
+    uint32_t custody_count;
+    uint32_t reserved_custodies;
+    struct {
+        uint32_t backend; /* hf_key_backend */
+        uint32_t source;  /* place in signing_keys; HF_SOURCE_NONE: of the seal */
+    } custodies[HF_CUSTODIES_MAX];
 } hf_msg_keeper_config;
 
 typedef struct hf_msg_front_config {
@@ -313,6 +319,8 @@ typedef enum hf_reload_state {
     HF_RELOAD_FAILED
 } hf_reload_state;
 
+#include "ipc/ipc_custody.h"
+
 #define HF_STATUS_ADDRESSES 64
 
 typedef struct hf_msg_status_reply {
@@ -349,10 +357,12 @@ typedef struct hf_msg_status_reply {
     uint8_t addresses[HF_STATUS_ADDRESSES][HF_ADDRESS_BYTES];
     hf_audit_state audit;
     hf_guard_report guard;
+    uint32_t custody_count;
+    uint32_t reserved_custodies;
+    hf_custody_report custodies[HF_CUSTODIES_MAX];
 } hf_msg_status_reply;
 
 #include "ipc/ipc_auth.h"
-#include "ipc/ipc_custody.h"
 #include "ipc/ipc_duty.h"
 #include "ipc/ipc_eth1.h"
 #include "ipc/ipc_metrics.h"

@@ -16,9 +16,6 @@
 
 #include "ipc/ipc.h"
 
-/* Which processes there may be: one an entry of signing_keys, and one an entry of seal. */
-#define HF_CUSTODIES_MAX 18
-
 /* Is this back end one that such a process speaks to? */
 bool hf_key_backend_is_custody(uint32_t backend);
 /* The back end of that name ("pkcs11"); HF_BACKEND_COUNT when there is none. */
@@ -151,12 +148,20 @@ typedef struct hf_msg_custody_wrapped {
 
 /* ---- how it is ----------------------------------------------------------------------------- */
 
-typedef enum hf_custody_call {
-    HF_CUSTODY_CALL_LIST = 0,
-    HF_CUSTODY_CALL_SIGN,
-    HF_CUSTODY_CALL_WRAP, /* and unwrap */
-    HF_CUSTODY_CALL_COUNT
-} hf_custody_call;
+/* One back end, for the status. */
+typedef struct hf_custody_report {
+    uint32_t backend;
+    uint32_t source; /* place in signing_keys, or HF_SOURCE_NONE: of the seal */
+    uint32_t keys;
+    uint32_t keys_failed;
+    uint32_t keys_other; /* listed, and of a type that no route asks for */
+    uint8_t healthy;     /* 0 or 1 */
+    uint8_t seccomp;     /* hf_protection_state of its process */
+    uint8_t landlock;
+    uint8_t reserved;
+    char detail[HF_DETAIL_LEN];
+    char problem[HF_DETAIL_LEN]; /* of the last listing; "" for none */
+} hf_custody_report;
 
 typedef struct hf_msg_custody_state {
     hf_frame_header header;

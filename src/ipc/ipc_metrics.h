@@ -34,6 +34,18 @@ typedef struct hf_histogram {
     uint64_t sum_ns;
 } hf_histogram;
 
+/* One back end of custody. */
+typedef struct hf_custody_counters {
+    uint64_t done;   /* questions answered: signatures, and wrapped or unwrapped secrets */
+    uint64_t failed; /* the rest, of which: */
+    uint64_t late;   /* no answer in time */
+    uint64_t wrong;  /* signatures of another key */
+    uint64_t starts; /* of its process */
+    uint64_t healthy;
+    uint64_t keys;
+    hf_histogram duration; /* of those done */
+} hf_custody_counters;
+
 #define HF_BATCH_BUCKETS 12
 /* Upper bounds of batch sizes 1, 2, 4, ... 1024; the last is +Inf. */
 typedef struct hf_metrics {
@@ -80,6 +92,7 @@ typedef struct hf_metrics {
     hf_histogram duty_duration[HF_DUTY_STAGE_COUNT];
     uint64_t duty_store_healthy;
     hf_duty_counters duty_store; /* as that process counts */
+    hf_custody_counters custodies[HF_CUSTODIES_MAX];
     uint64_t eth1[HF_ETH1_KIND_COUNT][HF_RESULT_COUNT];
     hf_histogram eth1_duration[HF_STAGE_COUNT]; /* DECODE, SIGN, TOTAL */
 } hf_metrics;
@@ -94,6 +107,10 @@ typedef struct hf_msg_metrics_reply {
     uint32_t duty_protection_count;  /* of the process of duties */
     hf_protection store_protections[HF_PROTECTIONS_MAX];
     hf_protection duty_protections[HF_PROTECTIONS_MAX];
+    uint32_t custody_count;
+    uint32_t reserved;
+    uint32_t custody_backends[HF_CUSTODIES_MAX]; /* hf_key_backend */
+    uint32_t custody_sources[HF_CUSTODIES_MAX];
 } hf_msg_metrics_reply;
 
 #endif

@@ -2,6 +2,9 @@
 #ifndef HF_IPC_TYPES_H
 #define HF_IPC_TYPES_H
 
+/* Back ends of custody: one an entry of signing_keys, and one an entry of seal. */
+#define HF_CUSTODIES_MAX 18
+
 typedef enum hf_msg_type {
     /* supervisor -> child: the first frame */
     HF_MSG_KEEPER_CONFIG = 1,

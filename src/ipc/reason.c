@@ -69,6 +69,8 @@ static const hf_reason_info reasons[HF_REASON_COUNT] = {
            "the database of duties does not answer; nothing was signed"),
     REASON(DUTY_LOCK_LOST, 503, HF_LOG_BROKEN,
            "the duty's lock was lost before its signature was on record; ask again"),
+    REASON(CUSTODY_UNAVAILABLE, 503, HF_LOG_BROKEN,
+           "the key's device or service cannot be reached, or refused"),
     REASON(OVERLOADED, 503, HF_LOG_UNUSUAL, "too many requests under way"),
     REASON(TIMEOUT, 503, HF_LOG_UNUSUAL, "the request was not answered in time"),
     REASON(SHUTTING_DOWN, 503, HF_LOG_INFO, "shutting down"),

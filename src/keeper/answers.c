@@ -71,7 +71,8 @@ void hf_answer_status(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *h
 {
     const hf_loading *loading = &keeper->loading;
     hf_protector *protector = &keeper->protector;
-    hf_msg_status_reply reply = {
+    static hf_msg_status_reply reply; /* intake thread only */
+    reply = (hf_msg_status_reply){
         .started_unix_ms = (uint64_t)keeper->started_unix_ms,
         .keys_loaded = (uint32_t)keeper->ring.count,
         .keys_by_type = {[HF_KEY_TYPE_BLS] = (uint32_t)keeper->ring.bls_count,
@@ -102,12 +103,25 @@ void hf_answer_status(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *h
     hf_auditor_look(keeper, &reply.audit);
     if (in_full) {
         memcpy(reply.reload_error, loading->error, sizeof reply.reload_error);
+        reply.custody_count = hf_custody_look(keeper, reply.custodies);
         reply.address_count = copy_addresses(&keeper->ring, reply.addresses);
         reply.protection_count = copy_protections(keeper, reply.protections);
         reply.store_protection_count = copy_store_protections(keeper, reply.store_protections);
         reply.duty_protection_count = hf_duties_protections(keeper, reply.duty_protections);
     }
     hf_peer_send(keeper, peer, &reply);
+}
+
+static void count_custodies(hf_keeper *keeper, hf_msg_metrics_reply *reply)
+{
+    static hf_custody_report reports[HF_CUSTODIES_MAX]; /* intake thread only */
+    reply->custody_count = hf_custody_look(keeper, reports);
+    for (uint32_t i = 0; i < reply->custody_count; i++) {
+        reply->custody_backends[i] = reports[i].backend;
+        reply->custody_sources[i] = reports[i].source;
+        reply->metrics.custodies[i].healthy = reports[i].healthy;
+        reply->metrics.custodies[i].keys = reports[i].keys;
+    }
 }
 
 void hf_answer_metrics(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *header)
@@ -126,6 +140,7 @@ void hf_answer_metrics(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *
     hf_meter_set(&keeper->meter.now.duty_store_healthy, hf_duties_is_healthy(keeper, detail));
     count_store_process(keeper);
     hf_meter_snapshot(&keeper->meter, &reply.metrics);
+    count_custodies(keeper, &reply);
     reply.protection_count = copy_protections(keeper, reply.protections);
     reply.store_backend = keeper->config.store_backend;
     reply.store_protection_count = copy_store_protections(keeper, reply.store_protections);

@@ -103,6 +103,10 @@ static void take_channel(hf_keeper *keeper, const hf_msg_new_channel *frame, int
         take_store_lane(keeper, frame->header.request_id, take_fd);
         return;
     }
+    if (frame->channel == HF_CHANNEL_CUSTODY || frame->channel == HF_CHANNEL_CUSTODY_KEYS) {
+        hf_custody_give_channel(keeper, frame, take_fd);
+        return;
+    }
     hf_peer *peer =
         hf_peer_open(keeper, take_fd, (hf_channel)frame->channel, frame->header.request_id);
     if (peer == NULL) {
@@ -268,6 +272,12 @@ static void on_loading(hf_keeper *keeper, hf_peer *peer, const void *frame, int 
     }
 }
 
+static void on_custody(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
+{
+    (void)fd;
+    hf_custody_keys_frame(keeper, peer, frame);
+}
+
 static void on_policy_book(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
 {
     (void)peer;
@@ -371,6 +381,10 @@ static const frame_handler handlers[HF_MSG_COUNT_TYPES] = {
     [HF_MSG_SEALED_CHANGE] = on_seal,
     [HF_MSG_SEALED_LIST] = on_seal,
     [HF_MSG_POLICY_BOOK] = on_policy_book,
+    [HF_MSG_CUSTODY_BEGIN] = on_custody,
+    [HF_MSG_CUSTODY_KEY] = on_custody,
+    [HF_MSG_CUSTODY_FAILED] = on_custody,
+    [HF_MSG_CUSTODY_DONE] = on_custody,
 };
 
 /*

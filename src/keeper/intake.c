@@ -258,7 +258,8 @@ static void take_one(hf_keeper *keeper, hf_peer *peer, size_t i, hf_request ***s
 /* All that is there, up to a fair share; what is slashable goes to the protector in one push. */
 static void read_peer(hf_keeper *keeper, hf_peer *peer)
 {
-    bool brings_keys = peer->channel == HF_CHANNEL_LOADER || peer->channel == HF_CHANNEL_IMPORT;
+    bool brings_keys = peer->channel == HF_CHANNEL_LOADER || peer->channel == HF_CHANNEL_IMPORT ||
+                       peer->channel == HF_CHANNEL_CUSTODY_KEYS;
     hf_request *slashable = NULL;
     hf_request **slashable_end = &slashable;
     size_t n = 0;
@@ -330,6 +331,7 @@ void hf_intake_loop(hf_keeper *keeper)
             hf_peers_sweep(keeper);
         }
         hf_seal_turn(keeper);
+        hf_custody_turn(keeper);
         if (keeper->stopping && n == 0) {
             return; /* the rest hangs on a store that does not answer */
         }

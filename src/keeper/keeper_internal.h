@@ -1,8 +1,7 @@
 /*
  * The keeper's rooms and what they hand each other. Lock order, outermost first:
- *   protector.lock, signers.lock, clerk.lock, jobs.lock, duties.lock, then peer.lock, then
- *   requests.lock, eth1.lock, auditor.lock.
- * No thread holds two of the first four at once.
+ *   protector.lock, signers.lock, clerk.lock, jobs.lock, duties.lock, custody.lock, then peer.lock,
+ * then requests.lock, eth1.lock, auditor.lock. No thread holds two of the first four at once.
  */
 #ifndef HF_KEEPER_INTERNAL_H
 #define HF_KEEPER_INTERNAL_H
@@ -53,11 +52,15 @@ typedef struct hf_key {
     uint8_t address[HF_ADDRESS_BYTES];        /* SECP256K1; zeros for the other type */
     uint8_t point[HF_SECP256K1_PUBKEY_BYTES]; /* the same: its public key */
     uint8_t source_id[HF_SOURCE_ID_LEN];
-    hf_key_slot *secret;
+    hf_key_slot *secret;   /* NULL: remote, it stays inside a back end of custody */
     _Atomic uint32_t refs; /* requests that may still sign with it */
     uint32_t backend;
-    uint32_t source; /* place in signing_keys, or HF_SOURCE_NONE */
-    uint32_t load;   /* the load that brought it last */
+    uint32_t source;         /* place in signing_keys, or HF_SOURCE_NONE */
+    uint32_t load;           /* the load that brought it last */
+    bool is_of_custody;      /* a back end of custody brought it: it alone drops it */
+    uint32_t custody;        /* which one */
+    uint32_t listing;        /* of its: the last that named the key */
+    _Atomic uint64_t handle; /* remote: what the back end knows it by */
     _Atomic bool is_removed;
     struct hf_key *next; /* hash chain, or the list of the removed */
 } hf_key;
@@ -80,6 +83,7 @@ typedef struct hf_keyring {
     size_t source_max;
     uint32_t load; /* number of the load under way, or of the last */
     uint64_t by_backend[HF_BACKEND_COUNT];
+    bool has_covered; /* a file has a key that came from a back end of custody */
 } hf_keyring;
 
 hf_status hf_keyring_init(hf_keyring *ring, size_t max_keys, bool require_lock, hf_error *err);
@@ -101,7 +105,15 @@ hf_status hf_key_new(hf_keyring *ring, const hf_msg_key *frame, hf_key **ret_key
 hf_status hf_key_new_bound(hf_keyring *ring, hf_key_type type, const uint8_t *name,
                            const uint8_t secret[HF_BLS_SECRET_BYTES], uint32_t backend,
                            hf_key **ret_key);
+/* Of a key that stays inside a back end of custody: its public half, in SEC1's forms. */
+hf_status hf_key_new_remote(hf_keyring *ring, hf_bytes sec1, hf_key **ret_key);
+static inline bool hf_key_is_remote(const hf_key *key)
+{
+    return key->secret == NULL;
+}
 void hf_key_free(hf_keyring *ring, hf_key *key);
+/* The one in the ring of the same name, or NULL. */
+hf_key *hf_keyring_find_same(const hf_keyring *ring, const hf_key *key);
 /* Owns take_key from here on. CONFLICT (key freed) when it is there already. */
 hf_status hf_keyring_add(hf_keyring *ring, hf_key *take_key);
 /* Out of the table at once; freed by reap when its last request is done. */
@@ -116,6 +128,9 @@ void hf_keyring_load_begin(hf_keyring *ring);
 bool hf_keyring_source_known(hf_keyring *ring, const hf_msg_source *frame);
 void hf_keyring_source_loaded(hf_keyring *ring, const hf_msg_key *frame);
 size_t hf_keyring_load_end(hf_keyring *ring); /* keys dropped */
+/* Keys of files that were not taken because a back end of custody has them: have the next load read
+ * all files again. False: there is none. */
+bool hf_keyring_uncover(hf_keyring *ring);
 
 #include "keeper/rights.h"
 
@@ -392,71 +407,9 @@ void hf_clerk_forget_peer(hf_keeper *keeper, hf_peer *peer);
 
 #include "keeper/eth1.h"
 
-/* ---- duties.c, duty_steps.c: duties of Aztec validators ---------------------------------------
- */
-
-#define HF_DUTIES_MAX 1024
-
-typedef struct hf_duty_work {
-    struct hf_duty_work *next; /* in the one list that holds it: free, incoming, unsent */
-    hf_peer *peer;             /* NULL: has its answer, only the lock is still to be given back */
-    hf_key *key;
-    uint32_t generation;
-    bool is_used;
-    bool is_unsent; /* ask waits for room in the channel */
-    hf_pass pass;
-    struct hf_audit_slot *audit; /* as of a request */
-    uint64_t ticket;
-    uint64_t received_ns;
-    uint64_t deadline_ns;
-    uint64_t asked_ns;
-    uint8_t digest[HF_DUTY_HASH_BYTES]; /* what the key signs */
-    bool is_vote;                       /* ETH1_SIGN asked for it: reply is put into its form */
-    hf_msg_duty_ask ask;
-    hf_msg_duty_reply reply;
-} hf_duty_work;
-
-typedef struct hf_duties {
-    pthread_mutex_t lock; /* guards what the threads share */
-    pthread_t thread;
-    _Atomic bool stop;
-    _Atomic size_t in_use;
-    int wake_fd;
-    int given_fd; /* a new channel, or -1 */
-    hf_duty_work *all;
-    hf_duty_work *free;
-    hf_duty_work *incoming;
-    hf_duty_work *incoming_tail;
-    uint64_t heard_ns; /* of the state; 0: never on this channel */
-    bool is_healthy;
-    char detail[HF_DETAIL_LEN];
-    uint32_t protection_count; /* of the process, as it said last */
-    hf_protection protections[HF_PROTECTIONS_MAX];
-    /* its own thread's */
-    int fd; /* HF_CHANNEL_DUTY, or -1 */
-    hf_inbox *inbox;
-    hf_secp256k1 *secp;
-    hf_duty_work *unsent;
-    hf_duty_work *unsent_tail;
-    bool asked[HF_DUTIES_MAX]; /* by place in all: a question is out */
-} hf_duties;
-
-hf_status hf_duties_init(hf_keeper *keeper);
-void hf_duties_stop(hf_keeper *keeper);
-/* Intake thread: a signing request; the channel to the process that asks the database. */
-void hf_duties_take(hf_keeper *keeper, hf_peer *peer, const hf_msg_duty_sign *frame);
-/* Intake thread: a vote that ETH1_SIGN asks for, by the kind of its typed data. OK: it will be
- * answered from here; otherwise nothing was taken. */
-hf_reason hf_duties_take_vote(hf_keeper *keeper, const hf_eth1_work *asked,
-                              const hf_msg_eth1_sign *frame, const hf_typed_message *message,
-                              hf_error *err);
-void hf_duties_give_channel(hf_keeper *keeper, int take_fd);
-/* Any thread. Can locks be had, as far as is known? With a sentence either way. */
-bool hf_duties_is_healthy(hf_keeper *keeper, char ret_detail[HF_DETAIL_LEN]);
-/* How the process that asks the database protects itself; returns how many. */
-uint32_t hf_duties_protections(hf_keeper *keeper, hf_protection ret[HF_PROTECTIONS_MAX]);
-
 #include "keeper/auditor.h"
+#include "keeper/custody.h"
+#include "keeper/duties.h"
 #include "keeper/spending.h"
 
 /* ---- loading.c: loads and imports of keys ---------------------------------------------------- */
@@ -485,6 +438,7 @@ typedef struct hf_key_deletion {
 typedef struct hf_loading {
     hf_peer *loader; /* the load under way */
     bool is_running;
+    bool has_loaded; /* the loader is done; back ends of custody may still be awaited */
     bool first_done;
     hf_reload_state state;
     uint32_t total;
@@ -509,6 +463,12 @@ hf_key_import *hf_loading_sealed_next(hf_keeper *keeper);
 void hf_loading_sealed_end(hf_keeper *keeper, hf_key_import *import, const char *failure);
 void hf_loading_delete(hf_keeper *keeper, hf_peer *peer, const hf_msg_pubkey *frame);
 void hf_loading_peer_gone(hf_keeper *keeper, hf_peer *peer);
+/* The counts of keys, for metrics. */
+void hf_loading_publish(hf_keeper *keeper);
+/* One key that cannot be used. */
+void hf_loading_note_failure(hf_keeper *keeper, const char *name, const char *detail);
+/* A back end of custody that the load waited for has listed its keys, or will not. */
+void hf_loading_settle_custody(hf_keeper *keeper);
 /* Frees removed keys and answers the deletions that waited for them. */
 void hf_loading_settle(hf_keeper *keeper);
 
@@ -539,6 +499,7 @@ struct hf_keeper {
     hf_signers signers;
     hf_clerk clerk;
     hf_duties duties;
+    hf_custody_room custody;
     hf_eth1_room eth1;
     hf_spending_log spending;
     hf_auditor auditor;

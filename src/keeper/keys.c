@@ -91,7 +91,7 @@ hf_key *hf_keyring_find_address(const hf_keyring *ring, const uint8_t address[HF
     return NULL;
 }
 
-static hf_key *find_same(const hf_keyring *ring, const hf_key *key)
+hf_key *hf_keyring_find_same(const hf_keyring *ring, const hf_key *key)
 {
     return key->type == HF_KEY_TYPE_BLS ? hf_keyring_find(ring, key->pubkey)
                                         : hf_keyring_find_address(ring, key->address);
@@ -99,7 +99,7 @@ static hf_key *find_same(const hf_keyring *ring, const hf_key *key)
 
 bool hf_keyring_has_twin(const hf_keyring *ring, const hf_key *key)
 {
-    const hf_key *old = find_same(ring, key);
+    const hf_key *old = hf_keyring_find_same(ring, key);
     return old != NULL && old->load == ring->load;
 }
 
@@ -199,6 +199,24 @@ fail:
     return st;
 }
 
+hf_status hf_key_new_remote(hf_keyring *ring, hf_bytes sec1, hf_key **ret_key)
+{
+    hf_key *key = calloc(1, sizeof *key);
+    if (key == NULL) {
+        return (hf_status){HF_NOMEM};
+    }
+    key->type = HF_KEY_TYPE_SECP256K1;
+    key->source = HF_SOURCE_NONE;
+    hf_status st = hf_secp256k1_pubkey_parse(ring->secp, sec1, key->point);
+    if (hf_failed(st)) {
+        free(key);
+        return st;
+    }
+    hf_secp256k1_address(key->point, key->address);
+    *ret_key = key;
+    return hf_ok();
+}
+
 void hf_key_free(hf_keyring *ring, hf_key *key)
 {
     if (key == NULL) {
@@ -213,6 +231,10 @@ void hf_key_free(hf_keyring *ring, hf_key *key)
 /* The same key again in this load: its file may have a new name, so the key follows the file. */
 static void adopt(hf_keyring *ring, hf_key *old, const hf_key *again)
 {
+    if (old->is_of_custody) {
+        ring->has_covered = true;
+        return;
+    }
     if (old->load != ring->load) {
         memcpy(old->source_id, again->source_id, HF_SOURCE_ID_LEN);
         ring->by_backend[old->backend]--;
@@ -249,7 +271,7 @@ static void order_remove(hf_keyring *ring, const hf_key *key)
 
 hf_status hf_keyring_add(hf_keyring *ring, hf_key *take_key)
 {
-    hf_key *old = find_same(ring, take_key);
+    hf_key *old = hf_keyring_find_same(ring, take_key);
     if (old != NULL) {
         adopt(ring, old, take_key);
         hf_key_free(ring, take_key);
@@ -401,8 +423,8 @@ void hf_keyring_source_loaded(hf_keyring *ring, const hf_msg_key *frame)
  */
 static bool is_still_backed(const hf_keyring *ring, const hf_key *key)
 {
-    if (key->backend == HF_BACKEND_SEALED) {
-        return true; /* a record of the store: loads are about files */
+    if (key->backend == HF_BACKEND_SEALED || key->is_of_custody) {
+        return true; /* loads are about files */
     }
     const hf_key_source_state *source = find_source(ring, key->source_id);
     if (source == NULL || source->seen_in != ring->load) {
@@ -422,4 +444,15 @@ size_t hf_keyring_load_end(hf_keyring *ring)
         }
     }
     return dropped;
+}
+
+bool hf_keyring_uncover(hf_keyring *ring)
+{
+    bool had = ring->has_covered;
+    ring->has_covered = false;
+    for (size_t i = 0; had && i < ring->source_max; i++) {
+        ring->sources[i].stamp = 0;
+        ring->sources[i].loaded_in = 0;
+    }
+    return had;
 }

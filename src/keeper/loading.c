@@ -19,24 +19,26 @@ hf_reason hf_loading_start(hf_keeper *keeper)
     }
     hf_frame_init(&frame, HF_MSG_LOAD_WANTED, 0);
     loading->is_running = true;
+    loading->has_loaded = false;
     loading->state = HF_RELOAD_RUNNING;
     loading->total = 0;
     loading->done = 0;
     loading->failed = 0;
     loading->error[0] = '\0';
     hf_peer_send(keeper, keeper->control, &frame);
+    hf_custody_load(keeper);
     hf_meter_add(&keeper->meter.now.reloads, 1);
     return HF_REASON_OK;
 }
 
-static void publish_counts(hf_keeper *keeper)
+void hf_loading_publish(hf_keeper *keeper)
 {
     for (size_t i = 0; i < HF_BACKEND_COUNT; i++) {
         hf_meter_set(&keeper->meter.now.keys_loaded[i], keeper->ring.by_backend[i]);
     }
 }
 
-static void note_failure(hf_keeper *keeper, const char *name, const char *detail)
+void hf_loading_note_failure(hf_keeper *keeper, const char *name, const char *detail)
 {
     hf_loading *loading = &keeper->loading;
     loading->failed++;
@@ -54,7 +56,7 @@ static void end_load(hf_keeper *keeper, hf_reload_state state)
     loading->loader = NULL;
     loading->state = state;
     loading->finished_unix_ms = hf_time_unix_ms();
-    publish_counts(keeper);
+    hf_loading_publish(keeper);
     if (!loading->first_done && keeper->config.require_all_keys && state != HF_RELOAD_COMPLETED) {
         hf_log(HF_LOG_BROKEN, "start_refused",
                "require_all_keys is set and %u key files failed, the first: %s", loading->failed,
@@ -65,11 +67,22 @@ static void end_load(hf_keeper *keeper, hf_reload_state state)
     loading->first_done = true;
 }
 
+void hf_loading_settle_custody(hf_keeper *keeper)
+{
+    hf_loading *loading = &keeper->loading;
+    if (loading->is_running && loading->has_loaded && !hf_custody_is_awaited(keeper)) {
+        end_load(keeper,
+                 loading->failed == 0 ? HF_RELOAD_COMPLETED : HF_RELOAD_COMPLETED_WITH_ERRORS);
+    }
+}
+
 static void finish_load(hf_keeper *keeper)
 {
     hf_loading *loading = &keeper->loading;
     size_t dropped = hf_keyring_load_end(&keeper->ring);
-    end_load(keeper, loading->failed == 0 ? HF_RELOAD_COMPLETED : HF_RELOAD_COMPLETED_WITH_ERRORS);
+    loading->has_loaded = true;
+    loading->loader = NULL;
+    hf_loading_settle_custody(keeper);
     hf_log(
         loading->failed == 0 ? HF_LOG_INFO : HF_LOG_UNUSUAL, "keys_loaded",
         "%zu keys are loaded; %u files failed, %zu keys were dropped because their files are gone",
@@ -86,9 +99,9 @@ static void take_key(hf_keeper *keeper, const hf_msg_key *frame)
     hf_hex_encode(frame->source_id, HF_SOURCE_ID_LEN, name);
     hf_status st = hf_key_new(&keeper->ring, frame, &key);
     if (hf_failed(st)) {
-        note_failure(keeper, name,
-                     st.code == HF_LIMIT ? "there are more keys than max_keys"
-                                         : "not a secret key of its type");
+        hf_loading_note_failure(keeper, name,
+                                st.code == HF_LIMIT ? "there are more keys than max_keys"
+                                                    : "not a secret key of its type");
         return;
     }
     hf_keyring_source_loaded(&keeper->ring, frame);
@@ -100,9 +113,9 @@ static void take_key(hf_keeper *keeper, const hf_msg_key *frame)
         hf_log(HF_LOG_UNUSUAL, "key_twice", "%s is in more than one file; it is loaded once",
                key_name);
     } else if (st.code == HF_LIMIT) {
-        note_failure(keeper, name, "there are more keys than max_keys");
+        hf_loading_note_failure(keeper, name, "there are more keys than max_keys");
     }
-    publish_counts(keeper);
+    hf_loading_publish(keeper);
 }
 
 static void answer_source(hf_keeper *keeper, hf_peer *peer, const hf_msg_source *frame)
@@ -119,7 +132,7 @@ static void take_failure(hf_keeper *keeper, const hf_msg_key_failed *frame)
     char detail[sizeof frame->detail];
     (void)snprintf(name, sizeof name, "%.*s", (int)sizeof frame->name - 1, frame->name);
     (void)snprintf(detail, sizeof detail, "%.*s", (int)sizeof frame->detail - 1, frame->detail);
-    note_failure(keeper, name, detail);
+    hf_loading_note_failure(keeper, name, detail);
 }
 
 void hf_loading_frame(hf_keeper *keeper, hf_peer *peer, const void *frame)
@@ -245,7 +258,7 @@ static void activate_imported(hf_keeper *keeper, hf_key_import *import)
     memcpy(import_pubkey, key->pubkey, sizeof import_pubkey);
     hf_hex_encode(key->pubkey, HF_BLS_PUBKEY_BYTES, pubkey);
     hf_status st = hf_keyring_add(&keeper->ring, key);
-    publish_counts(keeper);
+    hf_loading_publish(keeper);
     if (st.code == HF_LIMIT) {
         end_import(keeper, import, HF_KEY_ERROR, "there are more keys than max_keys");
         return;
@@ -374,7 +387,7 @@ void hf_loading_delete(hf_keeper *keeper, hf_peer *peer, const hf_msg_pubkey *fr
     }
     if (key != NULL) {
         hf_keyring_remove(&keeper->ring, key); /* I5: no request finds it from here on */
-        publish_counts(keeper);
+        hf_loading_publish(keeper);
     }
     hf_key_deletion *deletion = &loading->deletions[loading->deletion_count++];
     *deletion = (hf_key_deletion){.asker = peer, .request_id = id, .pass = keeper->asker};

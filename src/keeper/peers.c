@@ -132,6 +132,7 @@ void hf_peer_hang_up(hf_keeper *keeper, hf_peer *peer)
     (void)pthread_mutex_unlock(&peer->lock);
     release(keeper, peer, unread);
     hf_loading_peer_gone(keeper, peer);
+    hf_custody_peer_gone(keeper, peer);
     hf_clerk_forget_peer(keeper, peer);
 }
 

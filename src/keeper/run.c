@@ -54,6 +54,15 @@ static bool config_is_sane(const hf_msg_keeper_config *config)
            config->log.least <= HF_LOG_BROKEN && config->sign_threads <= HF_SIGN_THREADS_MAX;
 }
 
+static bool custodies_are_sane(const hf_msg_keeper_config *config)
+{
+    bool sane = config->custody_count <= HF_CUSTODIES_MAX;
+    for (uint32_t i = 0; sane && i < config->custody_count; i++) {
+        sane = hf_key_backend_is_custody(config->custodies[i].backend);
+    }
+    return sane;
+}
+
 static hf_status read_config(hf_keeper *keeper, hf_error *err)
 {
     static uint8_t frame[HF_IPC_MAX_BYTES];
@@ -66,7 +75,7 @@ static hf_status read_config(hf_keeper *keeper, hf_error *err)
                        "by `holdfast serve`");
     }
     memcpy(&keeper->config, frame, sizeof keeper->config);
-    if (!config_is_sane(&keeper->config)) {
+    if (!config_is_sane(&keeper->config) || !custodies_are_sane(&keeper->config)) {
         return hf_fail(err, HF_USAGE, "the configuration frame is malformed");
     }
     if (keeper->config.max_in_flight == 0) {
@@ -242,6 +251,9 @@ static hf_status start_threads(hf_keeper *keeper, hf_store *take_store, hf_error
         st = hf_duties_init(keeper);
     }
     if (!hf_failed(st)) {
+        st = hf_custody_init(keeper);
+    }
+    if (!hf_failed(st)) {
         st = hf_eth1_init(keeper);
     }
     if (!hf_failed(st)) {
@@ -327,6 +339,7 @@ static void stop(hf_keeper *keeper)
     hf_pulse_stop(); /* what is left has a deadline of its own */
     hf_eth1_stop(keeper);
     hf_auditor_stop(keeper);
+    hf_custody_stop(keeper);
     hf_jobs_stop(keeper);
     hf_protector_stop(keeper);
     hf_guard_close(keeper);

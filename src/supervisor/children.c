@@ -31,6 +31,8 @@ const char *hf_child_name(hf_child_kind kind)
         return "duty";
     case HF_CHILD_STORE:
         return "store";
+    case HF_CHILD_CUSTODY:
+        return "hsm";
     }
     return "child";
 }
@@ -46,6 +48,8 @@ static const char *program_of(hf_child_kind kind)
         return "holdfast-duty";
     case HF_CHILD_STORE:
         return "holdfast-store";
+    case HF_CHILD_CUSTODY:
+        return "holdfast-hsm";
     case HF_CHILD_LOADER:
     case HF_CHILD_IMPORT:
         break;
@@ -101,7 +105,7 @@ void hf_child_stop(hf_child *child, uint64_t grace_ns)
     }
 }
 
-static void close_pair(int pair[2])
+void hf_pair_close(int pair[2])
 {
     for (int i = 0; i < 2; i++) {
         if (pair[i] >= 0) {
@@ -123,8 +127,7 @@ static void widen(int fd)
     (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &wanted, sizeof wanted);
 }
 
-/* The first end is the child's, which may block; the second ours or the keeper's, which may not. */
-static hf_status open_pair(int pair[2], hf_error *err)
+hf_status hf_pair_open(int pair[2], hf_error *err)
 {
     if (hf_failed(hf_channel_pair(false, pair))) {
         return hf_fail(err, HF_IO, "socketpair: %s", strerror(errno));
@@ -135,12 +138,8 @@ static hf_status open_pair(int pair[2], hf_error *err)
     return hf_ok();
 }
 
-/*
- * Starts a program whose first frame, config, waits for it in its control channel; fds follow that
- * channel from descriptor 4 on and stay open here.
- */
-static hf_status start(hf_supervisor *sup, hf_child_kind kind, const void *config, const int *fds,
-                       size_t fd_count, hf_child **ret_child, hf_error *err)
+hf_status hf_child_start(hf_supervisor *sup, hf_child_kind kind, const void *config, const int *fds,
+                         size_t fd_count, bool knows_aws, hf_child **ret_child, hf_error *err)
 {
     char program[HF_PATH_LEN + 32];
     int pair[2] = {-1, -1};
@@ -154,7 +153,7 @@ static hf_status start(hf_supervisor *sup, hf_child_kind kind, const void *confi
     if (hf_failed(st)) {
         return hf_fail(err, st.code, "%s: path too long", sup->programs_dir);
     }
-    st = open_pair(pair, err);
+    st = hf_pair_open(pair, err);
     if (hf_failed(st)) {
         return st;
     }
@@ -163,8 +162,7 @@ static hf_status start(hf_supervisor *sup, hf_child_kind kind, const void *confi
                           .fd_count = 1,
                           .keeps_stdout = kind == HF_CHILD_KEEPER &&
                                           (sup->config->audit.sinks & HF_AUDIT_SINK_STDOUT) != 0,
-                          .knows_aws = kind == HF_CHILD_STORE &&
-                                       sup->config->store_backend == HF_STORE_DYNAMODB};
+                          .knows_aws = knows_aws};
     for (size_t i = 0; i < fd_count; i++) {
         plan.fds[plan.fd_count++] = fds[i];
     }
@@ -180,7 +178,7 @@ static hf_status start(hf_supervisor *sup, hf_child_kind kind, const void *confi
         *ret_child = child;
         pair[1] = -1;
     }
-    close_pair(pair);
+    hf_pair_close(pair);
     return st;
 }
 
@@ -220,6 +218,11 @@ hf_status hf_start_keeper(hf_supervisor *sup, hf_error *err)
             frame.sealed_source = i;
         }
     }
+    frame.custody_count = config->custody_count;
+    for (uint32_t i = 0; i < config->custody_count; i++) {
+        frame.custodies[i].backend = config->custodies[i].backend;
+        frame.custodies[i].source = config->custodies[i].source;
+    }
     memcpy(frame.duty_node_id, config->duties.node_id, sizeof frame.duty_node_id);
     memcpy(frame.data_dir, config->data_dir, sizeof frame.data_dir);
     memcpy(frame.store_path, config->store_path, sizeof frame.store_path);
@@ -232,7 +235,8 @@ hf_status hf_start_keeper(hf_supervisor *sup, hf_error *err)
     hf_boot_id_read(frame.boot_id);
     frame.has_witness = witness_fd >= 0;
     hf_frame_init(&frame, HF_MSG_KEEPER_CONFIG, 0);
-    hf_status st = start(sup, HF_CHILD_KEEPER, &frame, &witness_fd, frame.has_witness, &child, err);
+    hf_status st = hf_child_start(sup, HF_CHILD_KEEPER, &frame, &witness_fd, frame.has_witness,
+                                  false, &child, err);
     if (witness_fd >= 0) {
         (void)close(witness_fd);
     }
@@ -311,14 +315,15 @@ hf_status hf_start_store(hf_supervisor *sup, hf_error *err)
     hf_status st = hf_ok();
     memset(pairs, 0xff, sizeof pairs);
     for (int lane = 0; lane < HF_STORE_LANES && !hf_failed(st); lane++) {
-        st = open_pair(pairs[lane], err);
+        st = hf_pair_open(pairs[lane], err);
         fds[lane] = pairs[lane][0];
     }
     if (hf_failed(st)) {
         goto out;
     }
     fill_store_config(sup->config, &frame);
-    st = start(sup, HF_CHILD_STORE, &frame, fds, HF_STORE_LANES, &child, err);
+    st = hf_child_start(sup, HF_CHILD_STORE, &frame, fds, HF_STORE_LANES,
+                        sup->config->store_backend == HF_STORE_DYNAMODB, &child, err);
     hf_wipe(&frame, sizeof frame);
     if (!hf_failed(st)) {
         child->kill_at_ns = child->started_ns + STORE_START_NS;
@@ -326,7 +331,7 @@ hf_status hf_start_store(hf_supervisor *sup, hf_error *err)
     }
 out:
     for (int lane = 0; lane < HF_STORE_LANES; lane++) {
-        close_pair(pairs[lane]);
+        hf_pair_close(pairs[lane]);
     }
     return st;
 }
@@ -364,7 +369,7 @@ hf_status hf_start_front(hf_supervisor *sup, uint32_t slot, hf_error *err)
     hf_msg_front_config frame;
     hf_child *child = NULL;
     int pair[2] = {-1, -1};
-    hf_status st = open_pair(pair, err);
+    hf_status st = hf_pair_open(pair, err);
     if (hf_failed(st)) {
         return st;
     }
@@ -376,13 +381,14 @@ hf_status hf_start_front(hf_supervisor *sup, uint32_t slot, hf_error *err)
         st = hf_fail(err, st.code, "the keeper takes no channel");
         goto out;
     }
-    st = start(sup, HF_CHILD_FRONT, &frame, fds, sup->metrics_fd >= 0 ? 3 : 2, &child, err);
+    st = hf_child_start(sup, HF_CHILD_FRONT, &frame, fds, sup->metrics_fd >= 0 ? 3 : 2, false,
+                        &child, err);
     if (!hf_failed(st)) {
         child->slot = slot;
         child->kill_at_ns = child->started_ns + FRONT_START_NS;
     }
 out:
-    close_pair(pair);
+    hf_pair_close(pair);
     return st;
 }
 
@@ -392,7 +398,7 @@ hf_status hf_start_duty(hf_supervisor *sup, hf_error *err)
     hf_msg_duty_config frame = {.hardening = config->hardening, .log = config->log};
     hf_child *child = NULL;
     int pair[2] = {-1, -1};
-    hf_status st = open_pair(pair, err);
+    hf_status st = hf_pair_open(pair, err);
     if (hf_failed(st)) {
         return st;
     }
@@ -404,10 +410,10 @@ hf_status hf_start_duty(hf_supervisor *sup, hf_error *err)
     if (hf_failed(st)) {
         st = hf_fail(err, st.code, "the keeper takes no channel");
     } else {
-        st = start(sup, HF_CHILD_DUTY, &frame, &pair[0], 1, &child, err);
+        st = hf_child_start(sup, HF_CHILD_DUTY, &frame, &pair[0], 1, false, &child, err);
     }
     hf_wipe(&frame.duties.database_url, sizeof frame.duties.database_url);
-    close_pair(pair);
+    hf_pair_close(pair);
     return st;
 }
 
@@ -439,7 +445,7 @@ static hf_status start_on_channel(hf_supervisor *sup, hf_child_kind kind, int im
     hf_child *child = NULL;
     int pair[2] = {-1, -1};
     bool is_import = kind == HF_CHILD_IMPORT;
-    hf_status st = open_pair(pair, err);
+    hf_status st = hf_pair_open(pair, err);
     if (hf_failed(st)) {
         return st;
     }
@@ -450,9 +456,9 @@ static hf_status start_on_channel(hf_supervisor *sup, hf_child_kind kind, int im
     if (hf_failed(st)) {
         st = hf_fail(err, st.code, "the keeper takes no channel");
     } else {
-        st = start(sup, kind, &frame, fds, is_import ? 2 : 1, &child, err);
+        st = hf_child_start(sup, kind, &frame, fds, is_import ? 2 : 1, false, &child, err);
     }
-    close_pair(pair);
+    hf_pair_close(pair);
     return st;
 }
 
@@ -465,10 +471,10 @@ hf_status hf_start_loader(hf_supervisor *sup, hf_error *err)
 static hf_status refuse_import(hf_supervisor *sup, uint64_t request_id, hf_error *err)
 {
     int pair[2] = {-1, -1};
-    hf_status st = open_pair(pair, err);
+    hf_status st = hf_pair_open(pair, err);
     if (!hf_failed(st)) {
         (void)!hf_failed(hf_give_channel(sup, pair[1], HF_CHANNEL_IMPORT, request_id));
-        close_pair(pair);
+        hf_pair_close(pair);
         st = hf_fail(err, HF_LIMIT, "%d imports at a time at most, and none while stopping",
                      HF_IMPORTS_MAX);
     }

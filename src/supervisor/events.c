@@ -66,10 +66,12 @@ static void advance_stop(hf_supervisor *sup)
     if (sup->phase == HF_PHASE_STOP_KEEPER && keeper == NULL) {
         stop_all_of(sup, HF_CHILD_DUTY);
         stop_all_of(sup, HF_CHILD_STORE);
+        stop_all_of(sup, HF_CHILD_CUSTODY);
     }
     if (sup->phase == HF_PHASE_STOP_KEEPER && keeper == NULL &&
         hf_children_count(sup, HF_CHILD_LOADER) == 0 &&
-        hf_children_count(sup, HF_CHILD_DUTY) == 0 && hf_children_count(sup, HF_CHILD_STORE) == 0) {
+        hf_children_count(sup, HF_CHILD_DUTY) == 0 && hf_children_count(sup, HF_CHILD_STORE) == 0 &&
+        hf_children_count(sup, HF_CHILD_CUSTODY) == 0) {
         sup->phase = HF_PHASE_DONE;
     }
 }
@@ -87,7 +89,7 @@ void hf_stop_all(hf_supervisor *sup, int exit_status)
     for (size_t i = 0; i < HF_CHILDREN_MAX; i++) {
         hf_child *child = &sup->children[i];
         if (child->pid == 0 || child->kind == HF_CHILD_KEEPER || child->kind == HF_CHILD_DUTY ||
-            child->kind == HF_CHILD_STORE) {
+            child->kind == HF_CHILD_STORE || child->kind == HF_CHILD_CUSTODY) {
             continue;
         }
         if (child->kind == HF_CHILD_FRONT) {
@@ -126,8 +128,7 @@ static void keeper_ended(hf_supervisor *sup, const char *how)
     hurry(sup); /* without the keeper a front has nothing to finish */
 }
 
-/* At once, and later each time when it ends as soon as it is started. */
-static void schedule(hf_slot *slot, const hf_child *child, bool is_started)
+void hf_slot_schedule(hf_slot *slot, const hf_child *child, bool is_started)
 {
     uint64_t now_ns = hf_time_mono_ns();
     uint64_t wait_ns = 0;
@@ -178,7 +179,7 @@ static void front_ended(hf_supervisor *sup, const hf_child *child, const char *h
     hf_log(HF_LOG_UNUSUAL, "front_died", "front %u (pid %d) %s; another takes its place",
            child->slot, (int)child->pid, how);
     if (!is_filled) {
-        schedule(&sup->slots[child->slot], child, child->is_ready);
+        hf_slot_schedule(&sup->slots[child->slot], child, child->is_ready);
     }
 }
 
@@ -195,7 +196,7 @@ static void duty_ended(hf_supervisor *sup, const hf_child *child, int status, co
     }
     hf_log(HF_LOG_UNUSUAL, "duty_died", "holdfast-duty (pid %d) %s; another takes its place",
            (int)child->pid, how);
-    schedule(&sup->duty_slot, child, true);
+    hf_slot_schedule(&sup->duty_slot, child, true);
 }
 
 /* Before the first fronts its end is a refusal, for a reason that it has told; later another takes
@@ -213,7 +214,7 @@ static void store_ended(hf_supervisor *sup, const hf_child *child, int status, c
     }
     hf_log(HF_LOG_BROKEN, "store_died", "the store process (pid %d) %s; another takes its place",
            (int)child->pid, how);
-    schedule(&sup->store_slot, child, child->is_ready);
+    hf_slot_schedule(&sup->store_slot, child, child->is_ready);
 }
 
 static void child_ended(hf_supervisor *sup, hf_child *child, int status)
@@ -246,6 +247,9 @@ static void child_ended(hf_supervisor *sup, hf_child *child, int status)
         break;
     case HF_CHILD_DUTY:
         duty_ended(sup, &was, status, how);
+        break;
+    case HF_CHILD_CUSTODY:
+        hf_custody_ended(sup, &was, status, how);
         break;
     }
     advance_stop(sup);
@@ -320,6 +324,10 @@ static void start_fronts(hf_supervisor *sup)
 {
     sup->phase = HF_PHASE_FRONTS;
     start_duty(sup);
+    for (uint32_t i = 0; i < sup->config->custody_count; i++) {
+        sup->custody_slots[i].start_at_ns = 1; /* now */
+    }
+    hf_start_custodies(sup, hf_time_mono_ns());
     for (uint32_t slot = 0; slot < sup->config->fronts; slot++) {
         hf_error err = {HF_OK, ""};
         if (hf_failed(hf_start_front(sup, slot, &err))) {
@@ -560,6 +568,7 @@ void hf_on_time(hf_supervisor *sup, uint64_t now_ns)
     kill_overdue(sup, now_ns);
     if (sup->phase == HF_PHASE_FRONTS || sup->phase == HF_PHASE_SERVING) {
         start_due_store(sup, now_ns);
+        hf_start_custodies(sup, now_ns);
     }
     if (sup->phase != HF_PHASE_SERVING) {
         return;

@@ -52,6 +52,9 @@ static int sleep_ms(const hf_supervisor *sup, uint64_t now_ns)
     }
     if (sup->phase == HF_PHASE_FRONTS || sup->phase == HF_PHASE_SERVING) {
         next = earlier(next, sup->store_slot.start_at_ns);
+        for (uint32_t i = 0; i < sup->config->custody_count; i++) {
+            next = earlier(next, sup->custody_slots[i].start_at_ns);
+        }
     }
     if (sup->phase == HF_PHASE_SERVING) {
         for (uint32_t i = 0; i < sup->config->fronts; i++) {

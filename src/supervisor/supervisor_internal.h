@@ -10,7 +10,7 @@
     4 /* keystores imported at one time; the keeper asks for one after another                     \
        */
 /* Each front twice, while its successor takes over. */
-#define HF_CHILDREN_MAX (1 + 2 * HF_FRONTS_MAX + 1 + HF_IMPORTS_MAX + 2)
+#define HF_CHILDREN_MAX (1 + 2 * HF_FRONTS_MAX + 1 + HF_IMPORTS_MAX + 2 + HF_CUSTODIES_MAX)
 #define HF_SECOND_NS UINT64_C(1000000000)
 #define HF_ADDRESS_LEN 96
 
@@ -81,13 +81,14 @@ typedef enum hf_child_kind {
     HF_CHILD_LOADER,
     HF_CHILD_IMPORT,
     HF_CHILD_DUTY,
-    HF_CHILD_STORE
+    HF_CHILD_STORE,
+    HF_CHILD_CUSTODY
 } hf_child_kind;
 
 typedef struct hf_child {
     pid_t pid; /* 0: this place is free */
     hf_child_kind kind;
-    uint32_t slot;  /* of a front */
+    uint32_t slot;  /* of a front, or of a back end of custody */
     int control_fd; /* -1 once its other end is gone */
     uint64_t started_ns;
     uint64_t kill_at_ns; /* 0: no deadline; once it is ready, that of its next sign of life */
@@ -130,6 +131,7 @@ typedef struct hf_supervisor {
     hf_slot slots[HF_FRONTS_MAX];
     hf_slot duty_slot;
     hf_slot store_slot;
+    hf_slot custody_slots[HF_CUSTODIES_MAX];
     hf_child children[HF_CHILDREN_MAX];
 } hf_supervisor;
 
@@ -147,6 +149,17 @@ hf_status hf_start_import(hf_supervisor *sup, int fd, uint64_t request_id,
 /* A channel from the keeper to whoever holds the other end of fd, which stays open here. */
 hf_status hf_give_channel(hf_supervisor *sup, int fd, hf_channel channel,
                           uint64_t request_id) HF_MUST_CHECK;
+
+/*
+ * Starts a program whose first frame, config, waits for it in its control channel; fds follow that
+ * channel from descriptor 4 on and stay open here.
+ */
+hf_status hf_child_start(hf_supervisor *sup, hf_child_kind kind, const void *config, const int *fds,
+                         size_t fd_count, bool knows_aws, hf_child **ret_child,
+                         hf_error *err) HF_MUST_CHECK;
+/* The first end is the child's, which may block; the second ours or the keeper's, which may not. */
+hf_status hf_pair_open(int pair[2], hf_error *err) HF_MUST_CHECK;
+void hf_pair_close(int pair[2]);
 
 hf_child *hf_child_by_pid(hf_supervisor *sup, pid_t pid);
 hf_child *hf_child_keeper(hf_supervisor *sup); /* NULL: not running */
@@ -168,6 +181,14 @@ bool hf_child_gives_signs(const hf_child *child);
 bool hf_child_is_watched(const hf_child *child);
 /* We were asleep ourselves, and maybe all of us: silence meanwhile counts for nothing. */
 void hf_forgive_silence(hf_supervisor *sup);
+
+/* ---- custody.c ---------------------------------------------------------------------------- */
+
+#define HF_CUSTODY_FDS 2
+/* Starts those that are due. */
+void hf_start_custodies(hf_supervisor *sup, uint64_t now_ns);
+void hf_custody_ended(hf_supervisor *sup, const hf_child *child, int status, const char *how);
+
 /* ---- policies.c ---------------------------------------------------------------------------- */
 
 /* Reads policies, limits and canary keys and hands them to the keeper. */
@@ -192,6 +213,9 @@ void hf_reload_keys(hf_supervisor *sup);
 
 /* Until the phase is DONE. */
 void hf_supervise(hf_supervisor *sup);
+
+/* events.c: at once, and later each time when it ends as soon as it is started. */
+void hf_slot_schedule(hf_slot *slot, const hf_child *child, bool is_started);
 
 void hf_on_signals(hf_supervisor *sup);
 void hf_on_admin(hf_supervisor *sup);

@@ -156,7 +156,8 @@ static void says_what_a_signer_does_not_hold(void **state)
 
 static hf_next reply_status(const hf_msg_status_reply *known)
 {
-    hf_msg_status_reply reply = *known;
+    static hf_msg_status_reply reply;
+    reply = *known;
     hf_frame_init(&reply, HF_MSG_STATUS_REPLY, 0);
     return hf_front_reply(&x, &reply);
 }
