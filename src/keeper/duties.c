@@ -377,6 +377,38 @@ static void adopt_channel(hf_keeper *keeper)
     }
 }
 
+void hf_duties_take_inside(hf_keeper *keeper, void *context, hf_reason reason,
+                           const uint8_t signature[HF_SECP256K1_SIGNATURE_BYTES],
+                           const char *detail)
+{
+    hf_duties *duties = &keeper->duties;
+    hf_duty_work *work = context;
+    work->inside_reason = reason;
+    hf_str_cut(work->inside_detail, sizeof work->inside_detail, detail);
+    if (reason == HF_REASON_OK) {
+        memcpy(work->inside_signature, signature, sizeof work->inside_signature);
+    }
+    (void)pthread_mutex_lock(&duties->lock);
+    work->next = duties->signed_inside;
+    duties->signed_inside = work;
+    (void)pthread_mutex_unlock(&duties->lock);
+    wake(duties);
+}
+
+static void take_signed_inside(hf_keeper *keeper)
+{
+    hf_duties *duties = &keeper->duties;
+    (void)pthread_mutex_lock(&duties->lock);
+    hf_duty_work *list = duties->signed_inside;
+    duties->signed_inside = NULL;
+    (void)pthread_mutex_unlock(&duties->lock);
+    while (list != NULL) {
+        hf_duty_work *work = list;
+        list = work->next;
+        hf_duties_signed_inside(keeper, work);
+    }
+}
+
 static void start_incoming(hf_keeper *keeper)
 {
     hf_duties *duties = &keeper->duties;
@@ -412,6 +444,7 @@ static void *duties_main(void *context)
     while (!atomic_load(&duties->stop)) {
         adopt_channel(keeper);
         start_incoming(keeper);
+        take_signed_inside(keeper);
         send_unsent(keeper);
         struct pollfd fds[] = {
             {.fd = duties->wake_fd, .events = POLLIN},

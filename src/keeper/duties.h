@@ -24,6 +24,10 @@ typedef struct hf_duty_work {
     bool is_vote;                       /* ETH1_SIGN asked for it: reply is put into its form */
     hf_msg_duty_ask ask;
     hf_msg_duty_reply reply;
+    /* what a back end of custody answered, for a key that stays inside one */
+    hf_reason inside_reason;
+    uint8_t inside_signature[HF_DUTY_SIGNATURE_BYTES];
+    char inside_detail[HF_DETAIL_LEN];
 } hf_duty_work;
 
 typedef struct hf_duties {
@@ -37,7 +41,8 @@ typedef struct hf_duties {
     hf_duty_work *free;
     hf_duty_work *incoming;
     hf_duty_work *incoming_tail;
-    uint64_t heard_ns; /* of the state; 0: never on this channel */
+    hf_duty_work *signed_inside; /* by back ends of custody */
+    uint64_t heard_ns;           /* of the state; 0: never on this channel */
     bool is_healthy;
     char detail[HF_DETAIL_LEN];
     uint32_t protection_count; /* of the process, as it said last */

@@ -122,15 +122,34 @@ static hf_status sign(hf_keeper *keeper, hf_duty_work *work,
                              ret_signature);
 }
 
+/* A key that stays inside is asked only when the request's line is durable. False: the reason. */
+static bool sign_inside(hf_keeper *keeper, hf_duty_work *work, hf_reason *ret_reason)
+{
+    if (!hf_auditor_wait(keeper, work->ticket)) {
+        *ret_reason = HF_REASON_AUDIT_UNAVAILABLE;
+        return false;
+    }
+    *ret_reason = HF_REASON_OVERLOADED;
+    return hf_custody_sign(keeper, work->key, work->digest, work->deadline_ns,
+                           hf_duties_take_inside, work);
+}
+
 void hf_duties_begin(hf_keeper *keeper, hf_duty_work *work)
 {
     hf_msg_duty_reply *reply = &work->reply;
+    hf_reason reason = HF_REASON_OK;
     if (hf_duty_type_is_protected(work->ask.duty.type)) {
         ask(keeper, work, HF_MSG_DUTY_ACQUIRE, work->deadline_ns);
         return;
     }
-    hf_status st = sign(keeper, work, reply->signature);
     memcpy(reply->node_id, keeper->config.duty_node_id, sizeof reply->node_id);
+    if (hf_key_is_remote(work->key)) {
+        if (!sign_inside(keeper, work, &reason)) {
+            finish(keeper, work, reason, "");
+        }
+        return;
+    }
+    hf_status st = sign(keeper, work, reply->signature);
     finish(keeper, work, hf_failed(st) ? HF_REASON_INTERNAL : HF_REASON_OK, "");
 }
 
@@ -195,6 +214,31 @@ static void give_back(hf_keeper *keeper, hf_duty_work *work)
     ask(keeper, work, HF_MSG_DUTY_RELEASE, hf_time_mono_ns() + COMPLETE_NS_LEAST);
 }
 
+/* The signature is in ask. */
+static void record(hf_keeper *keeper, hf_duty_work *work)
+{
+    uint64_t least_ns = hf_time_mono_ns() + COMPLETE_NS_LEAST;
+    ask(keeper, work, HF_MSG_DUTY_COMPLETE,
+        work->deadline_ns > least_ns ? work->deadline_ns : least_ns);
+}
+
+void hf_duties_signed_inside(hf_keeper *keeper, hf_duty_work *work)
+{
+    bool is_signed = work->inside_reason == HF_REASON_OK;
+    if (!hf_duty_type_is_protected(work->ask.duty.type)) {
+        if (is_signed) {
+            memcpy(work->reply.signature, work->inside_signature, sizeof work->reply.signature);
+        }
+        finish(keeper, work, work->inside_reason, work->inside_detail);
+    } else if (is_signed) {
+        memcpy(work->ask.signature, work->inside_signature, sizeof work->ask.signature);
+        record(keeper, work);
+    } else {
+        hf_duties_answer_front(keeper, work, work->inside_reason, work->inside_detail);
+        give_back(keeper, work);
+    }
+}
+
 /* The lock is ours. */
 static void sign_and_record(hf_keeper *keeper, hf_duty_work *work, const hf_msg_duty_answer *answer)
 {
@@ -204,14 +248,16 @@ static void sign_and_record(hf_keeper *keeper, hf_duty_work *work, const hf_msg_
         give_back(keeper, work);
         return;
     }
-    if (hf_failed(sign(keeper, work, work->ask.signature))) {
-        hf_duties_answer_front(keeper, work, HF_REASON_INTERNAL, "the signature could not be made");
+    hf_reason reason = HF_REASON_INTERNAL;
+    bool is_remote = hf_key_is_remote(work->key);
+    if (is_remote ? !sign_inside(keeper, work, &reason)
+                  : hf_failed(sign(keeper, work, work->ask.signature))) {
+        hf_duties_answer_front(keeper, work, reason,
+                               is_remote ? "" : "the signature could not be made");
         give_back(keeper, work);
-        return;
+    } else if (!is_remote) {
+        record(keeper, work);
     }
-    uint64_t least_ns = hf_time_mono_ns() + COMPLETE_NS_LEAST;
-    ask(keeper, work, HF_MSG_DUTY_COMPLETE,
-        work->deadline_ns > least_ns ? work->deadline_ns : least_ns);
 }
 
 static void take_lock_answer(hf_keeper *keeper, hf_duty_work *work,

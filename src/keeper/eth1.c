@@ -174,6 +174,9 @@ static void sign_all(hf_keeper *keeper, hf_secp256k1 *secp, hf_eth1_work *list)
 {
     for (hf_eth1_work *work = list; work != NULL; work = work->next) {
         uint64_t start_ns = hf_time_mono_ns();
+        if (hf_key_is_remote(work->key)) {
+            continue; /* once its lines are durable: ask_custody */
+        }
         if (hf_failed(hf_secp256k1_sign(secp, &work->key->secret->secp256k1, work->digest,
                                         work->reply.signature))) {
             work->reply.reason = HF_REASON_INTERNAL;
@@ -203,12 +206,44 @@ static void let_go(hf_keeper *keeper, hf_eth1_work *work)
     finish(keeper, work, reason, "");
 }
 
+/* On the custody thread. */
+static void take_signature(hf_keeper *keeper, void *context, hf_reason reason,
+                           const uint8_t signature[HF_SECP256K1_SIGNATURE_BYTES],
+                           const char *detail)
+{
+    hf_eth1_work *work = context;
+    if (reason == HF_REASON_OK) {
+        memcpy(work->reply.signature, signature, sizeof work->reply.signature);
+        hf_meter_observe(&keeper->meter.now.eth1_duration[HF_STAGE_SIGN],
+                         hf_time_mono_ns() - work->admitted_ns);
+    }
+    finish(keeper, work, reason, detail);
+    hf_peers_send_waiting(keeper);
+}
+
+/* A key that stays inside is asked only when what is written of the request is durable. */
+static void ask_custody(hf_keeper *keeper, hf_eth1_work *work)
+{
+    if (!hf_spending_wait(keeper, work->spending_ticket)) {
+        finish(keeper, work, HF_REASON_STORE_UNAVAILABLE, "what was spent cannot be written down");
+    } else if (!hf_auditor_wait(keeper, work->ticket)) {
+        finish(keeper, work, HF_REASON_AUDIT_UNAVAILABLE, "");
+    } else if (!hf_custody_sign(keeper, work->key, work->digest, work->deadline_ns, take_signature,
+                                work)) {
+        finish(keeper, work, HF_REASON_OVERLOADED, "");
+    }
+}
+
 static void handle_group(hf_keeper *keeper, hf_secp256k1 *secp, hf_eth1_work *list)
 {
     sign_all(keeper, secp, list);
     while (list != NULL) {
         hf_eth1_work *next = list->next;
-        let_go(keeper, list);
+        if (hf_key_is_remote(list->key)) {
+            ask_custody(keeper, list);
+        } else {
+            let_go(keeper, list);
+        }
         list = next;
     }
     hf_peers_send_waiting(keeper);

@@ -407,9 +407,10 @@ void hf_clerk_forget_peer(hf_keeper *keeper, hf_peer *peer);
 
 #include "keeper/eth1.h"
 
+#include "keeper/duties.h"
+
 #include "keeper/auditor.h"
 #include "keeper/custody.h"
-#include "keeper/duties.h"
 #include "keeper/spending.h"
 
 /* ---- loading.c: loads and imports of keys ---------------------------------------------------- */
