@@ -17,7 +17,7 @@ static const hf_cli_verb verbs[] = {
     {"generate", "make keys inside the signer, in its sealed store", hf_cli_key_generate},
     {"activate", "let a sealed key sign again", hf_cli_key_activate},
     {"deactivate", "keep a sealed key and let it sign nothing", hf_cli_key_deactivate},
-    {"wrap", "wrap keys under one that a cloud holds", hf_cli_key_wrap},
+    {"wrap", "wrap keys under one that a cloud or a token holds", hf_cli_key_wrap},
     {"deposit", "deposit data for the staking launchpad", hf_cli_key_deposit},
 };
 

@@ -159,7 +159,7 @@ int hf_cli_key_generate(int argc, char **argv)
         {.name = "count", .argument = "N", .help = "how many [1]", .text = &count_text},
         {.name = "backend",
          .argument = "NAME",
-         .help = "sealed, or aws-kms: wrapped under a key there [sealed]",
+         .help = "sealed; or aws-kms, pkcs11, aws-cloudhsm [sealed]",
          .text = &outside.backend},
         {.name = "set",
          .argument = "NAME=VALUE",
@@ -167,9 +167,13 @@ int hf_cli_key_generate(int argc, char **argv)
          .list = &set},
         {.name = "type",
          .argument = "TYPE",
-         .help = "bls, or secp256k1: aws-kms makes it and keeps it inside [bls]",
+         .help = "bls; or inside: secp256k1, in tokens ed25519, p256, wrap [bls]",
          .text = &outside.type},
-        {.name = "json", .help = "aws-kms: print the keys as JSON", .on = &outside.json},
+        {.name = "label",
+         .argument = "LABEL",
+         .help = "what a key that is made inside is called",
+         .text = &outside.label},
+        {.name = "json", .help = "of another back end: print them as JSON", .on = &outside.json},
     };
     const hf_cli_command command = {
         .name = "key generate",
@@ -194,8 +198,10 @@ int hf_cli_key_generate(int argc, char **argv)
         outside.count = count;
         return hf_cli_key_generate_outside(&outside);
     }
-    if (!hf_failed(st) && (set.count > 0 || outside.type != NULL || outside.json)) {
-        st = hf_fail(&err, HF_USAGE, "--set, --type and --json: with another --backend only");
+    if (!hf_failed(st) &&
+        (set.count > 0 || outside.type != NULL || outside.label != NULL || outside.json)) {
+        st = hf_fail(&err, HF_USAGE,
+                     "--set, --type, --label and --json: with another --backend only");
     }
     if (!hf_failed(st)) {
         st = connect_to(&flags, &admin, &err);

@@ -3,7 +3,8 @@
 
 #define HEX_CHARS (2 * HF_BLS_PUBKEY_BYTES + 1)
 
-static const hf_key_wrapper *const wrappers[] = {&hf_key_wrapper_awskms};
+static const hf_key_wrapper *const wrappers[] = {&hf_key_wrapper_awskms, &hf_key_wrapper_pkcs11,
+                                                 &hf_key_wrapper_cloudhsm};
 
 typedef struct wrap_options {
     hf_config_flags flags;
@@ -28,15 +29,16 @@ typedef struct wrap_run {
 
 /* ---- settings ----------------------------------------------------------------------------- */
 
+/* And starts it: nothing was read yet. */
 static hf_status find_wrapper(const char *name, const hf_key_wrapper **ret_wrapper, hf_error *err)
 {
     for (size_t i = 0; i < HF_ARRAY_LEN(wrappers) && name != NULL; i++) {
         if (strcmp(wrappers[i]->name, name) == 0) {
             *ret_wrapper = wrappers[i];
-            return hf_ok();
+            return wrappers[i]->start != NULL ? wrappers[i]->start(err) : hf_ok();
         }
     }
-    return hf_fail(err, HF_USAGE, "--backend: aws-kms");
+    return hf_fail(err, HF_USAGE, "--backend: aws-kms, pkcs11 or aws-cloudhsm");
 }
 
 static bool takes(const hf_key_wrapper *wrapper, const char *name)
@@ -148,6 +150,9 @@ static hf_status make_room(wrap_run *run, size_t count, hf_error *err)
 
 static void run_done(wrap_run *run)
 {
+    if (run->wrapper != NULL && run->wrapper->done != NULL) {
+        run->wrapper->done();
+    }
     hf_key_list_done(&run->list);
     hf_buf_free(run->password);
     hf_slab_free(run->slab);
@@ -351,7 +356,7 @@ int hf_cli_key_wrap(int argc, char **argv)
         HF_CLI_STORE_OPTIONS(o.flags),
         {.name = "backend",
          .argument = "NAME",
-         .help = "aws-kms: under a key of AWS KMS",
+         .help = "aws-kms, or pkcs11, aws-cloudhsm: under a key in a token",
          .text = &o.backend},
         {.name = "set",
          .argument = "NAME=VALUE",
@@ -374,7 +379,7 @@ int hf_cli_key_wrap(int argc, char **argv)
     const hf_cli_command command = {
         .name = "key wrap",
         .arguments = "KEYSTORES",
-        .summary = "Wraps the keys of keystores under a key that a cloud holds, into files of "
+        .summary = "Wraps the keys of keystores under a key in a cloud or a token, into files of "
                    "blob_dir.",
         .details =
             "The settings are those of the one entry of signing_keys with this backend in the "
@@ -393,14 +398,12 @@ int hf_cli_key_wrap(int argc, char **argv)
 
 static hf_status create_inside(const hf_key_generation *wanted, const wrap_run *run, hf_error *err)
 {
-    char name[HF_CUSTODY_NAME_LEN];
+    char name[HF_KEY_CREATED_LEN];
+    const hf_key_creation creation = {.type = wanted->type, .label = wanted->label};
     hf_status st = hf_ok();
     json_t *rows = wanted->json ? json_array() : NULL;
-    if (run->wrapper->create == NULL) {
-        return hf_fail(err, HF_USAGE, "--type: %s makes no such keys", run->wrapper->name);
-    }
     for (uint64_t i = 0; i < wanted->count && !hf_failed(st); i++) {
-        st = run->wrapper->create(&run->settings, HF_KEY_TYPE_SECP256K1, name, err);
+        st = run->wrapper->create(&run->settings, &creation, name, err);
         if (!hf_failed(st) && wanted->json) {
             (void)json_array_append_new(rows, json_pack("{s:s}", "key", name));
         } else if (!hf_failed(st)) {
@@ -425,12 +428,14 @@ static hf_status generate(const hf_key_generation *wanted, wrap_run *run, bool *
     if (hf_failed(st)) {
         return st;
     }
-    *ret_inside = wanted->type != NULL && strcmp(wanted->type, "secp256k1") == 0;
+    for (size_t i = 0; wanted->type != NULL && run->wrapper->types[i] != NULL; i++) {
+        *ret_inside |= strcmp(wanted->type, run->wrapper->types[i]) == 0;
+    }
     if (*ret_inside) {
         return create_inside(wanted, run, err);
     }
     if (wanted->type != NULL && strcmp(wanted->type, "bls") != 0) {
-        return hf_fail(err, HF_USAGE, "--type: bls or secp256k1");
+        return hf_fail(err, HF_USAGE, "--type: %s makes no such keys", run->wrapper->name);
     }
     st = make_room(run, (size_t)wanted->count, err);
     if (!hf_failed(st)) {

@@ -57,20 +57,27 @@ static hf_status wrap(const hf_custody_settings *settings, hf_key_wrapping *keys
     return st;
 }
 
-static hf_status create(const hf_custody_settings *settings, hf_key_type type,
-                        char ret_name[HF_CUSTODY_NAME_LEN], hf_error *err)
+static hf_status create(const hf_custody_settings *settings, const hf_key_creation *wanted,
+                        char ret_name[HF_KEY_CREATED_LEN], hf_error *err)
 {
     hf_custody *custody = NULL;
+    const char *label = wanted->label;
     hf_status st = hf_custody_awskms_start(settings, &custody, err);
     if (!hf_failed(st)) {
-        st = hf_awskms_create_key(custody, type_of(type), "made by holdfast key generate",
+        st = hf_awskms_create_key(custody, HF_CUSTODY_SECP256K1,
+                                  label != NULL ? label : "made by holdfast key generate",
                                   hf_time_mono_ns() + PATIENCE_NS, ret_name, err);
         custody->ops->close(custody);
     }
     return st;
 }
 
-_Static_assert(HF_AWSKMS_ID_LEN == HF_CUSTODY_NAME_LEN, "an ARN is a name");
+_Static_assert(HF_AWSKMS_ID_LEN <= HF_KEY_CREATED_LEN, "an ARN is a name");
 
-const hf_key_wrapper hf_key_wrapper_awskms = {
-    .name = "aws-kms", .settings = settings_of_kms, .wrap = wrap, .create = create};
+static const char *const types_in_kms[] = {"secp256k1", NULL};
+
+const hf_key_wrapper hf_key_wrapper_awskms = {.name = "aws-kms",
+                                              .settings = settings_of_kms,
+                                              .types = types_in_kms,
+                                              .wrap = wrap,
+                                              .create = create};
