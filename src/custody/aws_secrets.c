@@ -11,7 +11,7 @@
 /* Secrets in hand at a time: so many batches are asked at once. */
 #define CHUNK (16 * BATCH)
 #define SECRETS_MAX 100000
-#define PROBE_EVERY_NS (3 * HF_NS_PER_SECOND)
+#define PROBE_EVERY_NS HF_NS_PER_SECOND
 #define PROBE_NS HF_NS_PER_SECOND
 
 typedef struct secrets {

@@ -3,7 +3,7 @@
 #include "custody/custody.h"
 
 /* When it was not well: how often is_healthy asks, and for how long. */
-#define PROBE_EVERY_NS (3 * HF_NS_PER_SECOND)
+#define PROBE_EVERY_NS HF_NS_PER_SECOND
 #define PROBE_NS HF_NS_PER_SECOND
 #define PLAINTEXT_MAX 4096
 #define SIGNATURE_MAX 128

@@ -165,6 +165,7 @@ class Kms:
 class Secrets:
     def __init__(self):
         self.all = {}
+        self.found = {}  # by filters, until something is added
         self.add("lines", "0x" + make_key(1).hex() + "\n" + make_key(2).hex() + "\r\n\n")
         self.add("array", json.dumps([make_key(3).hex(), "0x" + make_key(4).hex()]))
         self.add("map", json.dumps({"alice": make_key(5).hex(), "bob": "not a key"}))
@@ -176,16 +177,18 @@ class Secrets:
 
     def add(self, name, value, deleted=False, tags=None):
         arn = f"arn:aws:secretsmanager:{REGION}:111122223333:secret:{name}-AbCdEf"
+        self.found.clear()
         self.all[name] = {"ARN": arn, "Name": name, "value": value, "deleted": deleted, "tags": tags or {}}
 
     def find(self, identity):
-        for entry in self.all.values():
-            if identity in (entry["ARN"], entry["Name"]):
-                if entry["deleted"]:
-                    raise Refusal("InvalidRequestException",
-                                  "You can't perform this operation on the secret because it was marked for deletion.")
-                return entry
-        raise Refusal("ResourceNotFoundException", "Secrets Manager can't find the specified secret.")
+        name = identity.partition(":secret:")[2].removesuffix("-AbCdEf") or identity
+        entry = self.all.get(name)
+        if entry is None:
+            raise Refusal("ResourceNotFoundException", "Secrets Manager can't find the specified secret.")
+        if entry["deleted"]:
+            raise Refusal("InvalidRequestException",
+                          "You can't perform this operation on the secret because it was marked for deletion.")
+        return entry
 
     @staticmethod
     def show(entry):
@@ -209,14 +212,12 @@ class Secrets:
                 errors.append({"SecretId": identity, "ErrorCode": refusal.args[0], "Message": refusal.args[1]})
         return {"SecretValues": values, "Errors": errors}
 
-    def list_secrets(self, body):
-        if body["MaxResults"] > 100:
-            raise Refusal("ValidationException", "at most 100")
+    def filtered(self, rules):
         found = []
         for name in sorted(self.all):
             entry = self.all[name]
             good = not entry["deleted"]
-            for rule in body.get("Filters", []):
+            for rule in rules:
                 # As the service does: names without regard to case.
                 good = good and {
                     "name": lambda v, e=entry: any(e["Name"].lower().startswith(x.lower()) for x in v),
@@ -225,6 +226,16 @@ class Secrets:
                 }[rule["Key"]](rule["Values"])
             if good:
                 found.append({"ARN": entry["ARN"], "Name": name})
+        return found
+
+    def list_secrets(self, body):
+        if body["MaxResults"] > 100:
+            raise Refusal("ValidationException", "at most 100")
+        rules = body.get("Filters", [])
+        key = json.dumps(rules)
+        if key not in self.found:
+            self.found[key] = self.filtered(rules)
+        found = self.found[key]
         start = int(body.get("NextToken", "0"))
         end = start + body["MaxResults"]
         return {"SecretList": found[start:end], **({"NextToken": str(end)} if end < len(found) else {})}
