@@ -183,6 +183,10 @@ hf_status hf_eip2333_child(const hf_bls_key *parent, uint32_t index,
 /* Follows a path such as "m/12381/3600/0/0/0" from the seed. INVALID_INPUT for a malformed path. */
 hf_status hf_eip2334_derive(hf_bytes seed, const char *path, hf_bls_key *ret_key) HF_MUST_CHECK;
 
+/* BIP-32: the secp256k1 key of such a path, "m/44'/60'/0'/0/0" (' or h: hardened), from the seed.
+ * INVALID_INPUT for a malformed path; CRYPTO where no key has it. */
+hf_status hf_bip32_derive(hf_bytes seed, const char *path, hf_secp256k1_key *ret_key) HF_MUST_CHECK;
+
 /* ---- BIP-39 ------------------------------------------------------------------------------- */
 
 #define HF_BIP39_SEED_BYTES 64

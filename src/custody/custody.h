@@ -87,8 +87,11 @@ bool hf_custody_is_foreign(hf_bytes json);
 
 typedef enum hf_key_document_type {
     HF_KEY_DOCUMENT_RAW, /* file-raw */
-    HF_KEY_DOCUMENT_KEYSTORE
+    HF_KEY_DOCUMENT_KEYSTORE,
+    HF_KEY_DOCUMENT_MNEMONIC /* our own: BIP-39 words in a file, and a path */
 } hf_key_document_type;
+
+#define HF_KEY_DERIVATION_LEN 128 /* "m/44'/60'/0'/0/0", NUL-terminated */
 
 #define HF_KEY_SECRET_BYTES 32 /* of either type of key, big endian */
 _Static_assert(sizeof(hf_bls_key) == HF_KEY_SECRET_BYTES, "a BLS secret fits");
@@ -99,7 +102,8 @@ typedef struct hf_key_document {
     hf_key_type key_type;                /* BLS when the document names none */
     uint8_t secret[HF_KEY_SECRET_BYTES]; /* file-raw; the caller wipes the whole document */
     char keystore_path[HF_PATH_LEN];     /* file-keystore; absolute when folder is */
-    char password_path[HF_PATH_LEN];
+    char password_path[HF_PATH_LEN];     /* mnemonic: both are the file with the words */
+    char path[HF_KEY_DERIVATION_LEN];    /* mnemonic */
 } hf_key_document;
 
 /* Documents with content; may exceed HF_KEY_DOCUMENTS_MAX, which is then an error of parse. */

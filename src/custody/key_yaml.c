@@ -20,11 +20,14 @@ typedef enum member {
     MEMBER_PRIVATE_KEY,
     MEMBER_KEYSTORE_FILE,
     MEMBER_PASSWORD_FILE,
+    MEMBER_MNEMONIC_FILE,
+    MEMBER_PATH,
     MEMBER_COUNT
 } member;
 
-static const char *const member_names[MEMBER_COUNT] = {"type", "keyType", "privateKey",
-                                                       "keystoreFile", "keystorePasswordFile"};
+static const char *const member_names[MEMBER_COUNT] = {
+    "type",         "keyType", "privateKey", "keystoreFile", "keystorePasswordFile",
+    "mnemonicFile", "path"};
 
 typedef struct members {
     char values[MEMBER_COUNT][HF_PATH_LEN]; /* holds a secret: wiped by its owner */
@@ -333,20 +336,27 @@ static hf_status resolve_path(const char *folder, const char *path, char *out, h
                          : st;
 }
 
+/* What the types have: each member is needed there, and an error elsewhere. */
+static const unsigned type_members[] = {
+    [HF_KEY_DOCUMENT_RAW] = 1U << MEMBER_PRIVATE_KEY,
+    [HF_KEY_DOCUMENT_KEYSTORE] = 1U << MEMBER_KEYSTORE_FILE | 1U << MEMBER_PASSWORD_FILE,
+    [HF_KEY_DOCUMENT_MNEMONIC] = 1U << MEMBER_MNEMONIC_FILE | 1U << MEMBER_PATH,
+};
+
+static hf_status check_members(const members *m, hf_key_document_type type, hf_error *err)
+{
+    hf_status st = hf_ok();
+    for (unsigned which = MEMBER_PRIVATE_KEY; which < MEMBER_COUNT && !hf_failed(st); which++) {
+        bool is_needed = (type_members[type] >> which & 1U) != 0;
+        st = is_needed ? require_member(m, (member)which, err)
+                       : refuse_member(m, (member)which, err);
+    }
+    return st;
+}
+
 static hf_status read_raw(const members *m, hf_key_document *doc, hf_error *err)
 {
     const char *hex = m->values[MEMBER_PRIVATE_KEY];
-    doc->type = HF_KEY_DOCUMENT_RAW;
-    hf_status st = require_member(m, MEMBER_PRIVATE_KEY, err);
-    if (!hf_failed(st)) {
-        st = refuse_member(m, MEMBER_KEYSTORE_FILE, err);
-    }
-    if (!hf_failed(st)) {
-        st = refuse_member(m, MEMBER_PASSWORD_FILE, err);
-    }
-    if (hf_failed(st)) {
-        return st;
-    }
     if (hf_failed(hf_hex_decode(hex, strlen(hex), doc->secret, sizeof doc->secret))) {
         return hf_fail(err, HF_INVALID_INPUT, "privateKey is not %d hex digits",
                        2 * HF_BLS_SECRET_BYTES);
@@ -357,21 +367,40 @@ static hf_status read_raw(const members *m, hf_key_document *doc, hf_error *err)
 static hf_status read_keystore(const members *m, const char *folder, hf_key_document *doc,
                                hf_error *err)
 {
-    doc->type = HF_KEY_DOCUMENT_KEYSTORE;
-    hf_status st = require_member(m, MEMBER_KEYSTORE_FILE, err);
-    if (!hf_failed(st)) {
-        st = require_member(m, MEMBER_PASSWORD_FILE, err);
+    hf_status st = resolve_path(folder, m->values[MEMBER_KEYSTORE_FILE], doc->keystore_path, err);
+    return hf_failed(st)
+               ? st
+               : resolve_path(folder, m->values[MEMBER_PASSWORD_FILE], doc->password_path, err);
+}
+
+/* The words stand where a password would: they are read, and have to be private, like one. */
+static hf_status read_mnemonic(const members *m, const char *folder, hf_key_document *doc,
+                               hf_error *err)
+{
+    hf_status st = resolve_path(folder, m->values[MEMBER_MNEMONIC_FILE], doc->password_path, err);
+    if (hf_failed(st)) {
+        return st;
     }
-    if (!hf_failed(st)) {
-        st = refuse_member(m, MEMBER_PRIVATE_KEY, err);
+    memcpy(doc->keystore_path, doc->password_path, sizeof doc->keystore_path);
+    return hf_failed(hf_str_copy(doc->path, sizeof doc->path, m->values[MEMBER_PATH]))
+               ? hf_fail(err, HF_INVALID_INPUT, "path is too long")
+               : hf_ok();
+}
+
+static bool read_type(const char *text, hf_key_document_type *ret_type)
+{
+    static const char *const types[] = {
+        [HF_KEY_DOCUMENT_RAW] = "file-raw",
+        [HF_KEY_DOCUMENT_KEYSTORE] = "file-keystore",
+        [HF_KEY_DOCUMENT_MNEMONIC] = "mnemonic",
+    };
+    for (size_t i = 0; i < HF_ARRAY_LEN(types); i++) {
+        if (strcmp(text, types[i]) == 0) {
+            *ret_type = (hf_key_document_type)i;
+            return true;
+        }
     }
-    if (!hf_failed(st)) {
-        st = resolve_path(folder, m->values[MEMBER_KEYSTORE_FILE], doc->keystore_path, err);
-    }
-    if (!hf_failed(st)) {
-        st = resolve_path(folder, m->values[MEMBER_PASSWORD_FILE], doc->password_path, err);
-    }
-    return st;
+    return false;
 }
 
 static hf_status interpret(const members *m, const char *folder, hf_key_document *doc,
@@ -379,12 +408,11 @@ static hf_status interpret(const members *m, const char *folder, hf_key_document
 {
     const char *type = m->values[MEMBER_TYPE];
     const char *key_type = m->values[MEMBER_KEY_TYPE];
-    bool is_raw = strcmp(type, "file-raw") == 0;
     hf_status st = require_member(m, MEMBER_TYPE, err);
     if (hf_failed(st)) {
         return st;
     }
-    if (!is_raw && strcmp(type, "file-keystore") != 0) {
+    if (!read_type(type, &doc->type)) {
         return hf_fail(err, HF_USAGE, "type %s is not supported in this version", as_word(type));
     }
     if (m->is_present[MEMBER_KEY_TYPE] && strcasecmp(key_type, "SECP256K1") == 0) {
@@ -397,7 +425,12 @@ static hf_status interpret(const members *m, const char *folder, hf_key_document
         return hf_fail(err, HF_INVALID_INPUT, "line %zu: unknown member %s", m->unknown_line,
                        m->unknown);
     }
-    return is_raw ? read_raw(m, doc, err) : read_keystore(m, folder, doc, err);
+    st = check_members(m, doc->type, err);
+    if (hf_failed(st) || doc->type == HF_KEY_DOCUMENT_RAW) {
+        return hf_failed(st) ? st : read_raw(m, doc, err);
+    }
+    return doc->type == HF_KEY_DOCUMENT_KEYSTORE ? read_keystore(m, folder, doc, err)
+                                                 : read_mnemonic(m, folder, doc, err);
 }
 
 hf_status hf_key_file_parse(hf_bytes yaml, size_t n, const char *folder, hf_key_document *ret_doc,

@@ -90,10 +90,12 @@ static void survey_document(const hf_key_file *file, hf_bytes yaml, uint32_t n, 
     memset(fact, 0, sizeof *fact);
     fact->document = n;
     if (!hf_failed(hf_key_file_parse(yaml, n, folder, &doc, NULL)) &&
-        doc.type == HF_KEY_DOCUMENT_KEYSTORE) {
+        doc.type != HF_KEY_DOCUMENT_RAW) {
         memcpy(fact->keystore_path, doc.keystore_path, sizeof fact->keystore_path);
         memcpy(fact->password_path, doc.password_path, sizeof fact->password_path);
-        fact->kdf_memory_bytes = kdf_memory_of(doc.keystore_path, &is_foreign);
+        fact->kdf_memory_bytes = doc.type == HF_KEY_DOCUMENT_KEYSTORE
+                                     ? kdf_memory_of(doc.keystore_path, &is_foreign)
+                                     : 0;
     }
     fact->stamp = stamp_of(file->path, doc.keystore_path, doc.password_path);
     hf_wipe(&doc, sizeof doc);
@@ -312,6 +314,62 @@ static hf_status parse_document(const hf_key_file *file, const hf_buf *yaml, hf_
                              folder, doc, err);
 }
 
+/* The first line of the file is the words; a second one the passphrase of BIP-39. */
+static hf_status derive_seed(const hf_buf *file, uint8_t ret_seed[HF_BIP39_SEED_BYTES],
+                             hf_error *err)
+{
+    char words[HF_BIP39_TEXT_BYTES];
+    char passphrase[HF_BIP39_TEXT_BYTES];
+    const char *text = hf_buf_text(file);
+    size_t len = strcspn(text, "\r\n");
+    const char *second = text + len + strspn(text + len, "\r\n");
+    size_t second_len = strcspn(second, "\r\n");
+    if (len >= sizeof words || second_len >= sizeof passphrase) {
+        return hf_fail(err, HF_INVALID_INPUT, "a line is too long");
+    }
+    memcpy(words, text, len);
+    words[len] = '\0';
+    memcpy(passphrase, second, second_len);
+    passphrase[second_len] = '\0';
+    hf_status st = hf_bip39_to_seed(words, passphrase, ret_seed, err);
+    hf_wipe(words, sizeof words);
+    hf_wipe(passphrase, sizeof passphrase);
+    return st;
+}
+
+static hf_status derive_key(const uint8_t seed[HF_BIP39_SEED_BYTES], const hf_key_document *doc,
+                            hf_opened_key *ret_key)
+{
+    hf_bls_key bls = {.scalar = {0}};
+    hf_secp256k1_key secp = {{0}};
+    hf_bytes all = hf_bytes_from(seed, HF_BIP39_SEED_BYTES);
+    bool is_bls = doc->key_type == HF_KEY_TYPE_BLS;
+    hf_status st =
+        is_bls ? hf_eip2334_derive(all, doc->path, &bls) : hf_bip32_derive(all, doc->path, &secp);
+    ret_key->type = doc->key_type;
+    if (!hf_failed(st) && is_bls) {
+        hf_bls_key_to_bytes(&bls, ret_key->secret);
+    } else if (!hf_failed(st)) {
+        memcpy(ret_key->secret, secp.secret, sizeof ret_key->secret);
+    }
+    hf_wipe(&bls, sizeof bls);
+    hf_wipe(&secp, sizeof secp);
+    return st;
+}
+
+static hf_status derive_document(const hf_key_material *material, const hf_key_document *doc,
+                                 hf_opened_key *ret_key, hf_error *err)
+{
+    uint8_t seed[HF_BIP39_SEED_BYTES] = {0};
+    hf_status st = derive_seed(material->password, seed, err);
+    if (hf_failed(st)) {
+        return hf_error_wrap(err, st, "%s", base_name(doc->password_path));
+    }
+    st = derive_key(seed, doc, ret_key);
+    hf_wipe(seed, sizeof seed);
+    return hf_failed(st) ? hf_fail(err, st.code, "path: not one that keys of this type have") : st;
+}
+
 static hf_status decrypt_document(const hf_key_file *file, const hf_key_material *material,
                                   const hf_keystore_limits *limits, hf_opened_key *ret_key,
                                   hf_error *err)
@@ -325,6 +383,8 @@ static hf_status decrypt_document(const hf_key_file *file, const hf_key_material
         st = take_raw(material, &doc, ret_key, err);
     } else if (!is_same_reference(file, &doc)) {
         st = hf_fail(err, HF_UNAVAILABLE, "the file changed while it was read: reload");
+    } else if (doc.type == HF_KEY_DOCUMENT_MNEMONIC) {
+        st = derive_document(material, &doc, ret_key, err);
     } else {
         st = doc.key_type == HF_KEY_TYPE_BLS ? decrypt_bls(material, limits, ret_key, err)
                                              : decrypt_secp256k1(material, limits, ret_key, err);

@@ -6,7 +6,7 @@ import os
 import pytest
 import rlp
 from ethereum import address_of_secret, keccak256, recover
-from harness import Signer, run, write_private
+from harness import ROOT, Signer, run, write_private
 
 SECRETS = [0x4646464646464646464646464646464646464646464646464646464646464646, 7]
 ADDRESS, OTHER = (address_of_secret(secret) for secret in SECRETS)
@@ -214,6 +214,33 @@ def test_metrics_count_by_kind(signer):
     metrics = signer.metrics()
     assert 'holdfast_eth1_requests_total{kind="ETH1_TRANSACTION",result="signed"}' in metrics
     assert 'holdfast_eth1_duration_seconds_bucket{stage="sign",le="+Inf"}' in metrics
+
+
+# ---- keys --------------------------------------------------------------------------------------
+
+
+def test_a_mnemonic_with_paths_and_a_keystore(tmp_path):
+    """The first accounts of Hardhat, whose words are known to all."""
+    keys = tmp_path / "key-files"
+    with open(os.path.join(ROOT, "tests", "vectors", "web3-secret-storage", "quick.json"), encoding="utf-8") as text:
+        keystore = text.read()
+    expected = {"0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266", "0x70997970c51812dc3a010c7d01b50e0d17dc79c8",
+                "0x" + json.loads(keystore)["address"].removeprefix("0x").lower(), ADDRESS, OTHER}
+    signer = Eth1(tmp_path)
+    write_private(str(keys / "words.txt"), "test " * 11 + "junk\n")
+    write_private(str(keys / "account.json"), keystore)
+    write_private(str(keys / "account.password"), "testpassword")
+    write_private(str(keys / "more.yaml"), "---\n".join(
+        [f"type: mnemonic\nkeyType: SECP256K1\nmnemonicFile: words.txt\npath: \"m/44'/60'/0'/0/{i}\"\n" for i in (0, 1)]
+        + ["type: file-keystore\nkeyType: SECP256K1\nkeystoreFile: account.json\nkeystorePasswordFile: account.password\n",
+           "type: mnemonic\nkeyType: SECP256K1\nmnemonicFile: words.txt\npath: m/44x\n",
+           "type: mnemonic\nkeyType: SECP256K1\nmnemonicFile: words.txt\n"]))
+    with signer:
+        signer.wait_until(lambda: len(signer.result("eth_accounts")) == 5, "five keys")
+        assert set(signer.result("eth_accounts")) == expected
+        hardhat = "0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266"
+        assert signer_of(prefixed(b"\x11" * 32), signer.result("eth_sign", hardhat, HASH)) == hardhat
+        assert "path is missing" in signer.log()
 
 
 # ---- who may, and what the configuration refuses -----------------------------------------------
