@@ -3,7 +3,7 @@
 
 #include <jansson.h>
 
-#define OUTPUT_MAX_BYTES 262144
+#define OUTPUT_MAX_BYTES 2097152 /* the policies may be a megabyte of it */
 
 static int print_json_verdict(const hf_error *err)
 {

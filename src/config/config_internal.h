@@ -162,7 +162,8 @@ typedef struct hf_settings {
     bool network_is_mapping;
     hf_network_draft network_draft;
     uint32_t network_line;
-    hf_book *book; /* owned */
+    hf_book *book;     /* owned */
+    hf_buf *book_text; /* owned; policies, limits and canary keys as YAML; NULL without a file */
 } hf_settings;
 
 /* The back end that alone takes the key; HF_STORE_BACKEND_COUNT for most keys. */
@@ -251,6 +252,11 @@ hf_status hf_config_print(const hf_settings *settings, hf_buf *out) HF_MUST_CHEC
 bool hf_config_entry_is_of_book(const char *path);
 hf_status hf_config_read_book(const hf_yaml_doc *doc, const char *name, hf_book *book,
                               hf_error *err) HF_MUST_CHECK;
+
+/* book_text.c: keeps what the file says of policies, limits and canary keys, for hf_config_print.
+ */
+hf_status hf_config_keep_book_text(hf_settings *settings, const hf_yaml_doc *doc,
+                                   hf_error *err) HF_MUST_CHECK;
 
 /* ---- networks ----------------------------------------------------------------------------- */
 

@@ -141,6 +141,9 @@ hf_status hf_config_apply_file(hf_settings *settings, const hf_yaml_doc *doc, hf
         }
     }
     hf_status st = hf_config_read_book(doc, settings->file, settings->book, err);
+    if (!hf_failed(st)) {
+        st = hf_config_keep_book_text(settings, doc, err);
+    }
     return hf_failed(st) || !settings->network_is_mapping ? st : apply_network(settings, doc, err);
 }
 

@@ -4,6 +4,7 @@
 static void unload(hf_settings *settings)
 {
     hf_book_free(settings->book);
+    hf_buf_free(settings->book_text);
     free(settings);
 }
 

@@ -105,6 +105,15 @@ static hf_status put_source(hf_buf *out, const hf_key_source *source, const char
     return st;
 }
 
+static hf_status put_tags(hf_buf *out, const hf_source_tags *tags)
+{
+    hf_status st = tags->count > 0 ? hf_buf_putf(out, "    tags: [") : hf_ok();
+    for (size_t i = 0; i < tags->count && !hf_failed(st); i++) {
+        st = hf_buf_putf(out, "%s%s", i > 0 ? ", " : "", tags->tags[i].name);
+    }
+    return tags->count == 0 || hf_failed(st) ? st : hf_buf_putf(out, "]\n");
+}
+
 static hf_status put_sources(hf_buf *out, const hf_settings *settings)
 {
     char origin[HF_PATH_LEN + 16];
@@ -122,6 +131,9 @@ static hf_status put_sources(hf_buf *out, const hf_settings *settings)
         st = put_source(out, &config->key_sources[i], origin);
         if (!hf_failed(st) && hf_key_backend_is_custody(config->key_sources[i].backend)) {
             st = hf_config_print_custody(settings, custodies++, out);
+        }
+        if (!hf_failed(st) && i < HF_BOOK_SOURCES_MAX) {
+            st = put_tags(out, &settings->book->sources[i]);
         }
     }
     return st;
@@ -239,6 +251,9 @@ hf_status hf_config_print(const hf_settings *settings, hf_buf *out)
     char open[HF_YAML_PATH_LEN] = "";
     for (size_t i = 0; i < hf_config_key_count && !hf_failed(st); i++) {
         st = put_key(out, settings, i, open);
+    }
+    if (!hf_failed(st) && settings->book_text != NULL) {
+        st = hf_buf_put(out, hf_buf_peek(settings->book_text), hf_buf_len(settings->book_text));
     }
     return st;
 }

@@ -96,6 +96,11 @@ static void announce(hf_keeper *keeper, const hf_guard_verdict *verdict, uint32_
         hf_auditor_note(keeper, HF_AUDIT_GUARD, NULL,
                         verdict->state == HF_GUARD_REFUSED ? "refused" : "done", "%s", why);
     }
+    if (verdict->cause == HF_GUARD_STORE_IS_BEHIND && keeper->config.auth_mode == HF_AUTH_TOKENS) {
+        hf_log(HF_LOG_BROKEN, "records_went_back",
+               "tokens and policies are those of the copy too: what was revoked since is valid"
+               " again; look through holdfast token list");
+    }
     if (verdict->state == HF_GUARD_REFUSED) {
         hf_log(HF_LOG_BROKEN, "start_guard", "nothing slashable is signed: %s", why);
     } else if (verdict->state == HF_GUARD_RAISED) {

@@ -29,6 +29,55 @@ static const hf_policy *find(const hf_keeper *keeper, const char *name)
     return policy != NULL ? policy : hf_policy_set_find(keeper->policies.stored, name);
 }
 
+/* Names of both kinds, by commas, as many as there is room for. */
+static void list_names(const hf_keeper *keeper, char *out, size_t size)
+{
+    const hf_policies *policies = &keeper->policies;
+    size_t len = strlen(out);
+    size_t at = 0;
+    for (;; at++) {
+        const hf_policy *policy =
+            at < policies->book->policy_count
+                ? policies->book->policies[at]
+                : hf_policy_set_at(policies->stored, at - policies->book->policy_count);
+        if (policy == NULL) {
+            break;
+        }
+        if (len + strlen(policy->name) + sizeof ", ..." >= size) {
+            (void)snprintf(out + len, size - len, ", ...");
+            return;
+        }
+        len += (size_t)snprintf(out + len, size - len, "%s%s", at > 0 ? ", " : " ", policy->name);
+    }
+    if (at == 0) {
+        (void)snprintf(out + len, size - len, " none");
+    }
+}
+
+hf_reason hf_policies_know(hf_keeper *keeper, const hf_token_terms *terms,
+                           char ret_detail[HF_DETAIL_LEN])
+{
+    hf_policies *policies = &keeper->policies;
+    hf_policies_settle(keeper);
+    for (uint32_t i = 0; i < terms->policy_count && i < HF_AUTH_POLICIES_MAX; i++) {
+        const char *name = terms->policies[i];
+        if (!hf_auth_policy_name_is_sane(name, HF_AUTH_POLICY_NAME_LEN)) {
+            return HF_REASON_OK; /* who makes the token says what is wrong with it */
+        }
+        if (find(keeper, name) != NULL) {
+            continue;
+        }
+        if (policies->stored == NULL || policies->is_awaited) {
+            hf_str_cut(ret_detail, HF_DETAIL_LEN, "the policies could not be read yet");
+            return HF_REASON_STORE_UNAVAILABLE;
+        }
+        (void)snprintf(ret_detail, HF_DETAIL_LEN, "policy %s does not exist; there are:", name);
+        list_names(keeper, ret_detail, HF_DETAIL_LEN);
+        return HF_REASON_MALFORMED;
+    }
+    return HF_REASON_OK;
+}
+
 static uint64_t ttl_of(const hf_token *token)
 {
     int64_t ttl_ms = token->terms.expires_unix_ms - token->created_unix_ms;

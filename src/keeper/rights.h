@@ -64,6 +64,8 @@ bool hf_tokens_has(hf_keeper *keeper, const char accessor[HF_AUTH_ACCESSOR_LEN])
 
 /* Jobs thread: reads the tokens when records have changed. */
 void hf_tokens_look(hf_keeper *keeper, hf_store *store);
+/* tokens_gone.c: takes out those that expired long ago, now and then. */
+void hf_tokens_sweep(hf_keeper *keeper, hf_store *store);
 void hf_tokens_create(hf_keeper *keeper, hf_store *store, hf_peer *peer, const void *frame);
 void hf_tokens_revoke(hf_keeper *keeper, hf_store *store, hf_peer *peer, const void *frame);
 /* Intake thread: has uses put on record and handed over. False: too much waits already. */
@@ -131,6 +133,9 @@ hf_reason hf_policies_allow(hf_keeper *keeper, const hf_token *token, const hf_g
 /* Do they deny it, whatever else the token may? Then pass says why. */
 bool hf_policies_deny(hf_keeper *keeper, const hf_token *token, const hf_gate_question *asked,
                       hf_pass *pass);
+/* Are all policies there that a token is to have? OK, or why not, with a sentence. */
+hf_reason hf_policies_know(hf_keeper *keeper, const hf_token_terms *terms,
+                           char ret_detail[HF_DETAIL_LEN]);
 /* May who asked the question under way learn of this key? */
 bool hf_policies_may_list(hf_keeper *keeper, hf_scope scope, const hf_key *listed);
 /* The same of a sealed key, loaded or not. */

@@ -335,6 +335,15 @@ void hf_tokens_change(hf_keeper *keeper, hf_peer *peer, const void *frame, const
     static _Alignas(8) uint8_t copy[HF_IPC_MAX_BYTES]; /* intake thread only */
     const hf_frame_header *header = frame;
     size_t len = hf_frame_size(header->type);
+    char detail[HF_DETAIL_LEN] = "";
+    hf_reason reason =
+        header->type == HF_MSG_TOKEN_CREATE
+            ? hf_policies_know(keeper, &((const hf_msg_token_create *)frame)->terms, detail)
+            : HF_REASON_OK;
+    if (reason != HF_REASON_OK) {
+        hf_peer_send_result(keeper, peer, header->request_id, reason, 0, detail);
+        return;
+    }
     memcpy(copy, frame, len);
     hf_caller *caller = hf_frame_caller(copy);
     hf_wipe(caller->token, sizeof caller->token);

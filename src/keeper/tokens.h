@@ -57,6 +57,18 @@ typedef struct hf_tokens {
     _Atomic uint64_t generation; /* of the records when they were read; any thread may look */
     _Atomic uint64_t seen;       /* the highest that a decision of a shared store told */
     uint64_t retry_ns;           /* after a failure to read */
+    uint64_t next_sweep_ns;
+    bool is_damaged;                    /* a record that was read last is not in order */
+    char (*gone)[HF_AUTH_ACCESSOR_LEN]; /* that were here once, sorted */
+    size_t gone_count;
+    size_t gone_room;
 } hf_tokens;
+
+/* ---- tokens_gone.c -------------------------------------------------------------------------- */
+
+bool hf_tokens_is_gone(const hf_tokens *tokens, const char *accessor);
+void hf_tokens_note_gone(hf_tokens *tokens, const char accessor[HF_AUTH_ACCESSOR_LEN]);
+/* Whoever was known and is not among all now is gone. */
+void hf_tokens_note_missing(hf_tokens *tokens);
 
 #endif

@@ -170,6 +170,15 @@ static void publish_grant(hf_keeper *keeper, const hf_token_grant *grant)
 
 /* ---- reading ------------------------------------------------------------------------------- */
 
+static void refuse_returned(hf_keeper *keeper, const char *accessor)
+{
+    static const hf_pass by_itself = {.accessor = ""};
+    hf_log(HF_LOG_BROKEN, "token_record_refused",
+           "%s: it was revoked or had expired, and its record was put back", accessor);
+    hf_auditor_note(keeper, HF_AUDIT_TOKEN, &by_itself, "refused",
+                    "token %s was revoked or had expired, and its record was put back", accessor);
+}
+
 static hf_status read_one(void *context, const hf_record *record)
 {
     hf_keeper *keeper = context;
@@ -183,6 +192,11 @@ static hf_status read_one(void *context, const hf_record *record)
     if (hf_failed(st)) {
         /* That one lets nobody in; the others do. */
         hf_log(HF_LOG_BROKEN, "token_record_refused", "%s: %s", accessor, err.msg);
+        tokens->is_damaged = true;
+        return hf_ok();
+    }
+    if (hf_tokens_is_gone(tokens, accessor)) {
+        refuse_returned(keeper, accessor);
         return hf_ok();
     }
     if (tokens->count >= HF_AUTH_TOKENS_MAX || !make_room(tokens)) {
@@ -218,12 +232,16 @@ static hf_status read_all(hf_keeper *keeper, hf_store *store, hf_error *err)
     uint64_t generation = 0;
     tokens->count = 0;
     tokens->is_read = false;
+    tokens->is_damaged = false;
     hf_status st = store->ops->records(store, HF_RECORD_TOKEN, read_one, keeper, &generation, err);
     if (hf_failed(st)) {
         return st;
     }
     if (tokens->count > 0) {
         qsort(tokens->all, tokens->count, sizeof tokens->all[0], by_accessor);
+    }
+    if (!tokens->is_damaged) { /* else one that is damaged would count as gone */
+        hf_tokens_note_missing(tokens);
     }
     tokens->is_read = true;
     publish(keeper);
@@ -232,7 +250,7 @@ static hf_status read_all(hf_keeper *keeper, hf_store *store, hf_error *err)
     return hf_ok();
 }
 
-void hf_tokens_look(hf_keeper *keeper, hf_store *store)
+static void look(hf_keeper *keeper, hf_store *store)
 {
     hf_tokens *tokens = &keeper->tokens;
     hf_error err = {.code = HF_OK};
@@ -250,6 +268,13 @@ void hf_tokens_look(hf_keeper *keeper, hf_store *store)
         return;
     }
     tokens->said_unread = false;
+}
+
+void hf_tokens_look(hf_keeper *keeper, hf_store *store)
+{
+    look(keeper, store);
+    hf_tokens_sweep(keeper, store);
+    look(keeper, store);
 }
 
 /* ---- changing ------------------------------------------------------------------------------ */
@@ -394,6 +419,7 @@ static hf_status drop(hf_keeper *keeper, hf_store *store, const char *accessor, 
     }
     if (!hf_failed(st)) {
         size_t i = place_of(tokens, accessor);
+        hf_tokens_note_gone(tokens, tokens->all[i].token.accessor);
         memmove(&tokens->all[i], &tokens->all[i + 1],
                 (tokens->count - i - 1) * sizeof tokens->all[0]);
         tokens->count--;
@@ -490,5 +516,6 @@ void hf_tokens_done(hf_keeper *keeper)
         free(tokens->all);
     }
     free(tokens->known);
+    free(tokens->gone);
     hf_wipe(&tokens->keys, sizeof tokens->keys);
 }

@@ -4,6 +4,7 @@ clocks are left alone, as a real step leaves them). No duty and no vote is signe
 import collections
 import contextlib
 import hashlib
+import json
 import os
 import random
 import struct
@@ -171,3 +172,26 @@ def test_slashing_protection(signers, tmp_path, server):
     years = {line[:4] for node in nodes for line in node.log().splitlines()}
     judge(nodes[0], received)
     print(f"{len(received)} messages; the logs are of the years {sorted(years)}")
+
+
+def test_tokens_that_expired_a_week_ago_are_dropped(signers, tmp_path):
+    clock = Clock(tmp_path / "clock")
+    signer = signers(keys=0, program=with_clock(tmp_path / "programs", clock), config="auth: {mode: tokens}\n"
+                     "policies: {a: {rules: []}}\nslashing_protection: {start_guard: off}\n")
+    signer.start(wait=False)
+    signer.wait_until(lambda: signer.has_logged("keys_loaded"), "it answers")
+
+    def create(*arguments):
+        done = harness.run("token", "create", "--json", "--data-dir", signer.data_dir, *arguments)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    kept = create("--kind", "management")
+    made = [create("--policy", "a", "--ttl", ttl)["accessor"] for ttl in ("1h", "2h", "3d")]
+    signer.stop()
+    clock.set(8 * DAY)
+    signer.start(wait=False)
+    signer.wait_until(lambda: signer.has_logged("tokens_dropped", "2 tokens"), "the two that expired more than a week ago")
+    signer.wait_ready()
+    status, body = signer.get("/api/v1/tokens", headers={"Authorization": f"Bearer {kept['token']}"})
+    assert status == 200 and {one["accessor"] for one in body["tokens"]} == {kept["accessor"], made[2]}

@@ -68,7 +68,7 @@ def mismatch(value, schema, where="body"):
 
 @pytest.fixture(scope="module", name="signer")
 def fixture_signer(tmp_path_factory):
-    with Signer(tmp_path_factory.mktemp("openapi"), keys=2) as signer:
+    with Signer(tmp_path_factory.mktemp("openapi"), keys=2, config="policies: {a: {rules: []}, none: {rules: []}}\n") as signer:
         yield signer
 
 

@@ -394,7 +394,7 @@ def test_a_rotation_goes_on_after_a_crash(tmp_path):
 # ---- over HTTP -----------------------------------------------------------------------------------------
 
 def test_the_seal_over_http(tmp_path):
-    with Sealed(tmp_path, config="auth: {mode: tokens}\n") as signer:
+    with Sealed(tmp_path, config="auth: {mode: tokens}\npolicies: {none: {rules: []}}\n") as signer:
         token = json.loads(signer.holdfast("token", "create", "--json", "--kind", "management"))["token"]
         headers = {"Authorization": f"Bearer {token}"}
 

@@ -20,6 +20,7 @@ policies:
     - {effect: allow, scopes: [keys_generate, keys_list], keys: ["*"]}
   careful:
     - {effect: deny, scopes: [keys_delete]}
+  none: {rules: []}
 """
 
 

@@ -16,6 +16,8 @@ import harness
 import pytest
 
 TOKENS = "auth: {mode: tokens}\n"
+# Policies that are there and allow nothing.
+EMPTY = "policies: {a: {rules: []}, attest: {rules: []}, propose: {rules: []}, nothing: {rules: []}}\n"
 PUBLIC_KEYS = "/api/v1/eth2/publicKeys"
 UNKNOWN_KEY = "0x" + "ab" * 48
 # What says only that the process lives, and whether it can sign.
@@ -43,7 +45,7 @@ def another(token):
 
 @pytest.fixture(scope="module", name="signer")
 def fixture_signer(tmp_path_factory):
-    with harness.Signer(tmp_path_factory.mktemp("tokens"), keys=0, config=TOKENS) as signer:
+    with harness.Signer(tmp_path_factory.mktemp("tokens"), keys=0, config=TOKENS + EMPTY) as signer:
         yield signer
 
 
@@ -97,7 +99,7 @@ def test_a_management_token_may_everything_but_sign(signer, manager):
 
 
 def test_a_client_token_may_nothing_that_no_policy_says(signer):
-    client = bearer(create(signer, "--policy", "there-is-none")["token"])
+    client = bearer(create(signer, "--policy", "nothing")["token"])
     allowed = {path: status for (method, path) in routes() if (method, path) not in FREE
                for status in [ask(signer, method, path, client)] if status != 403}
     # What says nothing of this signer, to whoever shows a token, and bodies that are none.
@@ -193,7 +195,7 @@ def test_uses_are_counted_to_the_last(signer):
 
 
 def test_who_guesses_is_slowed_and_nobody_else(tmp_path):
-    with harness.Signer(tmp_path, keys=0, config=TOKENS) as signer:
+    with harness.Signer(tmp_path, keys=0, config=TOKENS + EMPTY) as signer:
         manager = create(signer, "--kind", "management")["token"]
         statuses = [answers(signer, bearer(another(manager)))[0] for _ in range(30)]
         assert statuses[:20] == [401] * 20 and statuses[-1] == 429
@@ -226,7 +228,7 @@ def kill(signer):
 
 
 def test_tokens_outlive_the_signer_and_uses_do_not_come_back(tmp_path):
-    signer = harness.Signer(tmp_path, keys=0, config=TOKENS)
+    signer = harness.Signer(tmp_path, keys=0, config=TOKENS + EMPTY)
     with signer:
         kept = create(signer, "--kind", "management")["token"]
         used = create(signer, "--kind", "management", "--max-uses", "3")["token"]
@@ -246,7 +248,7 @@ def test_tokens_outlive_the_signer_and_uses_do_not_come_back(tmp_path):
 
 
 def test_a_record_that_was_changed_lets_nobody_in(tmp_path):
-    signer = harness.Signer(tmp_path, keys=0, config=TOKENS)
+    signer = harness.Signer(tmp_path, keys=0, config=TOKENS + EMPTY)
     with signer:
         client = create(signer, "--policy", "a")
         manager = create(signer, "--kind", "management")
@@ -310,6 +312,38 @@ def test_many_tokens_are_listed_once_each(signer, manager):
     assert [line.split()[0] for line in by_command] == listed
 
 
+def test_a_policy_that_is_not_there_is_named(signer, manager):
+    sentence = "policy b does not exist; there are: a, attest, propose, nothing"
+    before = len(signer.get("/api/v1/tokens", headers=bearer(manager))[1]["tokens"])
+    for terms in ({"policies": ["a", "b"]}, {"policies": ["b"]}, {"kind": "management", "policies": ["b"]}):
+        status, answer = signer.request("POST", "/api/v1/tokens", terms, headers=bearer(manager))
+        assert (status, answer["code"], answer["error"]) == (400, "MALFORMED", sentence)
+    done = harness.run("token", "create", "--data-dir", signer.data_dir, "--policy", "b")
+    assert done.returncode == 1 and done.stdout == "" and sentence in done.stderr
+    assert len(signer.get("/api/v1/tokens", headers=bearer(manager))[1]["tokens"]) == before
+
+
+def test_a_revoked_token_whose_record_is_put_back(tmp_path):
+    """Whoever can write to the database gives a token no second life, while the signer remembers the first."""
+    with harness.Signer(tmp_path, keys=0, config=TOKENS + EMPTY) as signer:
+        manager = create(signer, "--kind", "management")
+        victim = create(signer, "--kind", "management")
+        assert answers(signer, bearer(victim["token"]))[0] == 200
+        database = sqlite3.connect(os.path.join(signer.data_dir, "slashing.sqlite"), timeout=30)
+        find = "kind = 3 AND substr(id, 1, 24) = ?"
+        key = (victim["accessor"].encode(),)
+        row = database.execute(f"SELECT kind, id, version, data FROM records WHERE {find}", key).fetchone()
+        done = harness.run("token", "revoke", victim["accessor"], "--data-dir", signer.data_dir)
+        assert done.returncode == 0, done.stderr
+        database.execute("INSERT INTO records(kind, id, version, data) VALUES (?, ?, ?, ?)", row)
+        database.commit()
+        database.close()
+        create(signer, "--policy", "a")  # the records are read again
+        harness.run("token", "revoke", "0" * 24, "--data-dir", signer.data_dir)
+        assert answers(signer, bearer(victim["token"]))[0] == 401
+        assert answers(signer, bearer(manager["token"]))[0] == 200
+
+
 def test_the_command_prints_the_token_alone(signer):
     done = harness.run("token", "create", "--data-dir", signer.data_dir, "--policy", "a", "--ttl", "30d")
     assert re.fullmatch(r"hft_[0-9a-f]{24}\.[A-Za-z0-9_-]{43}\n", done.stdout)
@@ -334,7 +368,7 @@ def test_without_a_signer_the_command_says_so(tmp_path):
 
 
 def test_a_key_file_that_others_can_read_refuses_the_start(tmp_path):
-    signer = harness.Signer(tmp_path, keys=0, config=TOKENS)
+    signer = harness.Signer(tmp_path, keys=0, config=TOKENS + EMPTY)
     os.makedirs(signer.data_dir, mode=0o700)
     key = os.path.join(signer.data_dir, "token.key")
     for content, mode, sentence in (("ab" * 32, 0o644, "others can read this secret"), ("short", 0o600, "not a key of 64")):

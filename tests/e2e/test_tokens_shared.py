@@ -79,3 +79,29 @@ def test_uses_are_shared_out_and_never_more_than_all(nodes):
         assert status in (200, 401)
         let_in += status == 200
     assert let_in == 20
+
+
+def test_a_policy_applied_on_one_node_counts_on_the_other(nodes, tmp_path):
+    one, other = nodes
+    file = tmp_path / "votes.yaml"
+
+    def apply(node, effect):
+        file.write_text(f"policies: {{votes: [{{effect: {effect}, scopes: '*', operations: '*', keys: '*'}}]}}\n")
+        done = harness.run("policy", "apply", file, "--data-dir", node.data_dir)
+        assert done.returncode == 0, done.stderr
+
+    apply(one, "allow")
+    other.wait_until(lambda: "votes" in harness.run("policy", "list", "--data-dir", other.data_dir).stdout, "the policy is here")
+    made = create(other, "--policy", "votes")
+    for epoch, node in ((300, other), (301, one)):
+        node.wait_until(lambda n=node, e=epoch: vote(n, e, made["token"]) == 200, "token and policy are known")
+    apply(other, "deny")
+    assert vote(other, 302, made["token"]) == 403
+    one.wait_until(lambda: vote(one, 301, made["token"]) == 403, "the replaced policy is here")
+    done = harness.run("policy", "delete", "votes", "--data-dir", one.data_dir)
+    assert done.returncode == 0, done.stderr
+    other.wait_until(lambda: "votes" not in harness.run("policy", "list", "--data-dir", other.data_dir).stdout, "it is gone here")
+    for node in nodes:
+        assert vote(node, 303, made["token"]) == 403
+        refused = harness.run("token", "create", "--data-dir", node.data_dir, "--policy", "votes")
+        assert refused.returncode == 1 and "policy votes does not exist; there are: all" in refused.stderr

@@ -4,6 +4,7 @@
 #include "config/config_internal.h"
 
 #define D "data_dir: data\n"
+#define KEY_HEX "00112233445566778899aabbccddeeff00112233"
 
 static hf_buf *show(const char *text, hf_config_flags *flags)
 {
@@ -79,6 +80,47 @@ static void what_is_shown_can_be_loaded_again(void **state)
     free(second);
 }
 
+/* Who may sign what is shown as well, and comes to the same. */
+static void policies_are_shown(void **state)
+{
+    (void)state;
+    hf_config_flags none = {0};
+    hf_error err = {0};
+    const char *text =
+        D "policies:\n"
+          "  voter: [{effect: allow, scopes: [sign], operations: \"*\", keys: ['0x" KEY_HEX "'],"
+          " rate: 2/1h}, {effect: deny, addresses: ['::1/128', 10.0.0.0/8]}]\n"
+          "  silent: {rules: []}\n"
+          "limits:\n  - keys: '*'\n    exits: refuse\n    fork_versions: ['0x00000000']\n"
+          "canary_keys: [{key: '0x" KEY_HEX "', action: deny}]\n"
+          "signing_keys: [{backend: web3signer, config_dir: w3s, tags: [a, b-c]}]\n";
+    hf_buf *books[2];
+    const char *texts[2] = {text, NULL};
+    hf_buf *shown = show(text, &none);
+    assert_has_line(shown, "policies:", "holdfast.yaml:3");
+    assert_non_null(strstr(hf_buf_text(shown), "\n    tags: [a, b-c]\n"));
+    assert_non_null(strstr(hf_buf_text(shown), "\n  voter:\n    - effect: allow\n      scopes: "
+                                               "[sign]\n      operations: '*'\n"));
+    texts[1] = hf_buf_text(shown);
+    for (size_t i = 0; i < 2; i++) {
+        static hf_config config;
+        hf_book *book = NULL;
+        books[i] = hf_buf_new(65536);
+        scratch_write("holdfast.yaml", texts[i], 0644);
+        none.file = "holdfast.yaml";
+        if (hf_failed(hf_config_load_book(&none, &config, &book, &err)) ||
+            hf_failed(hf_book_encode(book, books[i]))) {
+            fail_msg("%s in\n%s", err.msg, texts[i]);
+        }
+        hf_book_free(book);
+    }
+    assert_int_equal(hf_buf_len(books[0]), hf_buf_len(books[1]));
+    assert_memory_equal(hf_buf_peek(books[0]), hf_buf_peek(books[1]), hf_buf_len(books[0]));
+    hf_buf_free(books[0]);
+    hf_buf_free(books[1]);
+    hf_buf_free(shown);
+}
+
 /* A network of one's own is shown by its parts, wherever it came from. */
 static void a_devnet_is_shown_by_its_parts(void **state)
 {
@@ -141,6 +183,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_value_names_its_origin),
         cmocka_unit_test(what_is_shown_can_be_loaded_again),
+        cmocka_unit_test(policies_are_shown),
         cmocka_unit_test(a_devnet_is_shown_by_its_parts),
         cmocka_unit_test(every_usable_key_is_described),
         cmocka_unit_test(a_small_buffer_is_an_error),
