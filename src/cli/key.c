@@ -15,6 +15,7 @@ static const hf_cli_verb verbs[] = {
     {"list", "the public keys of a folder or of the signer", hf_cli_key_list},
     {"delete", "take an imported key from the signer", hf_cli_key_delete},
     {"generate", "make keys inside the signer, in its sealed store", hf_cli_key_generate},
+    {"recover", "sealed keys from their mnemonic backup", hf_cli_key_recover},
     {"activate", "let a sealed key sign again", hf_cli_key_activate},
     {"deactivate", "keep a sealed key and let it sign nothing", hf_cli_key_deactivate},
     {"wrap", "wrap keys under one that a cloud or a token holds", hf_cli_key_wrap},

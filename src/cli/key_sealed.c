@@ -1,6 +1,5 @@
 /* holdfast key, for the sealed keys of a running signer: through its admin socket. */
 #include "key_sealed.h"
-#include "key_wrap.h"
 
 #include <inttypes.h>
 
@@ -70,6 +69,11 @@ hf_key_outcome hf_cli_sealer_outcome(const hf_key_sealer *sealer, size_t index)
     return sealer->places[index].outcome;
 }
 
+const uint8_t *hf_cli_sealer_pubkey(const hf_key_sealer *sealer, size_t index)
+{
+    return sealer->places[index].pubkey;
+}
+
 /* One frame of keys, by their places. */
 static hf_status send_some(hf_key_sealer *sealer, hf_admin *admin, const size_t places[], size_t n,
                            hf_error *err)
@@ -124,95 +128,11 @@ hf_status hf_cli_sealer_send(hf_key_sealer *sealer, hf_admin *admin, hf_error *e
 /* ---- verbs ------------------------------------------------------------------------------------
  */
 
-static hf_status connect_to(const hf_config_flags *flags, hf_admin **ret_admin, hf_error *err)
+hf_status hf_cli_sealer_connect(const hf_config_flags *flags, hf_admin **ret_admin, hf_error *err)
 {
     char data_dir[HF_PATH_LEN];
     hf_status st = hf_cli_key_data_dir(flags, data_dir, err);
     return hf_failed(st) ? st : hf_admin_connect(data_dir, ret_admin, err);
-}
-
-static hf_status generate_some(hf_admin *admin, uint32_t count, hf_error *err)
-{
-    hf_msg_sealed_add frame = {.count = count};
-    hf_msg_sealed_added answer;
-    for (uint32_t i = 0; i < count; i++) {
-        frame.keys[i].is_generated = 1;
-    }
-    hf_status st =
-        hf_admin_call(admin, &frame, HF_MSG_SEALED_ADD, HF_MSG_SEALED_ADDED, &answer, err);
-    for (uint32_t i = 0; !hf_failed(st) && i < answer.count && i < HF_SEALED_ADD_MAX; i++) {
-        char hex[HEX_CHARS];
-        hf_hex_encode(answer.keys[i].name, HF_BLS_PUBKEY_BYTES, hex);
-        (void)printf("0x%s\n", hex);
-    }
-    return st;
-}
-
-int hf_cli_key_generate(int argc, char **argv)
-{
-    hf_config_flags flags = {0};
-    hf_cli_list set = {0};
-    hf_key_generation outside = {.flags = &flags, .set = &set};
-    const char *count_text = NULL;
-    const hf_cli_option options[] = {
-        HF_CLI_STORE_OPTIONS(flags),
-        {.name = "count", .argument = "N", .help = "how many [1]", .text = &count_text},
-        {.name = "backend",
-         .argument = "NAME",
-         .help = "sealed; or aws-kms, pkcs11, aws-cloudhsm [sealed]",
-         .text = &outside.backend},
-        {.name = "set",
-         .argument = "NAME=VALUE",
-         .help = "a setting of that back end, before that of the configuration",
-         .list = &set},
-        {.name = "type",
-         .argument = "TYPE",
-         .help = "bls; or inside: secp256k1, in tokens ed25519, p256, wrap [bls]",
-         .text = &outside.type},
-        {.name = "label",
-         .argument = "LABEL",
-         .help = "what a key that is made inside is called",
-         .text = &outside.label},
-        {.name = "json", .help = "of another back end: print them as JSON", .on = &outside.json},
-    };
-    const hf_cli_command command = {
-        .name = "key generate",
-        .arguments = "",
-        .summary = "Makes keys inside a running signer, straight into its sealed store, or for "
-                   "another back end.",
-        .details = "There is no copy of such a key anywhere else, and no mnemonic: where one is "
-                   "wanted,\n`holdfast key new` makes keystores with it and `holdfast key import "
-                   "--backend sealed` takes\nthem in.",
-        .options = options,
-        .option_count = HF_ARRAY_LEN(options)};
-    hf_error err = {0};
-    hf_admin *admin = NULL;
-    uint64_t count = 1;
-    int first = 0;
-    int status = hf_cli_parse(&command, argc, argv, &first);
-    if (status != HF_CLI_GO) {
-        return status;
-    }
-    hf_status st = hf_cli_key_number("count", count_text, 1, 1, HF_KEY_COUNT_MAX, &count, &err);
-    if (!hf_failed(st) && outside.backend != NULL && !hf_cli_key_is_sealed(outside.backend)) {
-        outside.count = count;
-        return hf_cli_key_generate_outside(&outside);
-    }
-    if (!hf_failed(st) &&
-        (set.count > 0 || outside.type != NULL || outside.label != NULL || outside.json)) {
-        st = hf_fail(&err, HF_USAGE,
-                     "--set, --type, --label and --json: with another --backend only");
-    }
-    if (!hf_failed(st)) {
-        st = connect_to(&flags, &admin, &err);
-    }
-    while (!hf_failed(st) && count > 0) {
-        uint32_t some = count < HF_SEALED_ADD_MAX ? (uint32_t)count : HF_SEALED_ADD_MAX;
-        st = generate_some(admin, some, &err);
-        count -= some;
-    }
-    hf_admin_close(admin);
-    return hf_failed(st) ? hf_cli_report(&err) : HF_EXIT_DONE;
 }
 
 /* 48 bytes, or the 20 of an address. */
@@ -234,7 +154,7 @@ static hf_status change_key(const hf_config_flags *flags, const char *text, hf_s
     hf_admin *admin = NULL;
     hf_status st = parse_name(text, frame.name, err);
     if (!hf_failed(st)) {
-        st = connect_to(flags, &admin, err);
+        st = hf_cli_sealer_connect(flags, &admin, err);
     }
     if (!hf_failed(st)) {
         st = hf_admin_call(admin, &frame, HF_MSG_SEALED_CHANGE, HF_MSG_RESULT, &result, err);
@@ -357,7 +277,7 @@ int hf_cli_sealed_list(const hf_config_flags *flags, bool as_json)
     hf_error err = {0};
     hf_admin *admin = NULL;
     json_t *array = as_json ? json_array() : NULL;
-    hf_status st = connect_to(flags, &admin, &err);
+    hf_status st = hf_cli_sealer_connect(flags, &admin, &err);
     for (uint32_t page = 0; page < HF_MANIFEST_PAGES && !hf_failed(st); page++) {
         st = list_page(admin, page, array, &err);
     }

@@ -7,6 +7,9 @@
 
 typedef struct hf_key_sealer hf_key_sealer;
 
+/* The admin socket of the signer that the flags name. */
+hf_status hf_cli_sealer_connect(const hf_config_flags *flags, hf_admin **ret_admin,
+                                hf_error *err) HF_MUST_CHECK;
 /* Room for count keys. */
 hf_status hf_cli_sealer_new(size_t count, hf_key_sealer **ret_sealer, hf_error *err) HF_MUST_CHECK;
 void hf_cli_sealer_free(hf_key_sealer *sealer); /* wipes; NULL is fine */
@@ -17,6 +20,24 @@ void hf_cli_sealer_put(hf_key_sealer *sealer, size_t index, const hf_bls_key *ke
 hf_status hf_cli_sealer_send(hf_key_sealer *sealer, hf_admin *admin, hf_error *err) HF_MUST_CHECK;
 /* HF_KEY_ERROR for one that was not put, or not sent. */
 hf_key_outcome hf_cli_sealer_outcome(const hf_key_sealer *sealer, size_t index);
+
+const uint8_t *hf_cli_sealer_pubkey(const hf_key_sealer *sealer, size_t index);
+
+/* ---- mnemonic backups (key_backup.c) -------------------------------------------------------- */
+
+typedef struct hf_key_backup {
+    const char *file;
+    const char *password_file;
+    const char *password_fd;
+    uint64_t cost;           /* of scrypt; 0: the standard */
+    const char *count;       /* of keys to recover; NULL: as the file says */
+    const char *start_index; /* the same */
+} hf_key_backup;
+
+/* Makes a mnemonic, keeps it encrypted, and only then gives count keys of it to the signer. */
+int hf_cli_key_generate_backed(const hf_config_flags *flags, const hf_key_backup *backup,
+                               uint64_t count);
+int hf_cli_key_recover(int argc, char **argv);
 
 /* The verbs that work on sealed keys alone. */
 int hf_cli_key_generate(int argc, char **argv);

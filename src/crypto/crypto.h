@@ -235,6 +235,19 @@ hf_status hf_keystore_encrypt(const hf_bls_key *key, hf_bytes password,
                               const hf_keystore_options *options, hf_buf **ret_json,
                               hf_error *err) HF_MUST_CHECK;
 
+/*
+ * A text as the secret of such a keystore, which has no public key then: the EIP bounds no length.
+ * The text has no NUL and 1 to 255 bytes. Errors as for keys.
+ */
+#define HF_KEYSTORE_TEXT_BYTES 256
+hf_status hf_keystore_encrypt_text(const char *text, hf_bytes password,
+                                   const hf_keystore_options *options, hf_buf **ret_json,
+                                   hf_error *err) HF_MUST_CHECK;
+hf_status hf_keystore_decrypt_text(hf_bytes json, hf_bytes password,
+                                   const hf_keystore_limits *limits,
+                                   char ret_text[HF_KEYSTORE_TEXT_BYTES],
+                                   hf_error *err) HF_MUST_CHECK;
+
 /* ---- Web3 Secret Storage: keystores of secp256k1 keys --------------------------------------- */
 
 /*

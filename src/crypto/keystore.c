@@ -4,7 +4,7 @@
  */
 #include "keystore_members.h"
 
-#define MESSAGE_BYTES HF_BLS_SECRET_BYTES
+#define MESSAGE_BYTES_MAX (HF_KEYSTORE_TEXT_BYTES - 1)
 #define IV_BYTES 16
 #define KEYSTORE_VERSION 4
 
@@ -12,10 +12,19 @@ typedef struct keystore {
     hf_kdf_params kdf;
     uint8_t checksum[32];
     uint8_t iv[IV_BYTES];
-    uint8_t message[MESSAGE_BYTES];
+    size_t message_len;
+    uint8_t message[MESSAGE_BYTES_MAX];
     bool has_pubkey;
     uint8_t pubkey[HF_BLS_PUBKEY_BYTES];
 } keystore;
+
+/* A key has 32 bytes, a text as many as it has. */
+static size_t length_of_text(json_t *root)
+{
+    json_t *cipher = json_object_get(json_object_get(root, "crypto"), "cipher");
+    size_t len = json_string_length(json_object_get(cipher, "message")) / 2;
+    return len < 1 || len > MESSAGE_BYTES_MAX ? MESSAGE_BYTES_MAX : len;
+}
 
 static hf_status get_cipher(json_t *root, keystore *store, hf_error *err)
 {
@@ -31,8 +40,7 @@ static hf_status get_cipher(json_t *root, keystore *store, hf_error *err)
         st = hf_member_hex(root, "crypto.cipher.params.iv", store->iv, sizeof store->iv, err);
     }
     if (!hf_failed(st)) {
-        st = hf_member_hex(root, "crypto.cipher.message", store->message, sizeof store->message,
-                           err);
+        st = hf_member_hex(root, "crypto.cipher.message", store->message, store->message_len, err);
     }
     return st;
 }
@@ -67,20 +75,26 @@ static hf_status parse_root(json_t *root, keystore *store, hf_error *err)
     return st;
 }
 
-static hf_status parse(hf_bytes json, keystore *ret_store, hf_error *err)
+static hf_status parse_as(hf_bytes json, bool is_text, keystore *ret_store, hf_error *err)
 {
-    keystore store = {0};
+    keystore store = {.message_len = HF_BLS_SECRET_BYTES};
     json_t *root = NULL;
     hf_status st = hf_member_parse(json, &root, err);
     if (hf_failed(st)) {
         return st;
     }
+    store.message_len = is_text ? length_of_text(root) : store.message_len;
     st = parse_root(root, &store, err);
     if (!hf_failed(st)) {
         *ret_store = store;
     }
     json_decref(root);
     return st;
+}
+
+static hf_status parse(hf_bytes json, keystore *ret_store, hf_error *err)
+{
+    return parse_as(json, false, ret_store, err);
 }
 
 hf_status hf_keystore_kdf_memory(hf_bytes json, uint64_t *ret_bytes, hf_error *err)
@@ -113,11 +127,11 @@ hf_status hf_keystore_pubkey(hf_bytes json, uint8_t ret_pubkey[HF_BLS_PUBKEY_BYT
 /* sha256(decryption_key[16:32] || cipher.message) is the checksum. */
 static bool checksum_matches(const keystore *store, const uint8_t key[HF_DECRYPTION_KEY_BYTES])
 {
-    uint8_t preimage[16 + MESSAGE_BYTES];
+    uint8_t preimage[16 + MESSAGE_BYTES_MAX];
     uint8_t digest[32];
     memcpy(preimage, key + 16, 16);
-    memcpy(preimage + 16, store->message, MESSAGE_BYTES);
-    hf_sha256(preimage, sizeof preimage, digest);
+    memcpy(preimage + 16, store->message, store->message_len);
+    hf_sha256(preimage, 16 + store->message_len, digest);
     bool same = hf_secret_equal(digest, store->checksum, sizeof digest);
     hf_wipe(preimage, sizeof preimage);
     hf_wipe(digest, sizeof digest);
@@ -127,7 +141,7 @@ static bool checksum_matches(const keystore *store, const uint8_t key[HF_DECRYPT
 static hf_status open_message(const keystore *store, const uint8_t key[HF_DECRYPTION_KEY_BYTES],
                               hf_bls_key *ret_key, hf_error *err)
 {
-    uint8_t secret[MESSAGE_BYTES];
+    uint8_t secret[HF_BLS_SECRET_BYTES];
     uint8_t pubkey[HF_BLS_PUBKEY_BYTES];
     hf_bls_key found = {0};
     hf_status st = hf_aes128_ctr(key, store->iv, store->message, sizeof secret, secret);
@@ -151,36 +165,65 @@ out:
     return st;
 }
 
+/* The decryption key, when the password is that of the checksum. */
+static hf_status unlock(const keystore *store, hf_bytes password, const hf_keystore_limits *limits,
+                        uint8_t ret_key[HF_DECRYPTION_KEY_BYTES], hf_error *err)
+{
+    hf_buf *normal = NULL;
+    hf_status st = hf_kdf_check_memory(&store->kdf, limits, err);
+    if (!hf_failed(st)) {
+        st = hf_password_normalise(password, &normal, err);
+    }
+    if (!hf_failed(st)) {
+        st = hf_kdf_derive(&store->kdf, hf_bytes_from(hf_buf_peek(normal), hf_buf_len(normal)),
+                           ret_key, err);
+    }
+    if (!hf_failed(st) && !checksum_matches(store, ret_key)) {
+        st = hf_fail(err, HF_DENIED, "wrong password");
+    }
+    hf_buf_free(normal);
+    return st;
+}
+
 hf_status hf_keystore_decrypt(hf_bytes json, hf_bytes password, const hf_keystore_limits *limits,
                               hf_bls_key *ret_key, hf_error *err)
 {
     keystore store;
     uint8_t key[HF_DECRYPTION_KEY_BYTES] = {0};
-    hf_buf *normal = NULL;
     hf_status st = parse(json, &store, err);
-    if (hf_failed(st)) {
-        return st;
+    if (!hf_failed(st)) {
+        st = unlock(&store, password, limits, key, err);
     }
-    st = hf_kdf_check_memory(&store.kdf, limits, err);
-    if (hf_failed(st)) {
-        return st;
+    if (!hf_failed(st)) {
+        st = open_message(&store, key, ret_key, err);
     }
-    st = hf_password_normalise(password, &normal, err);
-    if (hf_failed(st)) {
-        return st;
-    }
-    st =
-        hf_kdf_derive(&store.kdf, hf_bytes_from(hf_buf_peek(normal), hf_buf_len(normal)), key, err);
-    if (hf_failed(st)) {
-        goto out;
-    }
-    if (!checksum_matches(&store, key)) {
-        st = hf_fail(err, HF_DENIED, "wrong password");
-        goto out;
-    }
-    st = open_message(&store, key, ret_key, err);
-out:
     hf_wipe(key, sizeof key);
-    hf_buf_free(normal);
+    return st;
+}
+
+hf_status hf_keystore_decrypt_text(hf_bytes json, hf_bytes password,
+                                   const hf_keystore_limits *limits,
+                                   char ret_text[HF_KEYSTORE_TEXT_BYTES], hf_error *err)
+{
+    keystore store;
+    uint8_t key[HF_DECRYPTION_KEY_BYTES] = {0};
+    uint8_t text[MESSAGE_BYTES_MAX];
+    hf_status st = parse_as(json, true, &store, err);
+    if (!hf_failed(st)) {
+        st = unlock(&store, password, limits, key, err);
+    }
+    if (!hf_failed(st)) {
+        st = hf_aes128_ctr(key, store.iv, store.message, store.message_len, text);
+        st = hf_failed(st) ? hf_fail(err, st.code, "aes-128-ctr failed") : st;
+    }
+    if (!hf_failed(st) && memchr(text, '\0', store.message_len) != NULL) {
+        st = hf_fail(err, HF_CORRUPT, "the secret in it is no text");
+    }
+    if (!hf_failed(st)) {
+        memcpy(ret_text, text, store.message_len);
+        ret_text[store.message_len] = '\0';
+    }
+    hf_wipe(key, sizeof key);
+    hf_wipe(text, sizeof text);
     return st;
 }

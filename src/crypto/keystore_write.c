@@ -15,9 +15,10 @@
 typedef struct sealed {
     hf_kdf_params kdf;
     uint8_t iv[IV_BYTES];
-    uint8_t message[HF_BLS_SECRET_BYTES];
+    size_t message_len;
+    uint8_t message[HF_KEYSTORE_TEXT_BYTES];
     uint8_t checksum[32];
-    uint8_t pubkey[HF_BLS_PUBKEY_BYTES];
+    char pubkey[HEX_CHARS(HF_BLS_PUBKEY_BYTES)]; /* "" of a text */
 } sealed;
 
 /* RFC 4122, version 4. */
@@ -34,11 +35,10 @@ static void make_uuid(char out[UUID_CHARS])
     HF_ASSERT(!hf_failed(st));
 }
 
-static hf_status seal(const hf_bls_key *key, hf_bytes password, sealed *box, hf_error *err)
+static hf_status seal(hf_bytes secret, hf_bytes password, sealed *box, hf_error *err)
 {
     uint8_t dk[HF_DECRYPTION_KEY_BYTES] = {0};
-    uint8_t secret[HF_BLS_SECRET_BYTES] = {0};
-    uint8_t preimage[16 + HF_BLS_SECRET_BYTES] = {0};
+    uint8_t preimage[16 + HF_KEYSTORE_TEXT_BYTES] = {0};
     hf_buf *normal = NULL;
     hf_status st = hf_password_normalise(password, &normal, err);
     if (hf_failed(st)) {
@@ -52,19 +52,17 @@ static hf_status seal(const hf_bls_key *key, hf_bytes password, sealed *box, hf_
     if (hf_failed(st)) {
         goto out;
     }
-    hf_bls_key_to_bytes(key, secret);
-    st = hf_aes128_ctr(dk, box->iv, secret, sizeof secret, box->message);
+    st = hf_aes128_ctr(dk, box->iv, secret.ptr, secret.len, box->message);
     if (hf_failed(st)) {
         st = hf_fail(err, st.code, "aes-128-ctr failed");
         goto out;
     }
+    box->message_len = secret.len;
     memcpy(preimage, dk + 16, 16);
-    memcpy(preimage + 16, box->message, sizeof box->message);
-    hf_sha256(preimage, sizeof preimage, box->checksum);
-    hf_bls_pubkey(key, box->pubkey);
+    memcpy(preimage + 16, box->message, secret.len);
+    hf_sha256(preimage, 16 + secret.len, box->checksum);
 out:
     hf_wipe(dk, sizeof dk);
-    hf_wipe(secret, sizeof secret);
     hf_wipe(preimage, sizeof preimage);
     hf_buf_free(normal);
     return st;
@@ -89,19 +87,17 @@ static json_t *sealed_to_json(const sealed *box, const hf_keystore_options *opti
     char iv[HEX_CHARS(IV_BYTES)];
     char message[HEX_CHARS(sizeof box->message)];
     char checksum[HEX_CHARS(sizeof box->checksum)];
-    char pubkey[HEX_CHARS(sizeof box->pubkey)];
     char uuid[UUID_CHARS];
     hf_hex_encode(box->iv, sizeof box->iv, iv);
-    hf_hex_encode(box->message, sizeof box->message, message);
+    hf_hex_encode(box->message, box->message_len, message);
     hf_hex_encode(box->checksum, sizeof box->checksum, checksum);
-    hf_hex_encode(box->pubkey, sizeof box->pubkey, pubkey);
     make_uuid(uuid);
     return json_pack(
         "{s:{s:o, s:{s:s, s:{}, s:s}, s:{s:s, s:{s:s}, s:s}}, s:s, s:s, s:s, s:s, s:i}", "crypto",
         "kdf", kdf_to_json(&box->kdf), "checksum", "function", "sha256", "params", "message",
         checksum, "cipher", "function", "aes-128-ctr", "params", "iv", iv, "message", message,
-        "description", options->description == NULL ? "" : options->description, "pubkey", pubkey,
-        "path", options->path, "uuid", uuid, "version", 4);
+        "description", options->description == NULL ? "" : options->description, "pubkey",
+        box->pubkey, "path", options->path, "uuid", uuid, "version", 4);
 }
 
 static hf_status dump(json_t *root, hf_buf **ret_json, hf_error *err)
@@ -121,29 +117,52 @@ static hf_status dump(json_t *root, hf_buf **ret_json, hf_error *err)
     return st;
 }
 
-hf_status hf_keystore_encrypt(const hf_bls_key *key, hf_bytes password,
-                              const hf_keystore_options *options, hf_buf **ret_json, hf_error *err)
+static hf_status encrypt(hf_bytes secret, hf_bytes password, const hf_keystore_options *options,
+                         sealed *box, hf_buf **ret_json, hf_error *err)
 {
-    sealed box = {0};
     uint64_t cost = options->cost == 0 ? STANDARD_COST : options->cost;
-    box.kdf.kdf = options->kdf;
-    box.kdf.n = cost;
-    box.kdf.r = SCRYPT_R;
-    box.kdf.p = SCRYPT_P;
-    box.kdf.c = cost;
-    hf_status st = hf_kdf_check(&box.kdf, "crypto.kdf.params", err);
+    box->kdf.kdf = options->kdf;
+    box->kdf.n = cost;
+    box->kdf.r = SCRYPT_R;
+    box->kdf.p = SCRYPT_P;
+    box->kdf.c = cost;
+    hf_status st = hf_kdf_check(&box->kdf, "crypto.kdf.params", err);
+    if (!hf_failed(st)) {
+        st = seal(secret, password, box, err);
+    }
     if (hf_failed(st)) {
         return st;
     }
-    st = seal(key, password, &box, err);
-    if (hf_failed(st)) {
-        return st;
-    }
-    json_t *root = sealed_to_json(&box, options);
+    json_t *root = sealed_to_json(box, options);
     if (root == NULL) {
         return hf_fail(err, HF_INVALID_INPUT, "the path or description is not UTF-8 text");
     }
     st = dump(root, ret_json, err);
     json_decref(root);
     return st;
+}
+
+hf_status hf_keystore_encrypt(const hf_bls_key *key, hf_bytes password,
+                              const hf_keystore_options *options, hf_buf **ret_json, hf_error *err)
+{
+    sealed box = {0};
+    uint8_t secret[HF_BLS_SECRET_BYTES];
+    uint8_t pubkey[HF_BLS_PUBKEY_BYTES];
+    hf_bls_pubkey(key, pubkey);
+    hf_hex_encode(pubkey, sizeof pubkey, box.pubkey);
+    hf_bls_key_to_bytes(key, secret);
+    hf_status st =
+        encrypt(hf_bytes_from(secret, sizeof secret), password, options, &box, ret_json, err);
+    hf_wipe(secret, sizeof secret);
+    return st;
+}
+
+hf_status hf_keystore_encrypt_text(const char *text, hf_bytes password,
+                                   const hf_keystore_options *options, hf_buf **ret_json,
+                                   hf_error *err)
+{
+    sealed box = {0};
+    size_t len = strlen(text);
+    HF_ASSERT(len > 0 && len < HF_KEYSTORE_TEXT_BYTES);
+    return encrypt(hf_bytes_from(text, len), password, options, &box, ret_json, err);
 }

@@ -457,6 +457,40 @@ static void test_scrypt_memory(void **state)
     hf_buf_free(good);
 }
 
+/* A text has any length, no public key, and is no key for whoever asks for one. */
+static void test_text(void **state)
+{
+    static const hf_keystore_options options = {.kdf = HF_KDF_SCRYPT, .cost = QUICK, .path = ""};
+    char longest[HF_KEYSTORE_TEXT_BYTES];
+    char back[HF_KEYSTORE_TEXT_BYTES];
+    uint8_t pubkey[HF_BLS_PUBKEY_BYTES];
+    hf_bls_key key = {.scalar = {1}};
+    (void)state;
+    memset(longest, 'x', sizeof longest - 1);
+    longest[sizeof longest - 1] = '\0';
+    const char *const texts[] = {"a", "abandon abandon ability", "exactly as long as a secret key.",
+                                 longest};
+    for (size_t i = 0; i < HF_ARRAY_LEN(texts); i++) {
+        hf_buf *json = NULL;
+        assert_int_equal(
+            hf_keystore_encrypt_text(texts[i], text("pass"), &options, &json, NULL).code, HF_OK);
+        hf_bytes all = hf_bytes_from(hf_buf_peek(json), hf_buf_len(json));
+        assert_int_equal(hf_keystore_decrypt_text(all, text("pass"), &generous, back, NULL).code,
+                         HF_OK);
+        assert_string_equal(back, texts[i]);
+        assert_int_equal(hf_keystore_decrypt_text(all, text("past"), &generous, back, NULL).code,
+                         HF_DENIED);
+        bool is_long_as_key = strlen(texts[i]) == HF_BLS_SECRET_BYTES;
+        assert_int_equal(hf_keystore_pubkey(all, pubkey, NULL).code,
+                         is_long_as_key ? HF_NOT_FOUND : HF_INVALID_INPUT);
+        if (!is_long_as_key) {
+            assert_int_equal(hf_keystore_decrypt(all, text("pass"), &generous, &key, NULL).code,
+                             HF_INVALID_INPUT);
+        }
+        hf_buf_free(json);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -466,7 +500,7 @@ int main(void)
         cmocka_unit_test(test_password_limits),   cmocka_unit_test(test_malformed_members),
         cmocka_unit_test(test_malformed_pbkdf2),  cmocka_unit_test(test_not_a_keystore),
         cmocka_unit_test(test_pubkey_must_match), cmocka_unit_test(test_damaged_message),
-        cmocka_unit_test(test_scrypt_memory),
+        cmocka_unit_test(test_scrypt_memory),     cmocka_unit_test(test_text),
     };
     return cmocka_run_group_tests_name("crypto/keystore", tests, NULL, NULL);
 }
