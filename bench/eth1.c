@@ -241,6 +241,10 @@ static int run_load(uint64_t port, uint64_t count, uint64_t connections)
     l.latency_ms = calloc(count, sizeof *l.latency_ms);
     HF_ASSERT(l.connections != NULL && l.texts != NULL && l.latency_ms != NULL);
     run_closed_loop(&l, (uint16_t)port, connections);
+    free(l.connections);
+    free(l.texts);
+    free(l.latency_ms);
+    hf_secp256k1_free(l.secp);
     return l.good == l.count && l.wrong == 0 ? 0 : 1;
 }
 

@@ -31,7 +31,7 @@ static void read_bytes(hf_bytes in)
     uint8_t signature[HF_SECP256K1_SIGNATURE_BYTES] = {1};
     signature[64] = 27;
     writer.used = 0;
-    hf_tx_encode_signed(in, signature, &writer);
+    HF_ASSERT(!hf_failed(hf_tx_encode_signed(in, signature, &writer)));
     HF_ASSERT(writer.used <= room);
     HF_ASSERT(hf_failed(hf_tx_decode(hf_bytes_from(out, writer.used), &tx, &err)));
     free(out);

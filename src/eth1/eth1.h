@@ -132,10 +132,11 @@ typedef struct hf_transaction {
 hf_status hf_tx_decode(hf_bytes in, hf_transaction *ret_tx, hf_error *err) HF_MUST_CHECK;
 /* Writes what decode reads; checks nothing. */
 void hf_tx_encode(const hf_transaction *tx, hf_rlp_writer *writer);
-/* An unsigned transaction (that decodes) and its signature as one to be sent. */
-void hf_tx_encode_signed(hf_bytes unsigned_tx,
-                         const uint8_t signature[HF_SECP256K1_SIGNATURE_BYTES],
-                         hf_rlp_writer *writer);
+/* An unsigned transaction and its signature as one to be sent. INVALID_INPUT when the one does not
+ * decode, or the other is none. */
+hf_status hf_tx_encode_signed(hf_bytes unsigned_tx,
+                              const uint8_t signature[HF_SECP256K1_SIGNATURE_BYTES],
+                              hf_rlp_writer *writer) HF_MUST_CHECK;
 
 /* ---- messages and data ------------------------------------------------------------------------
  */

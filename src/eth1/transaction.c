@@ -416,17 +416,19 @@ static void put_signature(hf_rlp_writer *writer, const hf_transaction *tx,
     hf_rlp_put_number(writer, signature + 32, 32);
 }
 
-void hf_tx_encode_signed(hf_bytes unsigned_tx,
-                         const uint8_t signature[HF_SECP256K1_SIGNATURE_BYTES],
-                         hf_rlp_writer *writer)
+hf_status hf_tx_encode_signed(hf_bytes unsigned_tx,
+                              const uint8_t signature[HF_SECP256K1_SIGNATURE_BYTES],
+                              hf_rlp_writer *writer)
 {
     hf_transaction tx;
     hf_tx_type type;
     hf_rlp_reader items = {NULL, 0};
     hf_rlp_writer counter = {NULL, 0, 0};
-    HF_ASSERT(!hf_failed(hf_tx_decode(unsigned_tx, &tx, NULL)) &&
-              !hf_failed(open_list(unsigned_tx, &type, &items, NULL)));
-    HF_ASSERT(signature[64] == V_BASE || signature[64] == V_BASE + 1);
+    if (hf_failed(hf_tx_decode(unsigned_tx, &tx, NULL)) ||
+        hf_failed(open_list(unsigned_tx, &type, &items, NULL)) ||
+        (signature[64] != V_BASE && signature[64] != V_BASE + 1)) {
+        return (hf_status){HF_INVALID_INPUT};
+    }
     hf_bytes members = hf_bytes_from(items.at, items.left);
     if (type == HF_TX_LEGACY) { /* chain id and two empty strings give way */
         hf_rlp_put_u64(&counter, tx.chain_id);
@@ -438,4 +440,5 @@ void hf_tx_encode_signed(hf_bytes unsigned_tx,
     hf_rlp_put_list(writer, members.len + counter.used);
     hf_rlp_put_raw(writer, members);
     put_signature(writer, &tx, signature);
+    return hf_ok();
 }

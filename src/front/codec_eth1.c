@@ -127,7 +127,7 @@ static hf_status read_quantity(const hf_json *json, uint32_t value, const hf_pat
 static hf_status read_narrow(const hf_json *json, uint32_t value, const hf_path *path,
                              uint64_t *ret, hf_error *err)
 {
-    hf_u256 wide;
+    hf_u256 wide = {{0}};
     hf_status st = read_quantity(json, value, path, &wide, err);
     if (hf_failed(st)) {
         return st;
@@ -211,7 +211,7 @@ static hf_status put_authorization_members(const hf_json *json, uint32_t value, 
     static const char *const names[] = {"chainId", "address", "nonce", "yParity", "r", "s"};
     for (size_t i = 0; i < HF_ARRAY_LEN(names); i++) {
         const hf_path member = {.up = path, .name = names[i]};
-        hf_u256 number;
+        hf_u256 number = {{0}};
         uint32_t at = find(json, value, names[i]);
         at = at == 0 && i == 3 ? find(json, value, "v") : at;
         if (at == 0) {

@@ -171,7 +171,9 @@ static hf_next transaction_signed(hf_exchange *x, const void *frame)
     if (reply->reason != HF_REASON_OK) {
         return refused(x, reply);
     }
-    hf_tx_encode_signed(job->signature.bytes, reply->signature, &writer);
+    if (hf_failed(hf_tx_encode_signed(job->signature.bytes, reply->signature, &writer))) {
+        return fail(x, INTERNAL_ERROR, "internal error"); /* not what a keeper signs */
+    }
     HF_ASSERT(writer.used <= writer.room);
     begin_result(job);
     hf_front_eth1_put_hex(&job->text, writer.out, writer.used);

@@ -127,7 +127,7 @@ static void the_example_of_eip_155(void **state)
     assert_false(hf_failed(hf_hex_decode(signature_hex, 130, signature, sizeof signature)));
     uint8_t out[ROOM];
     hf_rlp_writer writer = {out, sizeof out, 0};
-    hf_tx_encode_signed(bytes, signature, &writer);
+    assert_false(hf_failed(hf_tx_encode_signed(bytes, signature, &writer)));
     hf_hex_encode(out, writer.used, hex);
     assert_string_equal(hex, signed_tx);
 }
@@ -241,7 +241,10 @@ static void signed_ones_and_other_types_are_refused(void **state)
         hf_transaction tx = transaction_of((hf_tx_type)type);
         hf_bytes bytes = encode(&tx, room);
         hf_rlp_writer writer = {out, sizeof out, 0};
-        hf_tx_encode_signed(bytes, signature, &writer);
+        assert_false(hf_failed(hf_tx_encode_signed(bytes, signature, &writer)));
+        signature[64] = 29;
+        assert_true(hf_failed(hf_tx_encode_signed(bytes, signature, &writer)));
+        signature[64] = 28;
         assert_true(hf_failed(hf_tx_decode(hf_bytes_from(out, writer.used), &read, NULL)));
         room[0] = (uint8_t)(type == 0 ? 0x7f : type + 10);
         assert_true(hf_failed(hf_tx_decode(bytes, &read, NULL)));
