@@ -143,7 +143,7 @@ def test_a_wrong_transaction_is_refused_by_the_member_that_is_wrong(signer, chan
 # ---- messages and data -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("message", ["", "12", "11" * 32, "ab" * 256, "ab" * 257, "cd" * 5000])
+@pytest.mark.parametrize("message", ["", "12", "11" * 32, "ab" * 256, "ab" * 257, "cd" * 5000], ids=len)
 def test_messages_are_signed_with_their_prefix(signer, message):
     digest = prefixed(bytes.fromhex(message))
     signature = signer.result("eth_sign", ADDRESS, "0x" + message)
