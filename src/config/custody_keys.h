@@ -9,8 +9,7 @@
 #define HF_ON_MODULE (HF_ON(PKCS11) | HF_ON(AWS_CLOUDHSM) | HF_ON(YUBIHSM))
 #define HF_ON_AWS (HF_ON(AWS_KMS) | HF_ON(AWS_SECRETS_MANAGER) | HF_ON(AWS_CLOUDHSM))
 #define HF_ON_SERVER                                                                               \
-    (HF_ON(VAULT) | HF_ON(AZURE_KEY_VAULT) | HF_ON(GCP_SECRET_MANAGER) |                           \
-     HF_ON(AWS_SECRETS_MANAGER))
+    (HF_ON(VAULT) | HF_ON(AZURE_KEY_VAULT) | HF_ON(GCP_SECRET_MANAGER) | HF_ON(AWS_SECRETS_MANAGER))
 #define HF_ON_ALL (HF_ON_MODULE | HF_ON_SERVER | HF_ON(AWS_KMS))
 
 #define HF_CUSTODY_ROW(name, how, who_takes, who_needs, sentence)                                  \
@@ -19,7 +18,8 @@
         .takes = (who_takes), .needs = (who_needs), .flags = HF_KEY_NO_ENV, .help = (sentence)     \
     }
 
-/* clang-format off: a row a member */
+/* A row a member: */
+/* clang-format off */
 #define HF_CUSTODY_KEYS \
     HF_CUSTODY_ROW("module", FILE, HF_ON_MODULE, HF_ON(PKCS11), \
         "pkcs11: path of the PKCS#11 module; yubihsm, aws-cloudhsm: of the vendor's."), \

@@ -1,13 +1,12 @@
 /* GET /metrics: the keeper's counters as Prometheus text (exposition format 0.0.4). docs/metrics.md
  * lists every name here with its counterpart in other signers. */
-#include "front/front_internal.h"
+#include "front/metrics_text.h"
 
 #include <ctype.h>
-#include <inttypes.h>
 
 #define NS_PER_SECOND 1e9
 
-static void put_head(hf_text *out, const char *name, const char *type, const char *help)
+void hf_metric_head(hf_text *out, const char *name, const char *type, const char *help)
 {
     hf_text_put(out, "# HELP holdfast_%s %s\n# TYPE holdfast_%s %s\n", name, help, name, type);
 }
@@ -15,12 +14,12 @@ static void put_head(hf_text *out, const char *name, const char *type, const cha
 static void put_one(hf_text *out, const char *name, const char *type, const char *help,
                     uint64_t value)
 {
-    put_head(out, name, type, help);
+    hf_metric_head(out, name, type, help);
     hf_text_put(out, "holdfast_%s %" PRIu64 "\n", name, value);
 }
 
 /* One histogram of durations; labels is "" or ends in a comma. */
-static void put_histogram(hf_text *out, const char *name, const char *labels, const hf_histogram *h)
+void hf_metric_histogram(hf_text *out, const char *name, const char *labels, const hf_histogram *h)
 {
     uint64_t total = 0;
     for (size_t i = 0; i + 1 < HF_BUCKETS; i++) {
@@ -44,7 +43,8 @@ static void put_histogram(hf_text *out, const char *name, const char *labels, co
 static void put_signing(hf_text *out, const hf_metrics *m)
 {
     static const char *const results[HF_RESULT_COUNT] = {"signed", "refused", "failed"};
-    put_head(out, "signing_requests_total", "counter", "Signing requests by type and result.");
+    hf_metric_head(out, "signing_requests_total", "counter",
+                   "Signing requests by type and result.");
     for (int op = 0; op < HF_OP_COUNT; op++) {
         for (int r = 0; r < HF_RESULT_COUNT; r++) {
             hf_text_put(out,
@@ -68,8 +68,8 @@ static bool is_shown(const hf_metrics *m, int op)
 static void put_durations(hf_text *out, const hf_metrics *m)
 {
     static const char *const stages[HF_STAGE_COUNT] = {"decode", "decide", "sign", "total"};
-    put_head(out, "signing_duration_seconds", "histogram",
-             "Time of signing requests by type and stage.");
+    hf_metric_head(out, "signing_duration_seconds", "histogram",
+                   "Time of signing requests by type and stage.");
     for (int op = 0; op < HF_OP_COUNT; op++) {
         if (!is_shown(m, op)) {
             continue;
@@ -79,7 +79,7 @@ static void put_durations(hf_text *out, const hf_metrics *m)
             hf_status st = hf_str_format(labels, sizeof labels, "operation=\"%s\",stage=\"%s\",",
                                          hf_eth_operation_name((hf_operation)op), stages[stage]);
             HF_ASSERT(!hf_failed(st));
-            put_histogram(out, "signing_duration_seconds", labels, &m->duration[op][stage]);
+            hf_metric_histogram(out, "signing_duration_seconds", labels, &m->duration[op][stage]);
         }
     }
 }
@@ -106,13 +106,14 @@ static void put_refusals(hf_text *out, const hf_metrics *m)
 {
     static const hf_reason auth[] = {HF_REASON_UNAUTHORIZED, HF_REASON_FORBIDDEN,
                                      HF_REASON_CROSS_ORIGIN, HF_REASON_RATE_LIMITED};
-    put_head(out, "refusals_total", "counter", "Requests refused, by the code of the answer.");
+    hf_metric_head(out, "refusals_total", "counter",
+                   "Requests refused, by the code of the answer.");
     for (int r = HF_REASON_OK + 1; r < HF_REASON_COUNT; r++) {
         hf_text_put(out, "holdfast_refusals_total{reason=\"%s\"} %" PRIu64 "\n",
                     hf_reason_describe((hf_reason)r)->code, m->refusals[r]);
     }
-    put_head(out, "auth_rejections_total", "counter",
-             "Requests refused for who sent them, by the code of the answer.");
+    hf_metric_head(out, "auth_rejections_total", "counter",
+                   "Requests refused for who sent them, by the code of the answer.");
     for (size_t i = 0; i < HF_ARRAY_LEN(auth); i++) {
         hf_text_put(out, "holdfast_auth_rejections_total{reason=\"%s\"} %" PRIu64 "\n",
                     hf_reason_describe(auth[i])->code, m->refusals[auth[i]]);
@@ -121,8 +122,8 @@ static void put_refusals(hf_text *out, const hf_metrics *m)
 
 static void put_tokens(hf_text *out, const hf_metrics *m)
 {
-    put_head(out, "token_rejections_total", "counter",
-             "Tokens refused, by what was wrong with them.");
+    hf_metric_head(out, "token_rejections_total", "counter",
+                   "Tokens refused, by what was wrong with them.");
     for (int v = HF_TOKEN_VALID + 1; v < HF_TOKEN_NEEDS_USES; v++) {
         hf_text_put(out, "holdfast_token_rejections_total{verdict=\"%s\"} %" PRIu64 "\n",
                     hf_token_verdict_name((hf_token_verdict)v), m->token_rejections[v]);
@@ -131,7 +132,7 @@ static void put_tokens(hf_text *out, const hf_metrics *m)
 
 static void put_keys(hf_text *out, const hf_metrics *m)
 {
-    put_head(out, "keys_loaded", "gauge", "Keys that can sign, by back end.");
+    hf_metric_head(out, "keys_loaded", "gauge", "Keys that can sign, by back end.");
     for (int b = 0; b < HF_BACKEND_COUNT; b++) {
         hf_text_put(out, "holdfast_keys_loaded{backend=\"%s\"} %" PRIu64 "\n",
                     hf_key_backend_name((hf_key_backend)b), m->keys_loaded[b]);
@@ -146,7 +147,7 @@ static void put_keys(hf_text *out, const hf_metrics *m)
 static void put_store(hf_text *out, const hf_metrics *m, uint32_t backend)
 {
     uint64_t total = 0;
-    put_head(out, "store_info", "gauge", "Always 1; the label says where records are kept.");
+    hf_metric_head(out, "store_info", "gauge", "Always 1; the label says where records are kept.");
     hf_text_put(out, "holdfast_store_info{backend=\"%s\"} 1\n",
                 hf_store_backend_name((hf_store_backend)backend));
     put_one(out, "store_starts_total", "counter",
@@ -156,7 +157,7 @@ static void put_store(hf_text *out, const hf_metrics *m, uint32_t backend)
             m->store_late_answers);
     put_one(out, "store_healthy", "gauge", "1 while the slashing protection store can record.",
             m->store_healthy);
-    put_head(out, "start_guard", "gauge", "1 for the state that the start guard is in.");
+    hf_metric_head(out, "start_guard", "gauge", "1 for the state that the start guard is in.");
     for (unsigned state = 0; state < HF_GUARD_STATE_COUNT; state++) {
         hf_text_put(out, "holdfast_start_guard{state=\"%s\"} %d\n",
                     hf_guard_state_name((hf_guard_state)state), m->guard_state == state);
@@ -164,9 +165,9 @@ static void put_store(hf_text *out, const hf_metrics *m, uint32_t backend)
     put_one(out, "store_failures_total", "counter", "Commits that failed; nothing was signed.",
             m->store_failures);
     put_one(out, "pruned_rows_total", "counter", "Records pruned into watermarks.", m->pruned_rows);
-    put_head(out, "store_commit_seconds", "histogram", "Time of one durable commit.");
-    put_histogram(out, "store_commit_seconds", "", &m->store_commit);
-    put_head(out, "store_batch_size", "histogram", "Requests recorded by one commit.");
+    hf_metric_head(out, "store_commit_seconds", "histogram", "Time of one durable commit.");
+    hf_metric_histogram(out, "store_commit_seconds", "", &m->store_commit);
+    hf_metric_head(out, "store_batch_size", "histogram", "Requests recorded by one commit.");
     for (unsigned i = 0; i + 1 < HF_BATCH_BUCKETS; i++) {
         total += m->batch_counts[i];
         hf_text_put(out, "holdfast_store_batch_size_bucket{le=\"%u\"} %" PRIu64 "\n", 1U << i,
@@ -186,7 +187,8 @@ static void put_duties(hf_text *out, const hf_metrics *m)
     static const char *const stages[HF_DUTY_STAGE_COUNT] = {
         "stage=\"acquire\",", "stage=\"complete\",", "stage=\"total\","};
     const hf_duty_counters *store = &m->duty_store;
-    put_head(out, "duty_requests_total", "counter", "Requests for duties by type and result.");
+    hf_metric_head(out, "duty_requests_total", "counter",
+                   "Requests for duties by type and result.");
     for (uint32_t type = 0; type < HF_DUTY_TYPE_COUNT; type++) {
         for (int r = 0; r < HF_RESULT_COUNT; r++) {
             hf_text_put(out,
@@ -196,9 +198,9 @@ static void put_duties(hf_text *out, const hf_metrics *m)
     }
     put_one(out, "duty_stored_total", "counter",
             "Duties answered with the signature that was on record.", m->duties_stored);
-    put_head(out, "duty_duration_seconds", "histogram", "Time of duties by stage.");
+    hf_metric_head(out, "duty_duration_seconds", "histogram", "Time of duties by stage.");
     for (int stage = 0; stage < HF_DUTY_STAGE_COUNT; stage++) {
-        put_histogram(out, "duty_duration_seconds", stages[stage], &m->duty_duration[stage]);
+        hf_metric_histogram(out, "duty_duration_seconds", stages[stage], &m->duty_duration[stage]);
     }
     put_one(out, "duty_store_healthy", "gauge", "1 while duty locks can be had.",
             m->duty_store_healthy);
@@ -220,8 +222,8 @@ static void put_duties(hf_text *out, const hf_metrics *m)
 static void put_eth1(hf_text *out, const hf_metrics *m)
 {
     static const char *const results[HF_RESULT_COUNT] = {"signed", "refused", "failed"};
-    put_head(out, "eth1_requests_total", "counter",
-             "Requests for signatures of the execution layer by kind and result.");
+    hf_metric_head(out, "eth1_requests_total", "counter",
+                   "Requests for signatures of the execution layer by kind and result.");
     for (uint32_t kind = 0; kind < HF_ETH1_KIND_COUNT; kind++) {
         for (int r = 0; r < HF_RESULT_COUNT; r++) {
             hf_text_put(out,
@@ -229,14 +231,14 @@ static void put_eth1(hf_text *out, const hf_metrics *m)
                         hf_eth1_kind_name(kind), results[r], m->eth1[kind][r]);
         }
     }
-    put_head(out, "eth1_duration_seconds", "histogram",
-             "Time of signatures of the execution layer by stage.");
-    put_histogram(out, "eth1_duration_seconds", "stage=\"decode\",",
-                  &m->eth1_duration[HF_STAGE_DECODE]);
-    put_histogram(out, "eth1_duration_seconds", "stage=\"sign\",",
-                  &m->eth1_duration[HF_STAGE_SIGN]);
-    put_histogram(out, "eth1_duration_seconds", "stage=\"total\",",
-                  &m->eth1_duration[HF_STAGE_TOTAL]);
+    hf_metric_head(out, "eth1_duration_seconds", "histogram",
+                   "Time of signatures of the execution layer by stage.");
+    hf_metric_histogram(out, "eth1_duration_seconds", "stage=\"decode\",",
+                        &m->eth1_duration[HF_STAGE_DECODE]);
+    hf_metric_histogram(out, "eth1_duration_seconds", "stage=\"sign\",",
+                        &m->eth1_duration[HF_STAGE_SIGN]);
+    hf_metric_histogram(out, "eth1_duration_seconds", "stage=\"total\",",
+                        &m->eth1_duration[HF_STAGE_TOTAL]);
 }
 
 static void put_load(hf_text *out, const hf_front_context *context, const hf_metrics *m)
@@ -284,9 +286,9 @@ static void put_build(hf_text *out, const hf_front_context *context, const hf_me
         network[i] = c >= 0x20 && c < 0x7f && c != '"' && c != '\\' ? (char)c : '_';
     }
     network[len] = '\0';
-    put_head(out, "build_info", "gauge", "Always 1; the labels say what runs.");
+    hf_metric_head(out, "build_info", "gauge", "Always 1; the labels say what runs.");
     hf_text_put(out, "holdfast_build_info{version=\"%s\",network=\"%s\"} 1\n", HF_VERSION, network);
-    put_head(out, "uptime_seconds", "gauge", "Time since the keeper's start.");
+    hf_metric_head(out, "uptime_seconds", "gauge", "Time since the keeper's start.");
     hf_text_put(out, "holdfast_uptime_seconds %.3f\n", (double)m->uptime_ms / 1000.0);
 }
 
@@ -305,7 +307,7 @@ static void put_seal(hf_text *out, const hf_metrics *m)
             "0 no sealed keys, 1 uninitialized, 2 awaiting registration, 3 sealed, 4 partly "
             "unsealed, 5 unsealed, 6 awaiting rotation.",
             m->seal_state);
-    put_head(out, "seal_shares_total", "counter", "Shares of the seal that were given.");
+    hf_metric_head(out, "seal_shares_total", "counter", "Shares of the seal that were given.");
     hf_text_put(out, "holdfast_seal_shares_total{result=\"wrong\"} %" PRIu64 "\n",
                 m->seal_shares[0]);
     hf_text_put(out, "holdfast_seal_shares_total{result=\"right\"} %" PRIu64 "\n",
@@ -331,8 +333,8 @@ static void put_audit(hf_text *out, const hf_metrics *m)
             m->audit_rotations);
     put_one(out, "audit_sink_lost_total", "counter", "Copies of lines that a sink did not take.",
             m->audit_sink_lost);
-    put_head(out, "audit_commit_seconds", "histogram", "Time of one write of the audit log.");
-    put_histogram(out, "audit_commit_seconds", "", &m->audit_commit);
+    hf_metric_head(out, "audit_commit_seconds", "histogram", "Time of one write of the audit log.");
+    hf_metric_histogram(out, "audit_commit_seconds", "", &m->audit_commit);
 }
 
 hf_status hf_front_metrics_format(const hf_front_context *context,
@@ -352,12 +354,13 @@ hf_status hf_front_metrics_format(const hf_front_context *context,
     put_store(&text, m, reply->store_backend);
     put_duties(&text, m);
     put_eth1(&text, m);
+    hf_front_put_custodies(&text, reply);
     put_audit(&text, m);
     put_load(&text, context, m);
     put_seal(&text, m);
     put_one(&text, "canary_signing_total", "counter", "Requests for a key that must never sign.",
             m->canaries);
-    put_head(&text, "protection_enabled", "gauge", "1 where a protection is really on.");
+    hf_metric_head(&text, "protection_enabled", "gauge", "1 where a protection is really on.");
     put_protections(&text, reply->protections, reply->protection_count, "keeper");
     put_protections(&text, context->protections.items, context->protections.count, "front");
     put_protections(&text, reply->store_protections, reply->store_protection_count, "store");

@@ -252,6 +252,34 @@ static void put_duties(hf_text *out, const hf_msg_status_reply *s)
     hf_text_put(out, "}");
 }
 
+static void put_custody(hf_text *out, const hf_custody_report *c)
+{
+    hf_text_put(out,
+                "{\"backend\":\"%s\",\"place\":", hf_key_backend_name((hf_key_backend)c->backend));
+    if (c->source == HF_SOURCE_NONE) {
+        hf_text_put(out, "\"seal\"");
+    } else {
+        hf_text_put(out, "%u", c->source);
+    }
+    hf_text_put(out, ",\"healthy\":%s,\"detail\":", c->healthy != 0 ? "true" : "false");
+    put_text(out, c->detail, sizeof c->detail);
+    hf_text_put(out, ",\"keys\":%u,\"keys_failed\":%u,\"keys_other\":%u,\"problem\":", c->keys,
+                c->keys_failed, c->keys_other);
+    put_text(out, c->problem, sizeof c->problem);
+    hf_text_put(out, ",\"seccomp\":\"%s\",\"landlock\":\"%s\"}", protection_state_name(c->seccomp),
+                protection_state_name(c->landlock));
+}
+
+static void put_custodies(hf_text *out, const hf_msg_status_reply *s)
+{
+    hf_text_put(out, ",\"custody\":[");
+    for (uint32_t i = 0; i < s->custody_count && i < HF_CUSTODIES_MAX; i++) {
+        hf_text_put(out, "%s", i == 0 ? "" : ",");
+        put_custody(out, &s->custodies[i]);
+    }
+    hf_text_put(out, "]");
+}
+
 static void put_audit(hf_text *out, const hf_msg_status_reply *s)
 {
     const hf_audit_state *audit = &s->audit;
@@ -299,6 +327,7 @@ static void put_status(hf_text *out, const hf_front_context *context, const hf_m
     hf_text_put(out, "}");
     put_guard(out, &s->guard);
     put_duties(out, s);
+    put_custodies(out, s);
     put_audit(out, s);
     hf_text_put(out, ",\"reload\":");
     put_reload(out, s);

@@ -336,7 +336,7 @@ static void announce(hf_keeper *keeper)
 
 static void stop(hf_keeper *keeper)
 {
-    hf_pulse_stop(); /* what is left has a deadline of its own */
+    hf_pulse_stop();         /* what is left has a deadline of its own */
     hf_custody_stop(keeper); /* its answers go to the others */
     hf_eth1_stop(keeper);
     hf_auditor_stop(keeper);
