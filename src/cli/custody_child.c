@@ -68,6 +68,11 @@ static hf_status open_back_end(const call *c, hf_custody **custody, hf_error *er
     if (c->backend == HF_BACKEND_AWS_CLOUDHSM) {
         return hf_hsm_open_cloudhsm(&c->settings, custody, err);
     }
+    if (c->backend == HF_BACKEND_YUBIHSM) {
+        bool has_module = hf_custody_setting(&c->settings, "module")[0] != '\0';
+        return (has_module ? hf_hsm_open_yubihsm_module : hf_hsm_open_yubihsm)(&c->settings,
+                                                                               custody, err);
+    }
     return hf_fail(err, HF_USAGE, "no command works with this back end");
 }
 

@@ -4,7 +4,7 @@
 #define HEX_CHARS (2 * HF_BLS_PUBKEY_BYTES + 1)
 
 static const hf_key_wrapper *const wrappers[] = {&hf_key_wrapper_awskms, &hf_key_wrapper_pkcs11,
-                                                 &hf_key_wrapper_cloudhsm};
+                                                 &hf_key_wrapper_cloudhsm, &hf_key_wrapper_yubihsm};
 
 typedef struct wrap_options {
     hf_config_flags flags;
@@ -38,7 +38,7 @@ static hf_status find_wrapper(const char *name, const hf_key_wrapper **ret_wrapp
             return wrappers[i]->start != NULL ? wrappers[i]->start(err) : hf_ok();
         }
     }
-    return hf_fail(err, HF_USAGE, "--backend: aws-kms, pkcs11 or aws-cloudhsm");
+    return hf_fail(err, HF_USAGE, "--backend: aws-kms, pkcs11, aws-cloudhsm or yubihsm");
 }
 
 static bool takes(const hf_key_wrapper *wrapper, const char *name)

@@ -44,6 +44,7 @@ typedef struct hf_key_wrapper {
 extern const hf_key_wrapper hf_key_wrapper_awskms;
 extern const hf_key_wrapper hf_key_wrapper_pkcs11;
 extern const hf_key_wrapper hf_key_wrapper_cloudhsm;
+extern const hf_key_wrapper hf_key_wrapper_yubihsm;
 
 int hf_cli_key_wrap(int argc, char **argv);
 

@@ -11,6 +11,17 @@
 static const char *const settings_of_pkcs11[] = {
     "module",     "module_env.", "token_label", "slot",       "token_dir", "pin_file",
     "cluster_id", "wrap_key",    "blob_dir",    "key_labels", NULL};
+static const char *const settings_of_yubihsm[] = {"connector_url",
+                                                  "auth_key_id",
+                                                  "auth_key_password_file",
+                                                  "module",
+                                                  "module_env.",
+                                                  "wrap_key",
+                                                  "blob_dir",
+                                                  "ca_file",
+                                                  "domains",
+                                                  NULL};
+static const char *const no_types[] = {NULL}; /* the vendor's own tools make keys inside */
 static const char *const types_inside[] = {"secp256k1", "ed25519", "p256", "wrap", NULL};
 static const hf_custody_type custody_types[] = {HF_CUSTODY_SECP256K1, HF_CUSTODY_ED25519,
                                                 HF_CUSTODY_P256, HF_CUSTODY_BLS};
@@ -94,6 +105,12 @@ static hf_status wrap_cloudhsm(const hf_custody_settings *settings, hf_key_wrapp
     return wrap_by(HF_BACKEND_AWS_CLOUDHSM, settings, keys, n, err);
 }
 
+static hf_status wrap_yubihsm(const hf_custody_settings *settings, hf_key_wrapping *keys, size_t n,
+                              hf_error *err)
+{
+    return wrap_by(HF_BACKEND_YUBIHSM, settings, keys, n, err);
+}
+
 /* ---- create ---------------------------------------------------------------------------------- */
 
 /* Public key, label and, of secp256k1, address. */
@@ -164,3 +181,9 @@ const hf_key_wrapper hf_key_wrapper_cloudhsm = {.name = "aws-cloudhsm",
                                                 .done = done,
                                                 .wrap = wrap_cloudhsm,
                                                 .create = create_cloudhsm};
+const hf_key_wrapper hf_key_wrapper_yubihsm = {.name = "yubihsm",
+                                               .settings = settings_of_yubihsm,
+                                               .types = no_types,
+                                               .start = start,
+                                               .done = done,
+                                               .wrap = wrap_yubihsm};

@@ -403,6 +403,18 @@ static bool read_type(const char *text, hf_key_document_type *ret_type)
     return false;
 }
 
+/* They name tokens and secrets of servers, and whoever reads key files has no network. */
+static bool is_of_server(const char *type)
+{
+    static const char *const types[] = {"hashicorp", "azure-secret", "aws-secret", "aws-kms",
+                                        "yubihsm"};
+    size_t i = 0;
+    while (i < HF_ARRAY_LEN(types) && strcmp(types[i], type) != 0) {
+        i++;
+    }
+    return i < HF_ARRAY_LEN(types);
+}
+
 static hf_status interpret(const members *m, const char *folder, hf_key_document *doc,
                            hf_error *err)
 {

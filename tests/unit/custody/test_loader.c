@@ -247,7 +247,8 @@ static void test_web3signer_files(void **state)
     assert_int_equal(count_key(&r, 1), 1);
     assert_int_equal(count_key(&r, 2), 2);
     assert_int_equal(r.failure_count, 6);
-    assert_failure(&r, "many.yaml, document 3", "type hashicorp is not supported in this version");
+    assert_failure(&r, "many.yaml, document 3",
+                   "type hashicorp is not read from key files: make it an entry of signing_keys");
     assert_failure(&r, "many.yaml, document 4", "privateKey is not 64 hex digits");
     assert_failure(&r, "shown.yaml", "chmod 600");
     assert_failure(&r, "empty.yaml", "holds no key");
