@@ -255,6 +255,7 @@ static hf_status ask_locked(hf_yubi_link *link, uint8_t command, hf_bytes data,
     bool is_old = link->has_session;
     uint8_t code = 0;
     hf_bytes got;
+    answer->len = 0;
     hf_status st = ask_once(link, command, data, deadline_ns, answer, &is_lost, err);
     if (is_lost && is_old) {
         st = ask_once(link, command, data, deadline_ns, answer, &is_lost, err);
