@@ -21,13 +21,14 @@ import time
 
 import eth1
 import shared
+import vault_keys
 import watch
 
 TICKS = os.sysconf("SC_CLK_TCK")
 CORES = len(os.sched_getaffinity(0))
 START_TIMEOUT = 120
 LOCAL_ROWS = ["distinct", "shared", "idle", "burst", "memory"]
-ROWS = LOCAL_ROWS + ["scrypt"] + watch.ROWS + eth1.ROWS + shared.ROWS
+ROWS = LOCAL_ROWS + ["scrypt"] + watch.ROWS + eth1.ROWS + vault_keys.ROWS + shared.ROWS
 FIRST_EPOCH = 400000  # a few years into mainnet
 
 FULL = {"turns": 9, "seconds": 1.5, "loop_seconds": 1, "keys": 10000, "voters": 1000, "connections": 128, "burst": 313,
@@ -284,6 +285,8 @@ class Bench:
             self.measure_watching()
         if set(wanted) & set(eth1.ROWS):
             self.measure_eth1()
+        if set(wanted) & set(vault_keys.ROWS):
+            self.measure_secrets()
         if set(wanted) & set(shared.ROWS):
             self.measure_shared(wanted)
 
@@ -296,6 +299,13 @@ class Bench:
 
     def measure_eth1(self):
         rows = eth1.Eth1Rows(self, Signer)
+        try:
+            rows.measure()
+        finally:
+            rows.close()
+
+    def measure_secrets(self):
+        rows = vault_keys.SecretRows(self, Signer)
         try:
             rows.measure()
         finally:
