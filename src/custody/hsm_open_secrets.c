@@ -198,6 +198,34 @@ static hf_status take_u16(const hf_custody_settings *settings, const char *name,
     return hf_ok();
 }
 
+static hf_status take_labels(const hf_custody_settings *settings, hf_yubihsm_config *config,
+                             hf_error *err)
+{
+    const char *label = NULL;
+    while ((label = hf_custody_setting_at(settings, "key_labels", config->label_count)) != NULL) {
+        if (config->label_count == HF_YUBIHSM_LABELS_MAX ||
+            hf_failed(
+                hf_str_copy(config->labels[config->label_count], HF_YUBIHSM_LABEL_LEN, label))) {
+            return hf_fail(err, HF_USAGE, "key_labels: up to %d of up to %d bytes",
+                           HF_YUBIHSM_LABELS_MAX, HF_YUBIHSM_LABEL_LEN - 1);
+        }
+        config->label_count++;
+    }
+    return hf_ok();
+}
+
+/* They speak of a PKCS#11 module, which is not there. */
+static hf_status refuse_of_module(const hf_custody_settings *settings, hf_error *err)
+{
+    static const char *const names[] = {"slot", "token_label", "token_dir"};
+    for (size_t i = 0; i < HF_ARRAY_LEN(names); i++) {
+        if (hf_custody_setting(settings, names[i])[0] != '\0') {
+            return hf_fail(err, HF_USAGE, "yubihsm: %s means nothing without module", names[i]);
+        }
+    }
+    return hf_ok();
+}
+
 hf_status hf_hsm_open_yubihsm(const hf_custody_settings *settings, hf_custody **ret_custody,
                               hf_error *err)
 {
@@ -209,6 +237,13 @@ hf_status hf_hsm_open_yubihsm(const hf_custody_settings *settings, hf_custody **
     }
     if (!hf_failed(st)) {
         st = take_u16(settings, "domains", &config.domains, err);
+    }
+    if (!hf_failed(st)) {
+        config.label_count = 0;
+        st = take_labels(settings, &config, err);
+    }
+    if (!hf_failed(st)) {
+        st = refuse_of_module(settings, err);
     }
     return hf_failed(st) ? st : hf_custody_yubihsm_open(&config, ret_custody, err);
 }

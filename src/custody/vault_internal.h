@@ -26,6 +26,7 @@ typedef struct hf_vault_token {
     uint64_t serial;               /* another one for each token */
     uint64_t got_ns;
     uint64_t lease_ns; /* from got_ns on; 0: for ever */
+    uint64_t full_ns;  /* the longest lease that it had */
     bool is_renewable;
     bool is_own; /* made by a login here: revoked at the end */
 } hf_vault_token;

@@ -73,7 +73,8 @@ static hf_status by_token_file(hf_vault *vault, uint64_t deadline_ns, hf_vault_t
         json_t *data = json_object_get(answer.json, "data");
         json_int_t ttl = json_integer_value(json_object_get(data, "ttl"));
         token->got_ns = hf_time_mono_ns();
-        token->lease_ns = ttl > 0 ? (uint64_t)ttl * HF_NS_PER_SECOND : 0;
+        bool ends = ttl > 0 || json_is_string(json_object_get(data, "expire_time"));
+        token->lease_ns = ends ? (uint64_t)(ttl > 0 ? ttl : 1) * HF_NS_PER_SECOND : 0;
         token->is_renewable = json_is_true(json_object_get(data, "renewable"));
     } else if (st.code == HF_DENIED) {
         st = hf_error_wrap(err, st, "the token in %.100s", vault->config.token_file);

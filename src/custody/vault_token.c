@@ -4,12 +4,11 @@
 #include "custody/vault_internal.h"
 
 #define HEALTH_NS (10 * HF_NS_PER_SECOND)
-/* Of a token's life: what is left must suffice for logging in anew. */
-#define GRACE_PARTS 10
+/* A renewed lease of less than this part of the token's longest one: it nears its greatest age. */
+#define SHORT_PARTS 2
+#define PAUSE_NS (100 * HF_NS_PER_MS)
 #define RETRY_FIRST_NS HF_NS_PER_SECOND
 #define RETRY_MOST_NS (30 * HF_NS_PER_SECOND)
-/* A lease shorter than this is asked for anew each time it is needed. */
-#define LEASE_LEAST_NS HF_NS_PER_SECOND
 #define REVOKE_NS HF_NS_PER_SECOND
 
 static bool is_over(const hf_vault_token *token, uint64_t now_ns)
@@ -58,10 +57,16 @@ static hf_status renew(hf_vault *vault, hf_error *err)
     if (!hf_failed(st)) {
         st = hf_vault_take_auth(answer.json, &next, err);
     }
+    if (!hf_failed(st) && next.lease_ns == 0) {
+        st = hf_fail(err, HF_DENIED, "Vault renews the token for no time at all");
+    }
     if (!hf_failed(st)) {
         vault->token.got_ns = next.got_ns;
         vault->token.lease_ns = next.lease_ns;
         vault->token.is_renewable = next.is_renewable;
+        if (next.lease_ns > vault->token.full_ns) {
+            vault->token.full_ns = next.lease_ns;
+        }
     }
     hf_wipe(&next, sizeof next);
     json_decref(body);
@@ -75,6 +80,7 @@ static hf_status log_in(hf_vault *vault, uint64_t deadline_ns, hf_error *err)
     hf_status st = hf_vault_login(vault, deadline_ns, &next, err);
     if (!hf_failed(st)) {
         vault->token = next;
+        vault->token.full_ns = next.lease_ns;
     }
     hf_wipe(&next, sizeof next);
     return st;
@@ -99,12 +105,11 @@ static uint64_t tend(hf_vault *vault, unsigned *attempt)
         *attempt = 0;
         return token->lease_ns == 0 ? UINT64_MAX : renewal_ns(token);
     }
-    uint64_t before_ns = token->lease_ns;
     hf_status st = {HF_DENIED};
     if (!is_over(token, now_ns) && token->is_renewable) {
         st = renew(vault, &err);
-        if (!hf_failed(st) && token->lease_ns < before_ns / GRACE_PARTS) {
-            st = (hf_status){HF_DENIED};
+        if (!hf_failed(st) && token->lease_ns < token->full_ns / SHORT_PARTS) {
+            st = (hf_status){HF_DENIED}; /* what is left of it suffices for a login */
         }
     }
     if (hf_failed(st) && st.code != HF_UNAVAILABLE) {
@@ -112,7 +117,7 @@ static uint64_t tend(hf_vault *vault, unsigned *attempt)
     }
     if (!hf_failed(st)) {
         *attempt = 0;
-        return token->lease_ns == 0 ? UINT64_MAX : renewal_ns(token) + LEASE_LEAST_NS / GRACE_PARTS;
+        return token->lease_ns == 0 ? UINT64_MAX : renewal_ns(token) + PAUSE_NS;
     }
     hf_vault_note(vault, false, err.msg);
     return now_ns + hf_vault_wait_ns((*attempt)++, RETRY_FIRST_NS, RETRY_MOST_NS);

@@ -85,6 +85,17 @@ static void name_key(const uint8_t *label, uint16_t id, char ret_name[HF_CUSTODY
     (void)snprintf(ret_name, HF_CUSTODY_NAME_LEN, "%s (0x%04x)", clean, id);
 }
 
+static bool is_wanted(const hf_yubihsm_config *config, const uint8_t *label)
+{
+    char text[LABEL_BYTES + 1] = {0};
+    bool is_named = config->label_count == 0;
+    memcpy(text, label, LABEL_BYTES);
+    for (uint32_t i = 0; i < config->label_count && !is_named; i++) {
+        is_named = strcmp(config->labels[i], text) == 0;
+    }
+    return is_named;
+}
+
 static hf_status take_public(hf_custody_key *key, const hf_yubi_message *answer, hf_error *err)
 {
     bool is_ed25519 = key->type == HF_CUSTODY_ED25519;
@@ -118,7 +129,8 @@ static hf_status describe(hf_yubihsm *yubi, const uint8_t entry[ENTRY_BYTES], ui
         return hf_fail(err, HF_CORRUPT, "an object's info of %zu bytes", answer.len);
     }
     name_key(answer.bytes + INFO_LABEL, id, key->name);
-    if (!type_of(answer.bytes[INFO_ALGORITHM], &key->type)) {
+    if (!is_wanted(&yubi->config, answer.bytes + INFO_LABEL) ||
+        !type_of(answer.bytes[INFO_ALGORITHM], &key->type)) {
         return hf_ok();
     }
     *ret_is_ours = true;

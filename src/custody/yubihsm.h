@@ -14,14 +14,18 @@
 #include "custody/hsm.h"
 
 #define HF_YUBIHSM_URL_LEN 512
+#define HF_YUBIHSM_LABEL_LEN 41
+#define HF_YUBIHSM_LABELS_MAX 64
 
 typedef struct hf_yubihsm_config {
     char connector_url[HF_YUBIHSM_URL_LEN]; /* http to this machine, or https */
     char ca_file[HF_PATH_LEN];
     uint16_t auth_key_id;
     char auth_key_password_file[HF_PATH_LEN];
-    uint16_t domains;           /* bits; 0: keys of all domains that the authentication key sees */
-    char blob_dir[HF_PATH_LEN]; /* BLS keys wrapped by wrap (wrapped_key.h); "" for none */
+    uint16_t domains; /* bits; 0: keys of all domains that the authentication key sees */
+    char labels[HF_YUBIHSM_LABELS_MAX][HF_YUBIHSM_LABEL_LEN]; /* only keys of these labels */
+    uint32_t label_count;                                     /* 0: of any */
+    char blob_dir[HF_PATH_LEN];         /* BLS keys wrapped by wrap (wrapped_key.h); "" for none */
     char wrap_key[HF_CUSTODY_NAME_LEN]; /* the only key that unwraps blob_dir; "": as each says */
 } hf_yubihsm_config;
 
