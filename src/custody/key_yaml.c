@@ -424,6 +424,11 @@ static hf_status interpret(const members *m, const char *folder, hf_key_document
     if (hf_failed(st)) {
         return st;
     }
+    if (is_of_server(type)) {
+        return hf_fail(err, HF_USAGE,
+                       "type %s is not read from key files: make it an entry of signing_keys",
+                       type);
+    }
     if (!read_type(type, &doc->type)) {
         return hf_fail(err, HF_USAGE, "type %s is not supported in this version", as_word(type));
     }
