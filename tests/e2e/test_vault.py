@@ -6,7 +6,7 @@ import time
 
 import pytest
 import vault_double
-from harness import Signer, attestation, make_keystores, write_private
+from harness import Signer, attestation, make_keystores, run, write_private
 
 # The public keys of the secrets 1 and 2: the generator of G1, and twice it.
 PUBLIC = ["0x97f1d3a73197d7942695638c4fa9ac0fc3688c4f9774b905a14e3a3f171bac586c55e83ff97a1aeffb3af00adb22c6bb",
@@ -127,13 +127,21 @@ def test_yubihsm(tmp_path):
     device = yubihsm_double.Device()
     try:
         device.add_key(2, yubihsm_double.K256, "sequencer")
+        device.add_key(3, yubihsm_double.K256, "another's")
         device.add_key(9, yubihsm_double.CCM_WRAP, "wrap")
         public = "0x" + device.public(2).hex()
         write_private(tmp_path / "password", "password")
+        blobs = tmp_path / "blobs"
+        blobs.mkdir(mode=0o700)
         config = (f"signing_keys:\n  - backend: yubihsm\n    connector_url: {device.url}\n    auth_key_id: 1\n"
-                  f"    auth_key_password_file: {tmp_path / 'password'}\n")
+                  f"    auth_key_password_file: {tmp_path / 'password'}\n    blob_dir: {blobs}\n    wrap_key: wrap\n"
+                  "    key_labels: [sequencer]\n")
+        wrapped = wrap_keystores(tmp_path, config)
         with Signer(tmp_path, keys=0, config=config) as signer:
-            signer.wait_until(lambda: public in signer.get("/api/v1/eth1/publicKeys")[1], "the key is there")
+            signer.wait_until(lambda: signer.get("/api/v1/eth1/publicKeys")[1] == [public], "the key is there, and no other")
+            signer.wait_until(lambda: pubkeys(signer) == wrapped, "the wrapped keys are there")
+            for pubkey in wrapped:
+                vote(signer, pubkey, 400000)
             for round_number in range(3):
                 data = hashlib.sha256(bytes([round_number])).digest()
                 status, signature = signer.request("POST", f"/api/v1/eth1/sign/{public}", {"data": "0x" + data.hex()})
@@ -148,6 +156,18 @@ def test_yubihsm(tmp_path):
                               "it signs again")
     finally:
         device.close()
+
+
+def wrap_keystores(folder, config):
+    """The public keys of two keystores, wrapped into blob_dir under the device's key."""
+    keystores = folder / "to-be-wrapped"
+    found = set(make_keystores(keystores, 2))
+    write_private(folder / "wrap.yaml", f"data_dir: {folder / 'data'}\n{config}")
+    done = run("key", "wrap", "--backend", "yubihsm", "-c", folder / "wrap.yaml", "--password-file", f"{keystores}.password",
+               keystores)
+    assert done.returncode == 0, done.stderr
+    assert len(list((folder / "blobs").iterdir())) == 2
+    return found
 
 
 def check_signature(device, signature, data):

@@ -272,6 +272,7 @@ class Renewal(VaultTest):
         driver = self.approle()
         self.assert_secrets(driver.list(), 1)
         wait_for(lambda: self.vault.counts["auth/approle/login"] >= 2)
+        self.assertLessEqual(self.vault.counts["auth/token/renew-self"], 2)  # not again and again for ever less
         self.assert_secrets(driver.list(), 1)
 
     def test_revoked_in_the_middle_of_a_list(self):
