@@ -6,7 +6,7 @@ import time
 
 import pytest
 import vault_double
-from harness import Signer, attestation, make_keystores, run, write_private
+from harness import SANITIZED, Signer, attestation, is_confined, make_keystores, run, write_private
 
 # The public keys of the secrets 1 and 2: the generator of G1, and twice it.
 PUBLIC = ["0x97f1d3a73197d7942695638c4fa9ac0fc3688c4f9774b905a14e3a3f171bac586c55e83ff97a1aeffb3af00adb22c6bb",
@@ -56,7 +56,7 @@ def reload(signer):
 def test_down_at_boot_and_then_up(vault, settings, tmp_path):
     port = vault.port
     vault.close()
-    with Signer(tmp_path, keys=0, config=settings(f"http://127.0.0.1:{port}")) as signer:
+    with Signer(tmp_path, keys=0, config=settings(f"http://localhost:{port}")) as signer:  # the resolver, in the sandbox
         signer.wait_until(lambda: len(pubkeys(signer)) == 1, "the local key is there")
         vote(signer, next(iter(pubkeys(signer))), 400000)
         up = vault_double.Vault(("127.0.0.1", port))
@@ -67,6 +67,7 @@ def test_down_at_boot_and_then_up(vault, settings, tmp_path):
             assert signer.sign(PUBLIC[0], attestation(399998, 400000, 1))[0] == 412
         finally:
             up.close()
+        assert SANITIZED or all(is_confined(pid) for pid in signer.children()["holdfast-hsm"])
         log = signer.log()
         assert "sid-1" not in log and "hvs." not in log and f"{1:064x}" not in log
 
