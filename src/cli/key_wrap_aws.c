@@ -8,7 +8,8 @@
 #define PATIENCE_PER_KEY_NS (50 * HF_NS_PER_MS)
 
 static const char *const settings_of_kms[] = {
-    "region", "endpoint_url", "ca_file", "blob_dir", "key_id", "encryption_context.", NULL};
+    "region", "endpoint_url",        "iam_role", "ca_file", "blob_dir",
+    "key_id", "encryption_context.", NULL};
 
 static hf_custody_type type_of(hf_key_type type)
 {

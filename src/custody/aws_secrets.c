@@ -236,6 +236,7 @@ static hf_status read_one_by_one(secrets *all, json_t *const *ids, size_t n,
                                  const hf_custody_visitor *visitor, uint64_t deadline_ns,
                                  hf_error *err)
 {
+    HF_ASSERT(n > 0);
     hf_aws_question *questions = calloc(n, sizeof *questions);
     hf_status st = questions != NULL ? hf_ok() : hf_fail(err, HF_NOMEM, "out of memory");
     for (size_t i = 0; i < n && questions != NULL; i++) {

@@ -372,14 +372,6 @@ static bool go_on(run *all, size_t *round, uint64_t *pause_ns)
     return true;
 }
 
-/* Nobody there: the rest need not find out one by one. */
-static void give_up_when_unreached(run *all, const hf_error *last)
-{
-    if (all->unreached && !all->answered && last != NULL) {
-        fail_open(all, last);
-    }
-}
-
 static void run_rounds(run *all)
 {
     size_t round = ROUND_FIRST;
@@ -391,8 +383,11 @@ static void run_rounds(run *all)
         send_round(all, n);
         bool settled_first = all->open_count == 0 || &all->questions[all->open[0]] != first;
         bool failed_first = settled_first && first->status.code == HF_UNAVAILABLE;
-        note_health(all->service, all->unreached || failed_first ? &first->err : NULL);
-        give_up_when_unreached(all, failed_first ? &first->err : NULL);
+        bool nobody = all->unreached && !all->answered;
+        note_health(all->service, nobody || failed_first ? &first->err : NULL);
+        if (nobody && failed_first) {
+            fail_open(all, &first->err); /* the rest need not find out one by one */
+        }
         if (all->open_count > 0 && !go_on(all, &round, &pause_ns)) {
             return;
         }
@@ -518,6 +513,9 @@ static hf_status make_parts(hf_aws_service *service, const hf_aws_place *place, 
     }
     if (!hf_failed(st)) {
         st = hf_aws_new(&config, service->region, &service->aws, err);
+    }
+    if (!hf_failed(st) && place->role_arn[0] != '\0') {
+        st = hf_aws_set_role(service->aws, place->role_arn, err);
     }
     for (size_t i = 0; i < CLIENTS && !hf_failed(st); i++) {
         st = hf_net_new(&config, &service->clients[i], err);

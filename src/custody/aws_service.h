@@ -15,12 +15,14 @@
 
 #define HF_AWS_REGION_LEN 64
 #define HF_AWS_URL_LEN 512
+#define HF_AWS_ROLE_ARN_LEN 512
 
 /* Where the service is. */
 typedef struct hf_aws_place {
-    char region[HF_AWS_REGION_LEN];    /* "": AWS_REGION and so on, as AWS's own tools find it */
-    char endpoint_url[HF_AWS_URL_LEN]; /* "": the region's own; else https, or http on loopback */
-    char ca_file[HF_AWS_URL_LEN];      /* "": the system's authorities */
+    char region[HF_AWS_REGION_LEN];     /* "": AWS_REGION and so on, as AWS's own tools find it */
+    char endpoint_url[HF_AWS_URL_LEN];  /* "": the region's own; else https, or http on loopback */
+    char ca_file[HF_AWS_URL_LEN];       /* "": the system's authorities */
+    char role_arn[HF_AWS_ROLE_ARN_LEN]; /* "": none but what AWS's own settings say */
 } hf_aws_place;
 
 typedef struct hf_aws_service hf_aws_service;

@@ -34,12 +34,10 @@ static hf_status copy_list(const hf_custody_settings *settings, const char *name
 
 static hf_status read_place(const hf_custody_settings *settings, hf_aws_place *place, hf_error *err)
 {
-    if (hf_custody_setting(settings, "iam_role")[0] != '\0') {
-        return hf_fail(err, HF_USAGE,
-                       "iam_role: here the role comes from AWS's own settings: role_arn of the "
-                       "profile, or the machine's role");
-    }
     hf_status st = copy(settings, "region", place->region, sizeof place->region, err);
+    if (!hf_failed(st)) {
+        st = copy(settings, "iam_role", place->role_arn, sizeof place->role_arn, err);
+    }
     if (!hf_failed(st)) {
         st = copy(settings, "endpoint_url", place->endpoint_url, sizeof place->endpoint_url, err);
     }

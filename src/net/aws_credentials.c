@@ -23,7 +23,9 @@ static const aws_source sources[] = {
 struct hf_aws {
     hf_net *net;
     char region[64];
-    hf_aws_credentials now; /* access_key_id "" when there are none */
+    char role_arn[HF_AWS_ROLE_LEN]; /* "": none */
+    hf_aws_credentials asker;       /* whose word the role is given on; wiped after each asking */
+    hf_aws_credentials now;         /* access_key_id "" when there are none */
     const char *source;
     bool rejected;
     uint64_t last_try_ns;
@@ -61,6 +63,22 @@ hf_status hf_aws_from_environment(const hf_aws_ask *ask, hf_aws_credentials *ret
     return st;
 }
 
+/* The role's credentials, asked for with those in place. */
+static hf_status take_role(hf_aws *aws, const hf_aws_ask *ask, hf_aws_credentials *found,
+                           hf_error *err)
+{
+    const hf_aws_field fields[] = {{"RoleArn", aws->role_arn}, {"RoleSessionName", "holdfast"}};
+    const hf_aws_sts_question question = {.what = "AWS credentials from a role",
+                                          .action = "AssumeRole",
+                                          .fields = fields,
+                                          .count = HF_ARRAY_LEN(fields),
+                                          .as = &aws->asker};
+    aws->asker = *found;
+    hf_status st = hf_aws_ask_sts(ask, &question, found, err);
+    hf_wipe(&aws->asker, sizeof aws->asker);
+    return st;
+}
+
 /* ---- asking ------------------------------------------------------------------------------- */
 
 static hf_status ask_all(hf_aws *aws, uint64_t deadline_ns, hf_error *err)
@@ -79,6 +97,9 @@ static hf_status ask_all(hf_aws *aws, uint64_t deadline_ns, hf_error *err)
         st = hf_fail(err, HF_UNAVAILABLE,
                      "AWS credentials: none in the environment, the shared files, or a container "
                      "or instance endpoint");
+    }
+    if (!hf_failed(st) && aws->role_arn[0] != '\0') {
+        st = take_role(aws, &ask, &found, err);
     }
     if (!hf_failed(st) && strpbrk(found.session_token, "\r\n") != NULL) {
         st = hf_fail(err, HF_UNAVAILABLE, "AWS credentials: the session token is malformed");
@@ -191,6 +212,12 @@ hf_status hf_aws_new(const hf_net_config *config, const char *region, hf_aws **r
     }
     *ret_aws = aws;
     return hf_ok();
+}
+
+hf_status hf_aws_set_role(hf_aws *aws, const char *role_arn, hf_error *err)
+{
+    hf_status st = hf_str_copy(aws->role_arn, sizeof aws->role_arn, role_arn);
+    return hf_failed(st) ? hf_fail(err, HF_USAGE, "the ARN of the role is too long") : st;
 }
 
 void hf_aws_free(hf_aws *aws)

@@ -6,6 +6,7 @@
 
 #define HF_AWS_PROFILE_LEN 256
 #define HF_AWS_PATH_LEN 1024
+#define HF_AWS_ROLE_LEN 2048
 #define HF_AWS_URL_LEN 1024
 #define HF_AWS_ANSWER_MAX (64U << 10)
 

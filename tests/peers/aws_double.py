@@ -253,6 +253,7 @@ class Double(http.server.ThreadingHTTPServer):
         self.lock = threading.Lock()
         self.rule = None
         self.counts = {}
+        self.times = []  # (operation, when it came)
         self.problems = []
         self.now = self.most = 0
         kms, found = Kms(), Secrets()
@@ -332,6 +333,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def take_rule(self, operation):
         with self.server.lock:
             self.server.counts[operation] = self.server.counts.get(operation, 0) + 1
+            self.server.times.append((operation, time.monotonic()))
             rule = self.server.rule
             if rule is None or rule["count"] == 0 or rule["operation"] not in (None, operation):
                 return None, None

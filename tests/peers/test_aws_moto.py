@@ -148,6 +148,20 @@ def test_secrets(moto):
     assert [found[2] for found in keys_of(answers)] == [aws_double.make_key(201).hex()]
 
 
+def test_role_of_the_configuration(moto):
+    put_secret(moto, "by-iam-role", aws_double.make_key(301).hex())
+    settings = ["secret_ids=by-iam-role", "iam_role=arn:aws:iam::123456789012:role/signer"]
+    answers = drive(moto, "aws-secrets-manager", ["list"], settings, {"AWS_ENDPOINT_URL_STS": moto})
+    assert [found[2] for found in keys_of(answers)] == [aws_double.make_key(301).hex()], answers
+    # Another account's role sees another account's secrets: it was the role that asked.
+    settings[1] = "iam_role=arn:aws:iam::210987654321:role/signer"
+    answers = drive(moto, "aws-secrets-manager", ["list"], settings, {"AWS_ENDPOINT_URL_STS": moto})
+    assert not keys_of(answers) and answers[0].startswith("failed by-iam-role: "), answers
+    # No STS, no credentials, and it says why.
+    answers = drive(moto, "aws-secrets-manager", ["list"], settings, {"AWS_ENDPOINT_URL_STS": "http://127.0.0.1:9"})
+    assert answers[-1].startswith("= UNAVAILABLE AWS credentials from a role: "), answers
+
+
 def test_role_by_web_identity(moto, tmp_path):
     token = tmp_path / "token"
     token.write_text("a-token-of-the-cluster")
