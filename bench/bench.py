@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 
+import custody
 import eth1
 import shared
 import vault_keys
@@ -28,7 +29,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 CORES = len(os.sched_getaffinity(0))
 START_TIMEOUT = 120
 LOCAL_ROWS = ["distinct", "shared", "idle", "burst", "memory"]
-ROWS = LOCAL_ROWS + ["scrypt"] + watch.ROWS + eth1.ROWS + vault_keys.ROWS + shared.ROWS
+ROWS = LOCAL_ROWS + ["scrypt"] + watch.ROWS + eth1.ROWS + custody.ROWS + vault_keys.ROWS + shared.ROWS
 FIRST_EPOCH = 400000  # a few years into mainnet
 
 FULL = {"turns": 9, "seconds": 1.5, "loop_seconds": 1, "keys": 10000, "voters": 1000, "connections": 128, "burst": 313,
@@ -281,6 +282,8 @@ class Bench:
             self.measure_local(wanted)
         if "scrypt" in wanted:
             self.row_scrypt()
+        if set(wanted) & set(custody.ROWS):
+            custody.measure(self, Signer)
         if set(wanted) & set(watch.ROWS):
             self.measure_watching()
         if set(wanted) & set(eth1.ROWS):
