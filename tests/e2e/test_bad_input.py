@@ -185,7 +185,7 @@ def test_other_types_and_methods(steady):
     for method in ("PUT", "DELETE", "PATCH", "GET"):
         status, answer = steady.signer.request(method, f"/api/v1/eth2/sign/{steady.key}", ATTESTATION)
         assert (status, answer["code"]) == (405, "METHOD_NOT_ALLOWED")
-    for path in ("/", "/api/v1/eth2/sign", f"/api/v1/eth2/sign/{steady.key}/more", f"/api/v2/eth2/sign/{steady.key}", "/metrics"):
+    for path in ("/api/v1", "/api/v1/eth2/sign", f"/api/v1/eth2/sign/{steady.key}/more", f"/api/v2/eth2/sign/{steady.key}", "/metrics"):
         status, answer = steady.signer.request("POST", path, ATTESTATION)
         assert (status, answer["code"]) == (404, "NOT_FOUND")
 

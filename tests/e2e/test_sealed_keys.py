@@ -221,4 +221,4 @@ def test_who_has_no_right_is_refused_and_all_answers_are_documented(signer, mana
     signer.unseal("alice")
     documented = {(path, method, status) for path, method, operation in operations() for status in operation["responses"]
                   if path.startswith(KEYS) and status not in ("409", "413", "429", "503")}
-    assert documented == {one for one in manager.seen | nobody.seen if one[2] not in ("409", "503")}
+    assert {one for one in manager.seen | nobody.seen if one[2] not in ("409", "503")} <= documented

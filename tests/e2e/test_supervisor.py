@@ -101,8 +101,10 @@ def programs(tmp_path_factory, signers):
     """programs(...) is a signer whose supervisor is real and whose other programs are stand-ins."""
     folder = tmp_path_factory.mktemp("programs")
     shutil.copy(harness.HOLDFAST, folder / "holdfast")
-    with open(os.path.join(harness.ROOT, "src", "ipc", "ipc.h"), encoding="utf-8") as text:
-        header = text.read()
+    header = ""
+    for name in ("ipc_types.h", "ipc.h"):
+        with open(os.path.join(harness.ROOT, "src", "ipc", name), encoding="utf-8") as text:
+            header += text.read()
     names = re.findall(r"^\s+HF_MSG_(\w+)", header, re.M)
     version = re.search(r"#define HF_IPC_VERSION (\d+)", header).group(1)
     for name, text in (("keeper", KEEPER), ("front", FRONT), ("loader", LOADER)):

@@ -71,13 +71,17 @@ def routes():
 
 
 def ask(signer, method, path, headers=None):
-    path_of_one = path.replace("{pubkey}", UNKNOWN_KEY).replace("{accessor}", "0" * 24).replace("{name}", "none")
+    path_of_one = path.replace("{pubkey}", UNKNOWN_KEY).replace("{accessor}", "0" * 24).replace("{name}", "none").replace("{id}", "0x" + "ab" * 20)
     body = None
     if "/eth2/sign/" in path:
         body = harness.attestation(1, 2)
     elif path.endswith("/duty/sign"):
         body = {"validatorAddress": "0x" + "ab" * 20, "messageHash": "0x" + "cd" * 32, "dutyType": "AUTH_REQUEST",
                 "hashing": "eip191"}
+    elif "/eth1/sign/" in path:
+        body = {"data": "0x00"}
+    elif path == "/":
+        body = {"jsonrpc": "2.0", "id": 1, "method": "eth_accounts", "params": []}
     elif path.endswith("voluntary_exit"):
         path_of_one += "?validator_index=3"
     port = signer.metrics_port if path == "/metrics" else signer.port
@@ -92,7 +96,7 @@ def test_no_route_is_open_without_a_rule(signer):
 
 
 def test_a_management_token_may_everything_but_sign(signer, manager):
-    may_not = {"/api/v1/eth2/sign/{pubkey}", "/api/v1/duty/sign", "/eth/v1/validator/{pubkey}/voluntary_exit"}
+    may_not = {"/api/v1/eth2/sign/{pubkey}", "/api/v1/duty/sign", "/api/v1/eth1/sign/{id}", "/eth/v1/validator/{pubkey}/voluntary_exit"}
     for method, path in routes():
         status = ask(signer, method, path, bearer(manager))
         assert (status == 403) == (path in may_not) and status != 401, f"{method} {path}: {status}"
