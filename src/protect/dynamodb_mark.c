@@ -75,7 +75,8 @@ hf_status hf_dynamo_take_mark(hf_dynamo *store, const json_t *item, hf_error *er
         (mark.vote_id < before->vote_id || mark.block_id < before->block_id)) {
         return hf_fail(err, HF_CORRUPT,
                        "the table lost records: an older copy was put in place (%llu votes were"
-                       " counted, now %llu; %llu blocks, now %llu)",
+                       " counted, now %llu; %llu blocks, now %llu): restore it, or restart this"
+                       " signer, whose start guard raises the floors",
                        (unsigned long long)before->vote_id, (unsigned long long)mark.vote_id,
                        (unsigned long long)before->block_id, (unsigned long long)mark.block_id);
     }

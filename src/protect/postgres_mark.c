@@ -43,8 +43,9 @@ static hf_status take_mark(hf_pg_store *store, const PGresult *result, hf_error 
         (mark.vote_id < before->vote_id || mark.block_id < before->block_id)) {
         return hf_fail(err, HF_CORRUPT,
                        "PostgreSQL: the database has lost what was recorded there: an older copy"
-                       " was put in place (%llu votes were counted, now %llu; %llu blocks, now"
-                       " %llu)",
+                       " was put in place, or a standby that lagged took over (%llu votes were"
+                       " counted, now %llu; %llu blocks, now %llu): restore it, or restart this"
+                       " signer, whose start guard raises the floors",
                        (unsigned long long)before->vote_id, (unsigned long long)mark.vote_id,
                        (unsigned long long)before->block_id, (unsigned long long)mark.block_id);
     }
