@@ -44,7 +44,7 @@ uint64_t hf_spending_hour(const hf_spending *spending, uint64_t now_unix_ms)
 
 static account *find(const hf_spending *spending, const uint8_t address[HF_ADDRESS_BYTES])
 {
-    for (size_t i = 0; i < spending->count; i++) {
+    for (size_t i = 0; spending->accounts != NULL && i < spending->count; i++) {
         if (hf_bytes_equal(spending->accounts[i].address, address, HF_ADDRESS_BYTES)) {
             return &spending->accounts[i];
         }
@@ -74,7 +74,7 @@ void hf_spending_sum(const hf_spending *spending, const uint8_t address[HF_ADDRE
 /* One in which nothing counts any more, or NULL. */
 static account *find_spare(const hf_spending *spending, uint64_t hour)
 {
-    for (size_t i = 0; i < spending->count; i++) {
+    for (size_t i = 0; spending->accounts != NULL && i < spending->count; i++) {
         if (!counts(spending->accounts[i].hour, hour)) {
             return &spending->accounts[i];
         }
@@ -114,6 +114,7 @@ static hf_status open_account(hf_spending *spending, const uint8_t address[HF_AD
             return st;
         }
     }
+    HF_ASSERT(spending->accounts != NULL);
     a = a != NULL ? a : &spending->accounts[spending->count++];
     *a = (account){.hour = hour};
     memcpy(a->address, address, sizeof a->address);
