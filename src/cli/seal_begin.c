@@ -43,7 +43,13 @@ static const char *said_for(const hf_cli_list *list, const char *name)
     return NULL;
 }
 
-/* NAME:KIND or NAME:keyfile=PATH */
+/* Wrapped and unwrapped by the running signer. */
+static bool is_token(hf_holder_kind kind)
+{
+    return kind == HF_HOLDER_PKCS11 || kind == HF_HOLDER_AWS_KMS;
+}
+
+/* NAME:KIND, or NAME:KIND=WHERE for a key file's path, a token's or a cloud's key */
 static hf_status parse_holder(const char *text, bool is_required, hf_seal_candidate *holder,
                               hf_error *err)
 {
@@ -53,8 +59,8 @@ static hf_status parse_holder(const char *text, bool is_required, hf_seal_candid
     const char *path = NULL;
     if (colon == NULL || colon == text || (size_t)(colon - text) >= sizeof holder->name) {
         return hf_fail(err, HF_USAGE,
-                       "--holder %s: it is NAME:passphrase, NAME:keyfile=PATH or "
-                       "NAME:printed",
+                       "--holder %s: it is NAME:passphrase, NAME:keyfile=PATH, NAME:printed, "
+                       "NAME:pkcs11=LABEL or NAME:awskms=KEY",
                        text);
     }
     memcpy(holder->name, text, (size_t)(colon - text));
@@ -63,11 +69,12 @@ static hf_status parse_holder(const char *text, bool is_required, hf_seal_candid
     if (kind_len < sizeof kind) {
         memcpy(kind, colon + 1, kind_len);
     }
-    if (hf_failed(hf_holder_kind_parse(kind, &parsed)) || parsed > HF_HOLDER_PRINTED ||
-        (parsed == HF_HOLDER_KEY_FILE) != (path != NULL)) {
+    bool is_known = !hf_failed(hf_holder_kind_parse(kind, &parsed));
+    bool has_place = parsed == HF_HOLDER_KEY_FILE || is_token(parsed);
+    if (!is_known || has_place != (path != NULL) || (path != NULL && path[0] == '\0')) {
         return hf_fail(err, HF_USAGE,
-                       "--holder %s: it is NAME:passphrase, NAME:keyfile=PATH or "
-                       "NAME:printed",
+                       "--holder %s: it is NAME:passphrase, NAME:keyfile=PATH, NAME:printed, "
+                       "NAME:pkcs11=LABEL or NAME:awskms=KEY",
                        text);
     }
     if (!hf_seal_name_is_valid(holder->name)) {
@@ -103,7 +110,7 @@ static hf_status make_kdf(const begin_options *options, hf_seal_kdf *kdf, hf_err
 static hf_status get_key(const begin_options *options, hf_seal_candidate *holder, hf_error *err)
 {
     char prompt[HF_SEAL_NAME_LEN + 32];
-    if (holder->kind == HF_HOLDER_PRINTED) {
+    if (holder->kind == HF_HOLDER_PRINTED || is_token((hf_holder_kind)holder->kind)) {
         return hf_ok();
     }
     if (holder->kind == HF_HOLDER_KEY_FILE) {
@@ -223,7 +230,7 @@ static hf_status run_begin(const begin_options *options, hf_seal_purpose purpose
          .text = &(begin).threshold},                                                              \
         {.name = "holder",                                                                         \
          .argument = "NAME:KIND",                                                                  \
-         .help = "passphrase, keyfile=PATH (made when absent) or printed; again for each",         \
+         .help = "passphrase, keyfile=PATH, printed, pkcs11=LABEL, awskms=KEY; again for each",    \
          .list = &(begin).holders},                                                                \
         {.name = "require",                                                                        \
          .argument = "NAME:KIND",                                                                  \

@@ -54,7 +54,7 @@ static const char *read_holder_member(const char *name, const json_t *value,
     if (strcmp(name, "kind") == 0) {
         if (!json_is_string(value) ||
             hf_failed(hf_holder_kind_parse(json_string_value(value), &kind))) {
-            return "kind: must be passphrase, keyfile or printed";
+            return "kind: must be passphrase, keyfile, printed, pkcs11 or awskms";
         }
         holder->kind = (uint8_t)kind;
         return NULL;

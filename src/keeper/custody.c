@@ -110,13 +110,19 @@ bool hf_custody_wrap(hf_keeper *keeper, uint32_t custody, hf_msg_type type,
 bool hf_custody_of_seal(const hf_keeper *keeper, hf_key_backend backend, uint32_t *ret_custody)
 {
     const hf_custody_room *room = &keeper->custody;
+    bool is_found = false;
     for (uint32_t i = 0; i < room->count; i++) {
-        if (room->ends[i].source == HF_SOURCE_NONE && room->ends[i].backend == backend) {
+        /* One of its own comes before the first that has keys as well. */
+        bool is_own = room->ends[i].source == HF_SOURCE_NONE;
+        if (room->ends[i].backend == backend && (is_own || !is_found)) {
             *ret_custody = i;
-            return true;
+            is_found = true;
+            if (is_own) {
+                break;
+            }
         }
     }
-    return false;
+    return is_found;
 }
 
 void hf_custody_attach(hf_keeper *keeper, uint32_t custody, int take_fd)

@@ -41,6 +41,7 @@ void hf_seal_shut(hf_keeper *keeper, hf_seal_state state, const char *why)
     hf_seal_forget_keys(keeper);
     hf_seal_drop_next(room);
     drop_shares(room);
+    room->tokens_wanted = false;
     hf_wipe(room->secrets, sizeof *room->secrets);
     hf_seal_enter(keeper, state, why);
 }
@@ -119,6 +120,7 @@ static void ask_machines(hf_keeper *keeper)
         hf_frame_init(&frame, HF_MSG_SEAL_KEYS_WANTED, 0);
         hf_peer_send(keeper, keeper->control, &frame);
     }
+    hf_seal_tokens_ask(keeper);
 }
 
 /* -2: no such holder. -1: nobody's. The share is in scratch. */
@@ -179,7 +181,7 @@ static void complete(hf_keeper *keeper, hf_peer *peer, uint64_t request_id)
     }
 }
 
-static void take_share(hf_keeper *keeper, hf_peer *peer, uint64_t request_id, unsigned holder)
+void hf_seal_take_share(hf_keeper *keeper, hf_peer *peer, uint64_t request_id, unsigned holder)
 {
     hf_seal_room *room = &keeper->seal;
     hf_seal_state next;
@@ -200,7 +202,7 @@ static void take_share(hf_keeper *keeper, hf_peer *peer, uint64_t request_id, un
         room->deadline_ns = hf_time_mono_ns() + PARTIAL_NS;
         hf_log(HF_LOG_INFO, "seal_share", "the share of %s is right; %u missing",
                room->config.holders[holder].name, missing);
-        hf_auditor_note(keeper, HF_AUDIT_SHARE, &keeper->asker, "done",
+        hf_auditor_note(keeper, HF_AUDIT_SHARE, room->is_asked ? &keeper->asker : NULL, "done",
                         "the share of %s is right; %u missing", room->config.holders[holder].name,
                         missing);
     }
@@ -229,6 +231,9 @@ static void on_submit(hf_keeper *keeper, hf_peer *peer, const hf_msg_seal_submit
         hf_peer_send_result(keeper, peer, id, HF_REASON_BUSY, 0, "the store is being read");
         return;
     }
+    if (hf_seal_tokens_submit(keeper, peer, frame)) {
+        return;
+    }
     int holder = open_share(room, frame, &is_right);
     if (holder == -2) {
         hf_peer_send_result(keeper, peer, id, HF_REASON_MALFORMED, 0, "no holder has this name");
@@ -237,7 +242,7 @@ static void on_submit(hf_keeper *keeper, hf_peer *peer, const hf_msg_seal_submit
     } else if (!is_right) {
         refuse_share(keeper, peer, id, holder);
     } else {
-        take_share(keeper, peer, id, (unsigned)holder);
+        hf_seal_take_share(keeper, peer, id, (unsigned)holder);
     }
     hf_wipe(&room->secrets->scratch, sizeof room->secrets->scratch);
 }
@@ -502,6 +507,7 @@ void hf_seal_turn(hf_keeper *keeper)
         take_up(keeper, task);
     }
     let_time_pass(keeper);
+    hf_seal_tokens_turn(keeper);
     hf_seal_rotate_step(keeper);
     hf_seal_take_import(keeper);
     if (room->closer != NULL && keeper->ring.removed == NULL) {
@@ -521,12 +527,13 @@ hf_status hf_seal_init(hf_keeper *keeper, hf_error *err)
         return hf_ok();
     }
     hf_status st =
-        hf_slab_new(sizeof(hf_seal_secrets), 1,
+        hf_slab_new(sizeof(hf_seal_secrets), 2,
                     keeper->config.hardening.mlock == HF_PROTECT_REQUIRE, &room->slab, err);
     if (hf_failed(st)) {
         return st;
     }
     room->secrets = hf_slab_alloc(room->slab);
+    hf_seal_tokens_init(room);
     room->look_again_ns = hf_time_mono_ns();
     return hf_ok();
 }
@@ -541,6 +548,7 @@ void hf_seal_done(hf_keeper *keeper)
     room->task = NULL;
     hf_seal_task_free(keeper, task);
     hf_seal_forget_keys(keeper);
+    hf_seal_tokens_done(keeper);
     hf_slab_release(room->slab, room->secrets);
     hf_slab_free(room->slab);
     room->secrets = NULL;

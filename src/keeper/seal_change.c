@@ -9,6 +9,7 @@
 
 void hf_seal_drop_next(hf_seal_room *room)
 {
+    room->serial++;
     hf_wipe(room->secrets->next_shares, sizeof room->secrets->next_shares);
     hf_wipe(room->secrets->next_master, sizeof room->secrets->next_master);
     memset(&room->next, 0, sizeof room->next);
@@ -27,8 +28,9 @@ static void answer_begin(hf_keeper *keeper, hf_peer *peer, uint64_t request_id, 
 }
 
 /* The new configuration without its secrets. */
-static hf_status draft(hf_seal_room *room, const hf_msg_seal_begin *frame, hf_error *err)
+static hf_status draft(hf_keeper *keeper, const hf_msg_seal_begin *frame, hf_error *err)
 {
+    hf_seal_room *room = &keeper->seal;
     hf_seal_config *next = &room->next;
     memset(next, 0, sizeof *next);
     if (frame->purpose > HF_SEAL_ROTATE || frame->holder_count > HF_SEAL_HOLDERS_MAX) {
@@ -51,12 +53,9 @@ static hf_status draft(hf_seal_room *room, const hf_msg_seal_begin *frame, hf_er
         holder->kind = from->kind;
         holder->is_required = from->is_required;
         holder->kdf = from->kdf;
-        if (holder->kind == HF_HOLDER_AWS_KMS || holder->kind == HF_HOLDER_PKCS11) {
-            return hf_fail(err, HF_USAGE,
-                           "holder %u: this version has passphrase, keyfile, printed", i + 1);
-        }
     }
-    return hf_seal_config_check(next, err);
+    hf_status st = hf_seal_config_check(next, err);
+    return hf_failed(st) ? st : hf_seal_tokens_check(keeper, next, err);
 }
 
 /* Splits, and wraps for those who brought their key. */
@@ -80,7 +79,8 @@ static hf_status prepare(hf_keeper *keeper, const hf_msg_seal_begin *frame)
     for (unsigned i = 0; i < frame->holder_count; i++) {
         if (frame->holders[i].kind == HF_HOLDER_PRINTED) {
             room->next_registered |= 1U << i;
-        } else if (frame->holders[i].has_key == 1) {
+        } else if (frame->holders[i].has_key == 1 &&
+                   hf_holder_kind_is_wrapped(frame->holders[i].kind)) {
             hf_seal_wrap(&room->next, i, frame->holders[i].key, &secrets->next_shares[i]);
             room->next_registered |= 1U << i;
         }
@@ -188,6 +188,15 @@ static void send_shares(hf_keeper *keeper, hf_peer *peer, uint64_t request_id)
     free(reply);
 }
 
+void hf_seal_begun(hf_keeper *keeper, hf_peer *peer, uint64_t request_id)
+{
+    if (hf_seal_unregistered(&keeper->seal) > 0) {
+        send_shares(keeper, peer, request_id);
+    } else {
+        keep_next(keeper, peer, request_id, false);
+    }
+}
+
 void hf_seal_on_begin(hf_keeper *keeper, hf_peer *peer, const hf_msg_seal_begin *frame)
 {
     hf_seal_room *room = &keeper->seal;
@@ -202,7 +211,7 @@ void hf_seal_on_begin(hf_keeper *keeper, hf_peer *peer, const hf_msg_seal_begin 
         answer_begin(keeper, peer, id, HF_REASON_BUSY, "another change is being written");
         return;
     }
-    hf_status st = draft(room, frame, &err);
+    hf_status st = draft(keeper, frame, &err);
     if (!hf_failed(st)) {
         st = prepare(keeper, frame);
     }
@@ -214,10 +223,13 @@ void hf_seal_on_begin(hf_keeper *keeper, hf_peer *peer, const hf_msg_seal_begin 
     static const char *const purposes[] = {"a new seal", "other holders", "a new master key"};
     hf_seal_enter(keeper, next, purposes[frame->purpose]);
     room->deadline_ns = hf_time_mono_ns() + REGISTRATION_NS;
-    if (hf_seal_unregistered(room) > 0) {
-        send_shares(keeper, peer, id);
-    } else {
-        keep_next(keeper, peer, id, false);
+    if (hf_seal_tokens_unregistered(room) == 0) {
+        hf_seal_begun(keeper, peer, id);
+    } else if (!hf_seal_tokens_wrap(keeper, peer, id)) {
+        hf_seal_state back = hf_seal_next(room->state, HF_SEAL_ON_CANCEL).next;
+        hf_seal_drop_next(room);
+        hf_seal_enter(keeper, back, "the back end of a holder takes no question now");
+        answer_begin(keeper, peer, id, HF_REASON_BUSY, "the back end of a holder is busy");
     }
 }
 
@@ -234,6 +246,9 @@ void hf_seal_on_register(hf_keeper *keeper, hf_peer *peer, const hf_msg_seal_reg
     memcpy(name, frame->holder.name, sizeof name);
     name[sizeof name - 1] = '\0';
     int i = room->has_next ? hf_seal_config_find(&room->next, name) : -1;
+    if (i >= 0 && !hf_holder_kind_is_wrapped(room->next.holders[i].kind)) {
+        i = -1; /* it registers by itself */
+    }
     if (i < 0 || room->task != NULL || (room->next_registered >> i & 1U) != 0) {
         hf_peer_send_result(keeper, peer, id, i < 0 ? HF_REASON_MALFORMED : HF_REASON_BUSY, 0,
                             i < 0 ? "nobody of this name is asked to register"

@@ -112,6 +112,29 @@ typedef struct hf_seal_task {
     uint64_t started_ns;
 } hf_seal_task;
 
+/* ---- holders that are tokens (seal_tokens.c)
+ * ------------------------------------------------------- */
+
+typedef enum hf_seal_token_phase {
+    HF_SEAL_TOKEN_IDLE = 0,
+    HF_SEAL_TOKEN_OUT,     /* the rest is the custody thread's */
+    HF_SEAL_TOKEN_ANSWERED /* the rest is the intake thread's again */
+} hf_seal_token_phase;
+
+/* The question to one holder's back end. */
+typedef struct hf_seal_token {
+    _Atomic int phase;
+    bool is_wrap;
+    uint64_t serial; /* of the room, when it was asked */
+    hf_reason reason;
+    uint32_t len;
+    uint8_t blob[HF_SEAL_BLOB_MAX];
+    hf_seal_share *share; /* in a locked slot */
+    char detail[HF_DETAIL_LEN];
+    uint64_t again_ns;
+    uint64_t pause_ns;
+} hf_seal_token;
+
 /* ---- the room
  * ---------------------------------------------------------------------------------------- */
 
@@ -161,6 +184,12 @@ typedef struct hf_seal_room {
     _Atomic uint64_t seen;      /* the store's generation that this node has caught up with */
     _Atomic uint64_t there_are; /* the latest generation that was heard of */
     _Atomic bool is_open;
+    hf_seal_token tokens[HF_SEAL_HOLDERS_MAX]; /* by place of the holder */
+    bool tokens_wanted;
+    uint64_t serial;   /* rises when shares and changes are dropped: older answers count no more */
+    hf_peer *beginner; /* of a change whose shares are being wrapped; refs held */
+    uint64_t beginner_id;
+    uint64_t beginner_serial;
     bool is_asked;      /* a question is being handled: keeper->asker did it */
     hf_seal_task *task; /* under way, or NULL */
     _Atomic(hf_seal_task *) done;
@@ -198,6 +227,23 @@ bool hf_seal_take_step(hf_keeper *keeper, hf_peer *peer, uint64_t request_id, hf
                        hf_seal_state *ret_next);
 /* Answers when no request uses a sealed key any more. */
 void hf_seal_answer_later(hf_keeper *keeper, hf_peer *peer, uint64_t request_id);
+/* The share in scratch, which is right, of this holder. */
+void hf_seal_take_share(hf_keeper *keeper, hf_peer *peer, uint64_t request_id, unsigned holder);
+/* seal_tokens.c */
+bool hf_seal_kind_is_token(unsigned kind);
+/* Can all holders that are tokens be reached by what is configured? USAGE. */
+hf_status hf_seal_tokens_check(const hf_keeper *keeper, const hf_seal_config *config,
+                               hf_error *err);
+unsigned hf_seal_tokens_unregistered(const hf_seal_room *room);
+/* Has their shares of the change wrapped, and then answers by hf_seal_begun. False: not now. */
+bool hf_seal_tokens_wrap(hf_keeper *keeper, hf_peer *peer, uint64_t request_id);
+/* From now on, until it is sealed again: their shares are wanted. */
+void hf_seal_tokens_ask(hf_keeper *keeper);
+/* True: that was a word for a holder that is a token, and is answered. */
+bool hf_seal_tokens_submit(hf_keeper *keeper, hf_peer *peer, const hf_msg_seal_submit *frame);
+void hf_seal_tokens_turn(hf_keeper *keeper);
+void hf_seal_tokens_init(hf_seal_room *room);
+void hf_seal_tokens_done(hf_keeper *keeper);
 /* seal_nodes.c */
 /* Tells nodes that share the store to seal themselves; false: not now. */
 bool hf_seal_tell_others(hf_keeper *keeper, hf_peer *peer, uint64_t request_id);
@@ -213,6 +259,9 @@ void hf_seal_on_status(hf_keeper *keeper, hf_peer *peer, const hf_msg_ask *frame
 void hf_seal_on_begin(hf_keeper *keeper, hf_peer *peer, const hf_msg_seal_begin *frame);
 void hf_seal_on_register(hf_keeper *keeper, hf_peer *peer, const hf_msg_seal_register *frame);
 void hf_seal_drop_next(hf_seal_room *room);
+/* Answers who began a change: with the printed shares, when others have yet to register, else when
+ * it is kept. */
+void hf_seal_begun(hf_keeper *keeper, hf_peer *peer, uint64_t request_id);
 /* Candidates who have yet to register. */
 unsigned hf_seal_unregistered(const hf_seal_room *room);
 void hf_seal_kept(hf_keeper *keeper, hf_seal_task *task);
