@@ -230,7 +230,7 @@ static hf_status run_begin(const begin_options *options, hf_seal_purpose purpose
          .text = &(begin).threshold},                                                              \
         {.name = "holder",                                                                         \
          .argument = "NAME:KIND",                                                                  \
-         .help = "passphrase, keyfile=PATH, printed, pkcs11=LABEL, awskms=KEY; again for each",    \
+         .help = "passphrase, keyfile=PATH, printed, pkcs11=LABEL, awskms=KEY; repeat",            \
          .list = &(begin).holders},                                                                \
         {.name = "require",                                                                        \
          .argument = "NAME:KIND",                                                                  \

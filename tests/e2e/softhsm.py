@@ -60,9 +60,16 @@ class Token:
         return (f"module: {MODULE}, token_label: {self.label}, pin_file: {self.pin_file}, token_dir: {self.tokens}, "
                 f"module_env: {{SOFTHSM2_CONF: {self.conf}}}{more}")
 
+    def entry(self, more=""):
+        return f"  - {{backend: pkcs11, {self.settings(more)}}}\n"
+
     def pull(self):
-        """The device is gone."""
-        os.rename(self.tokens, self.tokens + ".away")
+        """The device is gone; its folder stays, as a reader without a card does."""
+        os.mkdir(self.tokens + ".away", 0o700)
+        for name in os.listdir(self.tokens):
+            os.rename(os.path.join(self.tokens, name), os.path.join(self.tokens + ".away", name))
 
     def put_back(self):
-        os.rename(self.tokens + ".away", self.tokens)
+        for name in os.listdir(self.tokens + ".away"):
+            os.rename(os.path.join(self.tokens + ".away", name), os.path.join(self.tokens, name))
+        os.rmdir(self.tokens + ".away")
