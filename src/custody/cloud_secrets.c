@@ -152,11 +152,11 @@ hf_status hf_cloud_add_name(hf_cloud *cloud, const char *name)
         cloud->names = names;
         cloud->capacity = capacity;
     }
-    cloud->names[cloud->count] = strdup(name);
-    if (cloud->names[cloud->count] == NULL) {
+    char *copy = strdup(name);
+    if (copy == NULL) {
         return (hf_status){HF_NOMEM};
     }
-    cloud->count++;
+    cloud->names[cloud->count++] = copy;
     return hf_ok();
 }
 
@@ -371,23 +371,32 @@ static hf_status read_secrets(counting *c, size_t *todo, round_state *r, uint64_
     return st;
 }
 
+static hf_status read_all(counting *c, uint64_t deadline_ns, hf_error *err)
+{
+    size_t count = c->cloud->count;
+    size_t *todo = calloc(count + 1, sizeof *todo);
+    round_state *r = calloc(1, sizeof *r);
+    hf_status st = hf_ok();
+    if (todo != NULL && r != NULL) {
+        for (size_t i = 0; i < count; i++) {
+            todo[i] = i;
+        }
+        st = read_secrets(c, todo, r, deadline_ns, err);
+    } else {
+        st = hf_fail(err, HF_NOMEM, "out of memory");
+    }
+    free(todo);
+    free(r);
+    return st;
+}
+
 static hf_status list_all(hf_cloud *cloud, counting *c, uint64_t deadline_ns, hf_error *err)
 {
     hf_status st = cloud->only[0] != '\0' ? hf_cloud_add_name(cloud, cloud->only)
                                           : list_names(cloud, deadline_ns, err);
-    size_t *todo = calloc(cloud->count + 1, sizeof *todo);
-    round_state *r = calloc(1, sizeof *r);
-    if (!hf_failed(st) && (todo == NULL || r == NULL)) {
-        st = hf_fail(err, HF_NOMEM, "out of memory");
-    }
-    for (size_t i = 0; !hf_failed(st) && i < cloud->count; i++) {
-        todo[i] = i;
-    }
     if (!hf_failed(st)) {
-        st = read_secrets(c, todo, r, deadline_ns, err);
+        st = read_all(c, deadline_ns, err);
     }
-    free(todo);
-    free(r);
     drop_names(cloud);
     return st;
 }

@@ -36,11 +36,11 @@ static hf_status names_add(names *n, const char *text)
         n->items = items;
         n->capacity = capacity;
     }
-    n->items[n->count] = strdup(text);
-    if (n->items[n->count] == NULL) {
+    char *copy = strdup(text);
+    if (copy == NULL) {
         return (hf_status){HF_NOMEM};
     }
-    n->count++;
+    n->items[n->count++] = copy;
     return hf_ok();
 }
 
@@ -191,8 +191,8 @@ static hf_status find_place(hf_vault *vault, const hf_vault_token *token, uint64
 /* ---- folders -------------------------------------------------------------------------------- */
 
 typedef struct walk {
-    names *folders; /* of this level: "validators/", "" for the mount itself */
-    names next;     /* of the level below */
+    names level; /* folders: "validators/", "" for the mount itself */
+    names next;  /* of the level below */
     names secrets;
     hf_status first;  /* what the first folder's list came to */
     bool is_one_path; /* the first level: path may be a secret instead */
@@ -206,7 +206,7 @@ static hf_status take_folder(void *context, size_t index, hf_status st, json_t *
     char path[HF_PATH_LEN];
     size_t i;
     json_t *item;
-    const char *folder = w->folders->items[index];
+    const char *folder = w->level.items[index];
     if (w->is_one_path) {
         w->first = st;
     }
@@ -237,8 +237,8 @@ static hf_status list_level(hf_vault *vault, const place *p, walk *w, uint64_t d
     char prefix[HF_PATH_LEN + 16];
     const hf_vault_fetch fetch = {.prefix = prefix,
                                   .suffix = "?list=true",
-                                  .paths = (const char *const *)w->folders->items,
-                                  .count = w->folders->count,
+                                  .paths = (const char *const *)w->level.items,
+                                  .count = w->level.count,
                                   .max_answer_bytes = HF_VAULT_LIST_ANSWER,
                                   .context = w,
                                   .answer = take_folder};
@@ -254,21 +254,20 @@ static hf_status list_level(hf_vault *vault, const place *p, walk *w, uint64_t d
 static hf_status find_secrets(hf_vault *vault, const place *p, walk *w, uint64_t deadline_ns,
                               hf_error *err)
 {
-    names level = {.most = FOLDERS_MAX};
     bool is_folder = p->rest[0] == '\0' || hf_str_has_suffix(p->rest, "/");
     char top[HF_PATH_LEN + 1];
     (void)snprintf(top, sizeof top, "%s%s", p->rest, is_folder ? "" : "/");
-    hf_status st = names_add(&level, top);
+    w->level = (names){.most = FOLDERS_MAX};
+    hf_status st = names_add(&w->level, top);
     w->is_one_path = true;
-    for (int depth = 0; !hf_failed(st) && level.count > 0 && depth < DEPTH_MAX; depth++) {
-        w->folders = &level;
+    for (int depth = 0; !hf_failed(st) && w->level.count > 0 && depth < DEPTH_MAX; depth++) {
         w->next = (names){.most = FOLDERS_MAX};
         st = list_level(vault, p, w, deadline_ns, err);
-        names_done(&level);
-        level = w->next;
+        names_done(&w->level);
+        w->level = w->next;
         w->is_one_path = false;
     }
-    names_done(&level);
+    names_done(&w->level);
     if (!hf_failed(st) && !is_folder) {
         /* A secret of the name of a folder, or no folder, or one that may not be listed. */
         st = names_add(&w->secrets, p->rest);
