@@ -100,11 +100,14 @@ def meson_tests(folder, label, extra=(), env=None, prefix=()):
         tally.fail(label, output)
 
 
-def pytest_jobs():
-    """Most e2e tests wait for timers and disks, so several run at a time where pytest-xdist is there."""
+def pytest_jobs(folder):
+    """Most tests wait for timers and disks, so several run at a time where pytest-xdist is there; of the peers,
+    which are heavier, two files."""
     jobs = os.environ.get("HF_TEST_JOBS", "4")
     status, _ = run(["/usr/bin/python3", "-c", "import xdist"])
-    return ["-n", jobs] if status == 0 and jobs != "1" else []
+    if status != 0 or jobs == "1":
+        return []
+    return ["-n", jobs] if folder == "tests/e2e" else ["-n", "2", "--dist", "loadfile"]
 
 
 def pytest_folder(build, folder, label, env=None, only=(), prefix=()):
@@ -117,7 +120,7 @@ def pytest_folder(build, folder, label, env=None, only=(), prefix=()):
     status, output = run(
         [*prefix, "/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=long", "-ra",
          f"--basetemp={work}/tmp", f"--junitxml={report}", "--durations=8",
-         *(pytest_jobs() if folder == "tests/e2e" else []),
+         *pytest_jobs(folder),
          *([f"{folder}/{name}" for name in only] or [folder])],
         env={"HF_BUILD": os.path.abspath(build), "PYTHONDONTWRITEBYTECODE": "1", **(env or {})},
         timeout=PYTEST_TIMEOUT)
