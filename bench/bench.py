@@ -21,6 +21,7 @@ import time
 
 import custody
 import eth1
+import sealed
 import shared
 import vault_keys
 import watch
@@ -29,7 +30,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 CORES = len(os.sched_getaffinity(0))
 START_TIMEOUT = 120
 LOCAL_ROWS = ["distinct", "shared", "idle", "burst", "memory"]
-ROWS = LOCAL_ROWS + ["scrypt"] + watch.ROWS + eth1.ROWS + custody.ROWS + vault_keys.ROWS + shared.ROWS
+ROWS = LOCAL_ROWS + ["scrypt"] + watch.ROWS + eth1.ROWS + custody.ROWS + vault_keys.ROWS + sealed.ROWS + shared.ROWS
 FIRST_EPOCH = 400000  # a few years into mainnet
 
 FULL = {"turns": 9, "seconds": 1.5, "loop_seconds": 1, "keys": 10000, "voters": 1000, "connections": 128, "burst": 313,
@@ -290,6 +291,8 @@ class Bench:
             self.measure_eth1()
         if set(wanted) & set(vault_keys.ROWS):
             self.measure_secrets()
+        if set(wanted) & set(sealed.ROWS):
+            self.measure_sealed()
         if set(wanted) & set(shared.ROWS):
             self.measure_shared(wanted)
 
@@ -309,6 +312,13 @@ class Bench:
 
     def measure_secrets(self):
         rows = vault_keys.SecretRows(self, Signer)
+        try:
+            rows.measure()
+        finally:
+            rows.close()
+
+    def measure_sealed(self):
+        rows = sealed.SealedRows(self, Signer)
         try:
             rows.measure()
         finally:

@@ -273,9 +273,11 @@ typedef enum hf_audit_sink {
 } hf_audit_sink;
 
 typedef struct hf_audit_sinks {
-    unsigned which; /* of hf_audit_sink */
-    int socket;     /* -1: none */
-    uint64_t lost;  /* lines that a sink did not take */
+    unsigned which;          /* of hf_audit_sink */
+    int socket;              /* -1: none */
+    uint64_t lost;           /* lines that a sink did not take */
+    const char *syslog_path; /* where the services listen */
+    const char *journald_path;
 } hf_audit_sinks;
 
 /* Before the sandbox closes: makes the socket. */

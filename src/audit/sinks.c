@@ -20,7 +20,8 @@
 
 hf_status hf_audit_sinks_open(unsigned which, hf_audit_sinks *ret_sinks, hf_error *err)
 {
-    *ret_sinks = (hf_audit_sinks){.which = which, .socket = -1};
+    *ret_sinks = (hf_audit_sinks){
+        .which = which, .socket = -1, .syslog_path = SYSLOG_PATH, .journald_path = JOURNALD_PATH};
     if ((which & (HF_AUDIT_SINK_SYSLOG | HF_AUDIT_SINK_JOURNALD)) != 0) {
         ret_sinks->socket = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         if (ret_sinks->socket < 0) {
@@ -66,10 +67,10 @@ static void write_line(hf_audit_sinks *sinks, hf_bytes line)
         sinks->lost += !write_stdout(line);
     }
     if ((sinks->which & HF_AUDIT_SINK_SYSLOG) != 0) {
-        sinks->lost += !send_datagram(sinks->socket, SYSLOG_PATH, SYSLOG_PREFIX, line);
+        sinks->lost += !send_datagram(sinks->socket, sinks->syslog_path, SYSLOG_PREFIX, line);
     }
     if ((sinks->which & HF_AUDIT_SINK_JOURNALD) != 0) {
-        sinks->lost += !send_datagram(sinks->socket, JOURNALD_PATH, JOURNALD_PREFIX, line);
+        sinks->lost += !send_datagram(sinks->socket, sinks->journald_path, JOURNALD_PREFIX, line);
     }
 }
 

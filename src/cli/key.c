@@ -134,6 +134,13 @@ hf_status hf_cli_key_find_keystores(const char *place, const char *password_dir,
                : hf_fail(err, HF_NOT_FOUND, "%s: no keystores there", place);
 }
 
+hf_status hf_cli_signer_connect(const hf_config_flags *flags, hf_admin **ret_admin, hf_error *err)
+{
+    char data_dir[HF_PATH_LEN];
+    hf_status st = hf_cli_key_data_dir(flags, data_dir, err);
+    return hf_failed(st) ? st : hf_admin_connect(data_dir, ret_admin, err);
+}
+
 bool hf_cli_key_signer_runs(const char *data_dir)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};

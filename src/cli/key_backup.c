@@ -180,7 +180,7 @@ static hf_status give_keys(backup_run *run, hf_error *err)
 
 static hf_status connect_to(const hf_config_flags *flags, backup_run *run, hf_error *err)
 {
-    hf_status st = hf_cli_sealer_connect(flags, &run->admin, err);
+    hf_status st = hf_cli_signer_connect(flags, &run->admin, err);
     return hf_failed(st) ? st : hf_cli_key_vault_open(&run->vault, err);
 }
 

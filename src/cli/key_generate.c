@@ -35,7 +35,7 @@ static int generate_inside(const hf_config_flags *flags, uint64_t count)
 {
     hf_error err = {0};
     hf_admin *admin = NULL;
-    hf_status st = hf_cli_sealer_connect(flags, &admin, &err);
+    hf_status st = hf_cli_signer_connect(flags, &admin, &err);
     while (!hf_failed(st) && count > 0) {
         uint32_t some = count < HF_SEALED_ADD_MAX ? (uint32_t)count : HF_SEALED_ADD_MAX;
         st = generate_some(admin, some, &err);

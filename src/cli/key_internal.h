@@ -2,6 +2,7 @@
 #ifndef HF_KEY_INTERNAL_H
 #define HF_KEY_INTERNAL_H
 
+#include "admin_client.h"
 #include "cli.h"
 #include "crypto/crypto.h"
 #include "custody/custody.h"
@@ -72,6 +73,9 @@ hf_status hf_cli_key_write_new(const char *path, const char *text, mode_t mode,
 /* The data folder that flags name: --data-dir, or data_dir of the configuration. */
 hf_status hf_cli_key_data_dir(const hf_config_flags *flags, char ret_dir[HF_PATH_LEN],
                               hf_error *err) HF_MUST_CHECK;
+/* The running signer with that folder, through its admin socket. */
+hf_status hf_cli_signer_connect(const hf_config_flags *flags, hf_admin **ret_admin,
+                                hf_error *err) HF_MUST_CHECK;
 /* A path as a JSON string; one that is not UTF-8 with its bytes escaped, so that no row is lost. */
 json_t *hf_cli_key_path_to_json(const char *path);
 /* "0xPUBKEY  path", where the path can do the terminal no harm. */

@@ -128,13 +128,6 @@ hf_status hf_cli_sealer_send(hf_key_sealer *sealer, hf_admin *admin, hf_error *e
 /* ---- verbs ------------------------------------------------------------------------------------
  */
 
-hf_status hf_cli_sealer_connect(const hf_config_flags *flags, hf_admin **ret_admin, hf_error *err)
-{
-    char data_dir[HF_PATH_LEN];
-    hf_status st = hf_cli_key_data_dir(flags, data_dir, err);
-    return hf_failed(st) ? st : hf_admin_connect(data_dir, ret_admin, err);
-}
-
 /* 48 bytes, or the 20 of an address. */
 static hf_status parse_name(const char *text, uint8_t ret_name[HF_SEALED_NAME_BYTES], hf_error *err)
 {
@@ -154,7 +147,7 @@ static hf_status change_key(const hf_config_flags *flags, const char *text, hf_s
     hf_admin *admin = NULL;
     hf_status st = parse_name(text, frame.name, err);
     if (!hf_failed(st)) {
-        st = hf_cli_sealer_connect(flags, &admin, err);
+        st = hf_cli_signer_connect(flags, &admin, err);
     }
     if (!hf_failed(st)) {
         st = hf_admin_call(admin, &frame, HF_MSG_SEALED_CHANGE, HF_MSG_RESULT, &result, err);
@@ -277,7 +270,7 @@ int hf_cli_sealed_list(const hf_config_flags *flags, bool as_json)
     hf_error err = {0};
     hf_admin *admin = NULL;
     json_t *array = as_json ? json_array() : NULL;
-    hf_status st = hf_cli_sealer_connect(flags, &admin, &err);
+    hf_status st = hf_cli_signer_connect(flags, &admin, &err);
     for (uint32_t page = 0; page < HF_MANIFEST_PAGES && !hf_failed(st); page++) {
         st = list_page(admin, page, array, &err);
     }

@@ -7,9 +7,6 @@
 
 typedef struct hf_key_sealer hf_key_sealer;
 
-/* The admin socket of the signer that the flags name. */
-hf_status hf_cli_sealer_connect(const hf_config_flags *flags, hf_admin **ret_admin,
-                                hf_error *err) HF_MUST_CHECK;
 /* Room for count keys. */
 hf_status hf_cli_sealer_new(size_t count, hf_key_sealer **ret_sealer, hf_error *err) HF_MUST_CHECK;
 void hf_cli_sealer_free(hf_key_sealer *sealer); /* wipes; NULL is fine */

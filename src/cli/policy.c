@@ -8,13 +8,6 @@
 
 #define APPROVE_MINUTES "30"
 
-static hf_status connect_to(const hf_config_flags *flags, hf_admin **ret_admin, hf_error *err)
-{
-    char data_dir[HF_PATH_LEN];
-    hf_status st = hf_cli_key_data_dir(flags, data_dir, err);
-    return hf_failed(st) ? st : hf_admin_connect(data_dir, ret_admin, err);
-}
-
 static hf_status name_question(hf_msg_policy_ask *ask, const char *name, hf_error *err)
 {
     *ask = (hf_msg_policy_ask){.offset = 0};
@@ -67,7 +60,7 @@ static int run_apply(const hf_config_flags *flags, const char *file)
         st = hf_fail(&err, HF_USAGE, "%s: there is no policy in it", file);
     }
     if (!hf_failed(st)) {
-        st = connect_to(flags, &admin, &err);
+        st = hf_cli_signer_connect(flags, &admin, &err);
     }
     for (size_t i = 0; !hf_failed(st) && i < book->policy_count; i++) {
         st = apply_one(admin, book->policies[i], &err);
@@ -121,7 +114,7 @@ static int run_list(const hf_config_flags *flags, bool as_json)
     hf_error err = {.code = HF_OK};
     hf_admin *admin = NULL;
     hf_msg_policy_ask ask = {.offset = 0};
-    hf_status st = connect_to(flags, &admin, &err);
+    hf_status st = hf_cli_signer_connect(flags, &admin, &err);
     (void)printf("%s", as_json && !hf_failed(st) ? "[" : "");
     while (!hf_failed(st)) {
         st = hf_admin_call(admin, &ask, HF_MSG_POLICY_LIST, HF_MSG_POLICY_PAGE, &page, &err);
@@ -198,7 +191,7 @@ static int run_show(const hf_config_flags *flags, const char *name)
     hf_status st = bytes == NULL || json == NULL ? hf_fail(&err, HF_NOMEM, "out of memory")
                                                  : name_question(&ask, name, &err);
     if (!hf_failed(st)) {
-        st = connect_to(flags, &admin, &err);
+        st = hf_cli_signer_connect(flags, &admin, &err);
     }
     if (!hf_failed(st)) {
         st = fetch(admin, &ask, bytes, &err);
@@ -244,7 +237,7 @@ static int run_delete(const hf_config_flags *flags, const char *name)
     hf_msg_policy_ask ask;
     hf_status st = name_question(&ask, name, &err);
     if (!hf_failed(st)) {
-        st = connect_to(flags, &admin, &err);
+        st = hf_cli_signer_connect(flags, &admin, &err);
     }
     if (!hf_failed(st)) {
         st = hf_admin_call(admin, &ask, HF_MSG_POLICY_DELETE, HF_MSG_RESULT, NULL, &err);
@@ -289,7 +282,7 @@ static int run_approve(const hf_config_flags *flags, const char *key, const char
         hf_cli_key_number("minutes", minutes, 30, 0, HF_APPROVAL_MINUTES_MAX, &number, &err);
     if (!hf_failed(st)) {
         ask.minutes = (uint32_t)number;
-        st = connect_to(flags, &admin, &err);
+        st = hf_cli_signer_connect(flags, &admin, &err);
     }
     if (!hf_failed(st)) {
         st = hf_admin_call(admin, &ask, HF_MSG_EXIT_APPROVE, HF_MSG_RESULT, NULL, &err);

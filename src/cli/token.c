@@ -9,13 +9,6 @@
 
 /* ---- what all verbs share ------------------------------------------------------------------ */
 
-static hf_status connect_to(const hf_config_flags *flags, hf_admin **ret_admin, hf_error *err)
-{
-    char data_dir[HF_PATH_LEN];
-    hf_status st = hf_cli_key_data_dir(flags, data_dir, err);
-    return hf_failed(st) ? st : hf_admin_connect(data_dir, ret_admin, err);
-}
-
 /* RFC 3339, UTC; "never" for 0. */
 static void write_time(char out[TIME_LEN], int64_t unix_ms, const char *never)
 {
@@ -177,7 +170,7 @@ static int run_create(const create_options *options)
     hf_admin *admin = NULL;
     hf_status st = read_options(options, &ask, &err);
     if (!hf_failed(st)) {
-        st = connect_to(&options->flags, &admin, &err);
+        st = hf_cli_signer_connect(&options->flags, &admin, &err);
     }
     if (!hf_failed(st)) {
         st = hf_admin_call(admin, &ask, HF_MSG_TOKEN_CREATE, HF_MSG_TOKEN_CREATED, &reply, &err);
@@ -280,7 +273,7 @@ static int run_list(const hf_config_flags *flags, bool as_json)
     hf_error err = {.code = HF_OK};
     hf_admin *admin = NULL;
     json_t *array = as_json ? json_array() : NULL;
-    hf_status st = connect_to(flags, &admin, &err);
+    hf_status st = hf_cli_signer_connect(flags, &admin, &err);
     if (!hf_failed(st)) {
         st = list_tokens(admin, array, &err);
     }
@@ -325,7 +318,7 @@ static int run_revoke(const hf_config_flags *flags, const char *accessor)
                                "an accessor is %d lower-case hex digits; see holdfast token list",
                                HF_AUTH_ACCESSOR_CHARS);
     }
-    hf_status st = connect_to(flags, &admin, &err);
+    hf_status st = hf_cli_signer_connect(flags, &admin, &err);
     if (!hf_failed(st)) {
         st = hf_admin_call(admin, &ask, HF_MSG_TOKEN_REVOKE, HF_MSG_RESULT, NULL, &err);
     }

@@ -9,6 +9,7 @@
 /* After so many wrong shares of one holder each further try has to wait. */
 #define WRONG_FREE 5
 #define WRONG_PAUSE_NS (10 * HF_NS_PER_SECOND)
+#define MACHINES_AGAIN_NS (HF_NS_PER_SECOND / 4)
 #define LOOK_AGAIN_NS (2 * HF_NS_PER_SECOND)
 
 /* ---- states --------------------------------------------------------------------------------- */
@@ -38,6 +39,7 @@ static void drop_shares(hf_seal_room *room)
 void hf_seal_shut(hf_keeper *keeper, hf_seal_state state, const char *why)
 {
     hf_seal_room *room = &keeper->seal;
+    room->machines_again_ns = 0;
     hf_seal_forget_keys(keeper);
     hf_seal_drop_next(room);
     drop_shares(room);
@@ -178,6 +180,7 @@ static void complete(hf_keeper *keeper, hf_peer *peer, uint64_t request_id)
     if (!hf_seal_task_start(
             keeper, hf_seal_task_new(HF_SEAL_TASK_READ, HF_SEAL_AIM_OPEN, peer, request_id))) {
         hf_seal_shut(keeper, HF_SEAL_SEALED, "the store could not be asked for the keys");
+        room->machines_again_ns = hf_time_mono_ns() + LOOK_AGAIN_NS;
     }
 }
 
@@ -229,6 +232,9 @@ static void on_submit(hf_keeper *keeper, hf_peer *peer, const hf_msg_seal_submit
     }
     if (room->task != NULL) {
         hf_peer_send_result(keeper, peer, id, HF_REASON_BUSY, 0, "the store is being read");
+        if (peer->channel == HF_CHANNEL_CONTROL) { /* no person says it again */
+            room->machines_again_ns = hf_time_mono_ns() + MACHINES_AGAIN_NS;
+        }
         return;
     }
     if (hf_seal_tokens_submit(keeper, peer, frame)) {
@@ -475,6 +481,13 @@ static void let_time_pass(hf_keeper *keeper)
             keeper,
             hf_seal_task_new(HF_SEAL_TASK_READ,
                              room->is_loading ? HF_SEAL_AIM_OPEN : HF_SEAL_AIM_REREAD, NULL, 0));
+    }
+    bool wants_machines = room->state == HF_SEAL_SEALED || room->state == HF_SEAL_PARTLY_UNSEALED;
+    if (room->machines_again_ns != 0 && now >= room->machines_again_ns && room->task == NULL) {
+        room->machines_again_ns = 0;
+        if (wants_machines) {
+            ask_machines(keeper);
+        }
     }
     hf_seal_tell_again(keeper);
     hf_seal_look_when_behind(keeper);

@@ -176,9 +176,10 @@ typedef struct hf_seal_room {
     uint64_t closer_value;
     hf_msg_sealed_change change; /* under way, while a task with that aim is */
     uint64_t look_again_ns;
-    uint64_t read_again_ns;   /* unsealed, and the records could not be read */
-    uint64_t rotate_again_ns; /* the rotation could not go on */
-    uint64_t tell_again_ns;   /* the other nodes are still to be told to seal themselves; 0: no */
+    uint64_t read_again_ns;     /* unsealed, and the records could not be read */
+    uint64_t rotate_again_ns;   /* the rotation could not go on */
+    uint64_t machines_again_ns; /* key files came while the store was being read; 0: none did */
+    uint64_t tell_again_ns;     /* the other nodes are still to be told to seal themselves; 0: no */
     /* Nodes that share the store: any thread reads these. */
     uint64_t closed_version;    /* as of the last reading */
     _Atomic uint64_t seen;      /* the store's generation that this node has caught up with */

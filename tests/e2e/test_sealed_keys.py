@@ -18,6 +18,8 @@ policies:
     - {effect: allow, scopes: [keys_list, keys_change], keys: ["%s"]}
   maker:
     - {effect: allow, scopes: [keys_generate, keys_list], keys: ["*"]}
+  voter:
+    - {effect: allow, scopes: [sign], operations: [ATTESTATION], keys: "*"}
   careful:
     - {effect: deny, scopes: [keys_delete]}
   none: {rules: []}
@@ -200,6 +202,19 @@ def test_imports_of_many_at_once_wait_for_each_other(signer, manager, tmp_path):
         thread.join()
     assert [one["status"] for one in answers] == ["imported"] * 4, answers
     assert set(pubkeys) <= set(manager.statuses())
+
+
+def test_hundreds_of_keys_are_ready_again_after_unsealing(signer, manager):
+    """What `make bench` times with ten thousand: all of them come back, and sign."""
+    made = [key["pubkey"] for key in manager.ask("POST", "/generate", {"count": 300})["keys"]]
+    before = manager.statuses()
+    assert len(set(made)) == 300 and set(made) <= set(before)
+    signer.seal("seal")
+    signer.unseal("alice")
+    assert manager.statuses() == before
+    voter = Client(signer, "--policy", "voter").headers
+    for pubkey in made[::29]:
+        assert signer.sign(pubkey, attestation(1, 2), headers=voter)[0] == 200
 
 
 def test_who_has_no_right_is_refused_and_all_answers_are_documented(signer, manager):
