@@ -4,6 +4,8 @@
 
 #include "front/front.h"
 
+#include <jansson.h>
+
 /* ---- answering (respond.c) ---------------------------------------------------------------- */
 
 /* An error by the keeper's word: it has counted it already. detail "" or NULL: the reason's own. */
@@ -29,6 +31,8 @@ bool hf_front_open_text(hf_exchange *x, hf_text *ret_text);
 /* The answer is what was written; 500 in its place when a write failed. */
 hf_next hf_front_answer_text(hf_exchange *x, unsigned status, hf_content content,
                              const hf_text *text);
+/* The body, for the caller to free; NULL, with the answer set, when it is not JSON. */
+json_t *hf_front_read_json(hf_exchange *x);
 /* Does the Accept header name this media type? */
 bool hf_front_accepts(const hf_exchange *x, const char *media_type);
 

@@ -5,8 +5,6 @@
 #include "front/front_internal.h"
 #include "interchange/interchange.h"
 
-#include <jansson.h>
-
 /* Each is compared with those before it. */
 #define PUBKEYS_MAX 2000
 
@@ -236,10 +234,9 @@ hf_next hf_front_keystores_delete(hf_exchange *x)
     x->job = job;
     x->job_free = free_job;
     x->ask_timeout_ms = HF_FRONT_IMPORT_TIMEOUT_MS; /* exports wait for each other */
-    json_t *root = json_loadb((const char *)x->request.body.ptr, x->request.body.len,
-                              JSON_REJECT_DUPLICATES, NULL);
+    json_t *root = hf_front_read_json(x);
     if (root == NULL) {
-        return hf_front_refuse(x, HF_REASON_MALFORMED, "the body is not JSON");
+        return HF_NEXT_ANSWER;
     }
     const char *wrong =
         json_is_object(root) ? read_pubkeys(job, root) : "the body must be a JSON object";

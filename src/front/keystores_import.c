@@ -7,7 +7,6 @@
 #include "interchange/interchange.h"
 
 #include <fcntl.h>
-#include <jansson.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -300,10 +299,9 @@ static hf_next import_into(hf_exchange *x, bool is_sealed)
     x->job = job;
     x->job_free = free_job;
     job->is_sealed = is_sealed;
-    job->root = json_loadb((const char *)x->request.body.ptr, x->request.body.len,
-                           JSON_REJECT_DUPLICATES, NULL);
+    job->root = hf_front_read_json(x);
     if (job->root == NULL) {
-        return malformed(x, "the body is not JSON");
+        return HF_NEXT_ANSWER;
     }
     const char *wrong = check_body(job);
     if (wrong != NULL) {

@@ -137,6 +137,16 @@ hf_next hf_front_refuse(hf_exchange *x, hf_reason reason, const char *detail)
     return hf_front_refuse_as(x, reason, hf_reason_describe(reason)->http_status, detail);
 }
 
+json_t *hf_front_read_json(hf_exchange *x)
+{
+    json_t *root = json_loadb((const char *)x->request.body.ptr, x->request.body.len,
+                              JSON_REJECT_DUPLICATES, NULL);
+    if (root == NULL) {
+        (void)hf_front_refuse(x, HF_REASON_MALFORMED, "the body is not JSON");
+    }
+    return root;
+}
+
 hf_next hf_front_refused_by_keeper(hf_exchange *x, hf_reason reason, const char *detail)
 {
     (void)hf_front_refuse(x, reason, detail);

@@ -6,7 +6,6 @@
 #include "front/front_internal.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 
 /* ---- reading -------------------------------------------------------------------------------- */
 
@@ -179,13 +178,8 @@ static seal_question *open_question(hf_exchange *x, json_t **ret_root)
     }
     x->job = ask;
     x->job_free = free_question;
-    *ret_root = json_loadb((const char *)x->request.body.ptr, x->request.body.len,
-                           JSON_REJECT_DUPLICATES, NULL);
-    if (*ret_root == NULL) {
-        (void)hf_front_refuse(x, HF_REASON_MALFORMED, "the body is not JSON");
-        return NULL;
-    }
-    return ask;
+    *ret_root = hf_front_read_json(x);
+    return *ret_root == NULL ? NULL : ask;
 }
 
 static hf_next done(hf_exchange *x, const void *frame)

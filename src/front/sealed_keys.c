@@ -6,7 +6,6 @@
 #include "seal/seal.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 
 /* In one answer of a list, unless fewer are asked for. */
 #define LIST_DEFAULT 1000U
@@ -275,10 +274,9 @@ hf_next hf_front_sealed_generate(hf_exchange *x)
     }
     x->job = job;
     x->job_free = free_generation;
-    json_t *root = json_loadb((const char *)x->request.body.ptr, x->request.body.len,
-                              JSON_REJECT_DUPLICATES, NULL);
+    json_t *root = hf_front_read_json(x);
     if (root == NULL) {
-        return hf_front_refuse(x, HF_REASON_MALFORMED, "the body is not JSON");
+        return HF_NEXT_ANSWER;
     }
     const char *wrong = read_generation(root, job);
     json_decref(root);

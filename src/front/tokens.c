@@ -2,7 +2,6 @@
 #include "front/front_internal.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 
 #define TIME_BYTES 40
 
@@ -204,10 +203,9 @@ hf_next hf_front_tokens_create(hf_exchange *x)
     }
     x->job = ask;
     x->job_free = free_create;
-    json_t *root = json_loadb((const char *)x->request.body.ptr, x->request.body.len,
-                              JSON_REJECT_DUPLICATES, NULL);
+    json_t *root = hf_front_read_json(x);
     if (root == NULL) {
-        return hf_front_refuse(x, HF_REASON_MALFORMED, "the body is not JSON");
+        return HF_NEXT_ANSWER;
     }
     const char *wrong = read_body(root, ask);
     json_decref(root);
