@@ -68,9 +68,10 @@ static const uint8_t *fill_request(hf_front_request *request, text *t, const uin
         at = take_line(at, end, line);
         const char **const members[] = {&request->accept,       &request->authorization,
                                         &request->content_type, &request->origin,
-                                        &request->query_epoch,  &request->query_validator_index};
-        static const char *const names[] = {"accept", "authorization", "content-type",
-                                            "origin", "epoch",         "validator_index"};
+                                        &request->query_epoch,  &request->query_validator_index,
+                                        &request->query_after,  &request->query_limit};
+        static const char *const names[] = {"accept", "authorization",   "content-type", "origin",
+                                            "epoch",  "validator_index", "after",        "limit"};
         for (size_t i = 0; i < HF_ARRAY_LEN(names); i++) {
             const char *value = value_of(line, names[i]);
             *members[i] = value != NULL ? value : *members[i];

@@ -8,6 +8,16 @@
 /* A cost of more digits is legal and slow: such inputs are parsed, not derived. */
 #define COST_DIGITS_MAX 4
 
+/* A text is told from a key by its length alone: it ends within its room. */
+static void try_text(hf_bytes json, hf_bytes password, const hf_keystore_limits *limits)
+{
+    hf_error err = {HF_OK, ""};
+    char text[HF_KEYSTORE_TEXT_BYTES];
+    hf_status st = hf_keystore_decrypt_text(json, password, limits, text, &err);
+    HF_ASSERT(!hf_failed(st) || (err.code == st.code && err.msg[0] != '\0'));
+    HF_ASSERT(hf_failed(st) || strnlen(text, sizeof text) < sizeof text);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* Is there a number outside of strings that could be a high cost? (1e9 counts: jansson's reals.) */
@@ -62,6 +72,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     try_v3(json, password, &limits);
+    try_text(json, password, &limits);
     hf_status st = hf_keystore_decrypt(json, password, &limits, &key, &err);
     if (hf_failed(st)) {
         HF_ASSERT(err.code == st.code && err.msg[0] != '\0');
