@@ -25,7 +25,7 @@ class SealedRows:
         self.signer.stop()
 
     def holdfast(self, *arguments):
-        done = subprocess.run([self.bench.tool("holdfast"), *arguments, "--data-dir", os.path.join(self.work, "data")],
+        done = subprocess.run([os.path.join(self.bench.build, "holdfast"), *arguments, "--data-dir", os.path.join(self.work, "data")],
                               capture_output=True, text=True, check=False)
         if done.returncode != 0:
             sys.exit(f"holdfast {' '.join(arguments)}: {done.stderr}\n{self.signer.read_log()}")
