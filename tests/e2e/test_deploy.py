@@ -297,7 +297,9 @@ def test_the_charts_pod_has_no_rights():
                                             "capabilities": {"drop": ["ALL"]}}
     mounts = {mount["name"]: mount for mount in container["volumeMounts"]}
     assert set(mounts) == {volume["name"] for volume in pod["volumes"]} | {"data"}
-    assert all(mount.get("readOnly") for name, mount in mounts.items() if name != "data")
+    assert all(mount.get("readOnly") for name, mount in mounts.items() if name not in ("data", "witness"))
+    assert {"name": "witness", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}} in pod["volumes"]
+    assert mounts["witness"]["mountPath"] == "/run/holdfast"  # memory: an image of a disk has no copy of it
     # The default stands for octal 0400, which YAML 1.1 readers take as such.
     assert all(volume["secret"]["defaultMode"] == 0o400 for volume in pod["volumes"] if "secret" in volume)
     assert values["replicas"] == 1 and values["config"]["slashing_protection"]["backend"] == "sqlite"
