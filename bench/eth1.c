@@ -2,7 +2,9 @@
  * eth1: eth_sign over JSON-RPC against a signer on 127.0.0.1, and what libsecp256k1 gives alone.
  *
  *   eth1 loop SECONDS THREADS         recoverable signatures by the library itself
- *   eth1 load PORT COUNT CONNECTIONS  each connection sends its next call when it has an answer
+ *   eth1 load PORT COUNT CONNECTIONS BATCH
+ *                                     each connection sends its next BATCH calls, in one request,
+ *                                     when it has an answer
  *
  * load says "ready", waits for a line on standard input, runs, checks every status, recovers the
  * signer of a sample, and prints one JSON object. The key is the one of bench.py.
@@ -22,10 +24,13 @@
 
 #define MAX_THREADS 64
 #define MAX_CONNECTIONS 1024
-#define BATCH 64 /* between two looks at the clock */
+#define LOOP_BATCH 64 /* between two looks at the clock */
 #define SAMPLE_EVERY 199
+#define ERRORS_SHOWN 3
 #define EVENTS 256
-#define REQUEST_BYTES 512
+#define REQUEST_BYTES 4096
+#define CALL_BYTES 224
+#define BATCH_MAX 16 /* their answer fits bench_connection */
 #define ANSWER_TIMEOUT_MS 30000
 
 static const uint8_t secret[32] = {[31] = 7};
@@ -46,7 +51,7 @@ static void *sign_loop(void *context)
     secp256k1_context *library = secp256k1_context_create(SECP256K1_CONTEXT_NONE);
     HF_ASSERT(secp256k1_context_randomize(library, secret) == 1);
     while (hf_time_mono_ns() < self->until_ns) {
-        for (unsigned i = 0; i < BATCH; i++) {
+        for (unsigned i = 0; i < LOOP_BATCH; i++) {
             uint8_t digest[32] = {0};
             secp256k1_ecdsa_recoverable_signature signature;
             uint8_t compact[64];
@@ -95,7 +100,8 @@ typedef struct load {
     uint8_t address[HF_ADDRESS_BYTES];
     bench_connection *connections;
     char (*texts)[REQUEST_BYTES]; /* by connection */
-    uint64_t count;
+    uint64_t count;               /* requests */
+    uint64_t batch;
     uint64_t begun;
     uint64_t done;
     uint64_t good;
@@ -116,27 +122,44 @@ static void message_of(uint64_t number, uint8_t ret[32])
     hf_le64_put(ret, number);
 }
 
-static void begin(load *l, size_t place)
+/* Call number of all: its message is made of that. Returns its length. */
+static size_t write_call(const load *l, uint64_t number, char out[CALL_BYTES])
 {
-    bench_connection *c = &l->connections[place];
     uint8_t message[32];
     char hex[65];
     char address[41];
-    char body[256];
-    const char *token = getenv("HF_BENCH_TOKEN");
-    message_of(l->begun, message);
+    message_of(number, message);
     hf_hex_encode(message, sizeof message, hex);
     hf_hex_encode(l->address, sizeof l->address, address);
-    int body_len = snprintf(body, sizeof body,
-                            "{\"jsonrpc\":\"2.0\",\"id\":%llu,\"method\":\"eth_sign\",\"params\":["
-                            "\"0x%s\",\"0x%s\"]}",
-                            (unsigned long long)l->begun, address, hex);
+    int len = snprintf(out, CALL_BYTES,
+                       "{\"jsonrpc\":\"2.0\",\"id\":%llu,\"method\":\"eth_sign\",\"params\":["
+                       "\"0x%s\",\"0x%s\"]}",
+                       (unsigned long long)number, address, hex);
+    HF_ASSERT(len > 0 && len < CALL_BYTES);
+    return (size_t)len;
+}
+
+static void begin(load *l, size_t place)
+{
+    static char body[REQUEST_BYTES];
+    bench_connection *c = &l->connections[place];
+    const char *token = getenv("HF_BENCH_TOKEN");
+    size_t body_len = 0;
+    for (uint64_t i = 0; i < l->batch; i++) {
+        if (l->batch > 1) {
+            body[body_len++] = i == 0 ? '[' : ',';
+        }
+        body_len += write_call(l, l->begun * l->batch + i, body + body_len);
+    }
+    if (l->batch > 1) {
+        body[body_len++] = ']';
+    }
     int len = snprintf(l->texts[place], REQUEST_BYTES,
                        "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n%s%s%s"
-                       "Content-Length: %d\r\n\r\n%s",
+                       "Content-Length: %zu\r\n\r\n%.*s",
                        token == NULL ? "" : "Authorization: Bearer ", token == NULL ? "" : token,
-                       token == NULL ? "" : "\r\n", body_len, body);
-    HF_ASSERT(body_len > 0 && len > 0 && len < REQUEST_BYTES);
+                       token == NULL ? "" : "\r\n", body_len, (int)body_len, body);
+    HF_ASSERT(len > 0 && len < REQUEST_BYTES);
     c->job = l->begun++;
     if (bench_send(c, l->texts[place], (size_t)len) == BENCH_BROKEN || c->out_len != 0) {
         give_up("send");
@@ -173,12 +196,16 @@ static void take(load *l, size_t place)
         return;
     }
     l->latency_ms[l->done++] = (double)(hf_time_mono_ns() - c->sent_ns) / 1e6;
-    bool is_signed = status == 200 && strstr(body, "\"result\":") != NULL;
+    uint64_t results = 0;
+    for (const char *at = body; (at = strstr(at, "\"result\":")) != NULL; at++) {
+        results++;
+    }
+    bool is_signed = status == 200 && results == l->batch;
     l->good += is_signed;
-    if (!is_signed) {
+    if (!is_signed && l->done - l->good <= ERRORS_SHOWN) {
         (void)fprintf(stderr, "eth1: %u %s\n", status, body);
-    } else if (c->job % SAMPLE_EVERY == 0) {
-        bool good = is_good(l, c->job, body);
+    } else if (is_signed && c->job % SAMPLE_EVERY == 0) {
+        bool good = is_good(l, c->job * l->batch, body);
         l->verified += good;
         l->wrong += !good;
     }
@@ -220,18 +247,19 @@ static void run_closed_loop(load *l, uint16_t port, size_t connections)
     bench_sort(l->latency_ms, l->count);
     printf("{\"requests\":%llu,\"signed\":%llu,\"verified\":%llu,\"wrong_signatures\":%llu,"
            "\"wall_seconds\":%.6f,\"p50_ms\":%.4f,\"p99_ms\":%.4f}\n",
-           (unsigned long long)l->count, (unsigned long long)l->good,
+           (unsigned long long)l->count, (unsigned long long)(l->good * l->batch),
            (unsigned long long)l->verified, (unsigned long long)l->wrong, wall,
            bench_percentile(l->latency_ms, l->count, 0.5),
            bench_percentile(l->latency_ms, l->count, 0.99));
 }
 
-static int run_load(uint64_t port, uint64_t count, uint64_t connections)
+static int run_load(uint64_t port, uint64_t count, uint64_t connections, uint64_t batch)
 {
-    load l = {.count = count};
+    load l = {.count = count, .batch = batch};
     hf_secp256k1_key key;
     uint8_t pubkey[HF_SECP256K1_PUBKEY_BYTES];
-    HF_ASSERT(count > 0 && connections > 0 && connections <= MAX_CONNECTIONS);
+    HF_ASSERT(count > 0 && connections > 0 && connections <= MAX_CONNECTIONS && batch > 0 &&
+              batch <= BATCH_MAX);
     HF_ASSERT(!hf_failed(hf_secp256k1_new(&l.secp)) &&
               !hf_failed(hf_secp256k1_key_from_bytes(l.secp, secret, &key)));
     hf_secp256k1_pubkey(l.secp, &key, pubkey);
@@ -253,10 +281,11 @@ int main(int argc, char **argv)
     if (argc == 4 && strcmp(argv[1], "loop") == 0) {
         return run_loop(bench_number("SECONDS", argv[2]), bench_number("THREADS", argv[3]));
     }
-    if (argc == 5 && strcmp(argv[1], "load") == 0) {
+    if (argc == 6 && strcmp(argv[1], "load") == 0) {
         return run_load(bench_number("PORT", argv[2]), bench_number("COUNT", argv[3]),
-                        bench_number("CONNECTIONS", argv[4]));
+                        bench_number("CONNECTIONS", argv[4]), bench_number("BATCH", argv[5]));
     }
-    (void)fprintf(stderr, "usage: eth1 loop SECONDS THREADS | eth1 load PORT COUNT CONNECTIONS\n");
+    (void)fprintf(stderr,
+                  "usage: eth1 loop SECONDS THREADS | eth1 load PORT COUNT CONNECTIONS BATCH\n");
     return 2;
 }

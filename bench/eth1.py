@@ -1,5 +1,5 @@
 """Signatures of the execution layer: eth_sign over JSON-RPC, its audit line durable before each answer, against
-libsecp256k1's own signing loop on the same cores."""
+libsecp256k1's own signing loop on the same cores and the signer of the npm package @aztec/foundation."""
 
 import json
 import os
@@ -7,8 +7,12 @@ import statistics
 import subprocess
 import sys
 
+sys.path[:0] = [os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tests", name) for name in ("e2e", "peers")]
+import npm  # noqa: E402
+
 ROWS = ["eth1"]
 SECRET = 7  # as in eth1.c: worthless
+BATCH = 16  # calls of a request in the second row
 
 
 class Eth1Rows:
@@ -33,8 +37,17 @@ class Eth1Rows:
         result = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         return result["signatures"] / result["cpu_seconds"], result["signatures"] / result["wall_seconds"]
 
-    def load(self, count):
-        command = [self.bench.tool("bench_eth1"), "load", str(self.signer.port), str(count), str(self.size["connections"])]
+    def npm_signer(self):
+        """Signatures a second of the package's own signer, on the one core that it uses."""
+        folder = npm.install("aztec")
+        done = subprocess.run(["node", "signer.mjs", str(self.size["loop_seconds"])], cwd=folder, check=True, capture_output=True,
+                              text=True)
+        result = json.loads(done.stdout)
+        return result["signatures"] / result["cpu_seconds"], result["signatures"] / result["wall_seconds"]
+
+    def load(self, count, batch=1):
+        command = [self.bench.tool("bench_eth1"), "load", str(self.signer.port), str(count // batch + 1),
+                   str(self.size["connections"]), str(batch)]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         if process.stdout.readline().strip() != "ready":
             sys.exit(f"the load generator did not start; the signer says:\n{self.signer.read_log()}")
@@ -51,22 +64,29 @@ class Eth1Rows:
     def measure(self):
         self.signer.wait_for_keys(2)
         self.load(self.size["connections"] * 4)
-        turns, loops = [], [self.loop()]
+        self.compare("eth_sign over JSON-RPC / libsecp256k1 loop", self.loop, 1, 0.25)
+        self.compare(f"the same, {BATCH} calls a request / libsecp256k1 loop", self.loop, BATCH, 0.25)
+        try:
+            self.compare(f"the same, {BATCH} calls a request / the npm package's signer", self.npm_signer, BATCH, 15)
+        except npm.pytest.skip.Exception as why:
+            self.bench.notes["not measured, eth_sign / the npm package's signer"] = str(why)
+
+    def compare(self, name, reference, batch, target):
+        turns, references = [], [reference()]
         for _ in range(self.size["turns"]):
-            turns.append(self.load(int(self.size["seconds"] * loops[-1][1] * 0.25) + self.size["connections"]))
-            loops.append(self.loop())
+            turns.append(self.load(int(self.size["seconds"] * 10000) + self.size["connections"], batch))
+            references.append(reference())
 
         def ratio(rate, which):
             return statistics.median(rate(turn) / ((before[which] + after[which]) / 2)
-                                     for turn, before, after in zip(turns, loops, loops[1:]))
+                                     for turn, before, after in zip(turns, references, references[1:]))
 
         signed = sum(turn["signed"] for turn in turns)
         used = {name: sum(turn["cpu_seconds_by_program"][name] for turn in turns) for name in turns[0]["cpu_seconds_by_program"]}
-        self.bench.row("eth_sign over JSON-RPC / libsecp256k1 loop", ratio(lambda turn: turn["signed"] / max(
-            turn["signer_cpu_seconds"], 0.01), 0), 0.25, True, wall=ratio(lambda turn: turn["signed"] / turn["wall_seconds"], 1),
-            loops=loops, turns=turns)
-        self.bench.notes["eth_sign over JSON-RPC"] = (
-            f"{statistics.median(turn['signed'] / turn['wall_seconds'] for turn in turns):.0f} a second, p99 "
+        self.bench.row(name, ratio(lambda turn: turn["signed"] / max(turn["signer_cpu_seconds"], 0.01), 0), target, True,
+                       wall=ratio(lambda turn: turn["signed"] / turn["wall_seconds"], 1), references=references, turns=turns)
+        self.bench.notes[name] = (
+            f"{statistics.median(turn['signed'] / turn['wall_seconds'] for turn in turns):.0f} a second, p99 of a request "
             f"{statistics.median(turn['p99_ms'] for turn in turns):.1f} ms; microseconds of CPU a signature: "
-            + ", ".join(f"{name} {seconds / signed * 1e6:.0f}" for name, seconds in sorted(used.items()))
-            + f"; loop {1e6 / statistics.median(cpu for cpu, _ in loops):.0f}")
+            + ", ".join(f"{program} {seconds / signed * 1e6:.0f}" for program, seconds in sorted(used.items()))
+            + f"; the other {1e6 / statistics.median(cpu for cpu, _ in references):.0f}")

@@ -348,6 +348,11 @@ void hf_auditor_hurry(hf_keeper *keeper, uint64_t ticket)
 
 bool hf_auditor_wait(hf_keeper *keeper, uint64_t ticket)
 {
+    return hf_auditor_wait_all(keeper, ticket, ticket);
+}
+
+bool hf_auditor_wait_all(hf_keeper *keeper, uint64_t first, uint64_t ticket)
+{
     hf_auditor *auditor = &keeper->auditor;
     if (ticket == 0 || !auditor->is_strict) {
         return true;
@@ -363,7 +368,7 @@ bool hf_auditor_wait(hf_keeper *keeper, uint64_t ticket)
     }
     auditor->waiters--;
     /* One that failed later makes this one fail, too: a refusal more, never a signature. */
-    bool is_durable = auditor->settled >= ticket && auditor->last_failed < ticket;
+    bool is_durable = auditor->settled >= ticket && auditor->last_failed < first;
     (void)pthread_mutex_unlock(&auditor->lock);
     return is_durable;
 }

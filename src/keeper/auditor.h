@@ -89,6 +89,8 @@ void hf_auditor_hurry(hf_keeper *keeper, uint64_t ticket);
 /* Is it durable? Waits until that is known; with an interval it is enough that it was written
  * down. Ticket 0: there is none. */
 bool hf_auditor_wait(hf_keeper *keeper, uint64_t ticket);
+/* The same for all tickets from the first to the last; 0 as last: there are none. */
+bool hf_auditor_wait_all(hf_keeper *keeper, uint64_t first, uint64_t last);
 /* Any thread. What came of it. take_slot may be NULL: then only a refusal has a line of its own. */
 void hf_auditor_result(hf_keeper *keeper, const hf_request *request, hf_audit_slot *take_slot);
 void hf_auditor_duty_result(hf_keeper *keeper, const hf_duty_work *work, hf_audit_slot *take_slot);

@@ -8,6 +8,8 @@
 #define THREADS_PER_CORE 2
 /* Signatures of one group: 16 take a core half a millisecond. */
 #define GROUP_MAX 16
+/* Waiting works for which another thread is worth its waking, for each that is signing already. */
+#define HANDFUL 4
 
 /* ---- intake thread ----------------------------------------------------------------------------
  */
@@ -134,16 +136,23 @@ void hf_eth1_take(hf_keeper *keeper, hf_peer *peer, const hf_msg_eth1_sign *fram
     *(room->queue != NULL ? &room->queue_tail->next : &room->queue) = work;
     room->queue_tail = work;
     work->next = NULL;
+    room->waiting++;
     (void)pthread_mutex_unlock(&room->lock);
+}
+
+/* With the lock held. */
+static void wake_one(hf_eth1_room *room)
+{
+    if (room->asleep > 0 && room->waiting > (size_t)HANDFUL * room->signing) {
+        (void)pthread_cond_signal(&room->work);
+    }
 }
 
 void hf_eth1_wake(hf_keeper *keeper)
 {
     hf_eth1_room *room = &keeper->eth1;
     (void)pthread_mutex_lock(&room->lock);
-    if (room->queue != NULL && room->asleep > 0) {
-        (void)pthread_cond_signal(&room->work);
-    }
+    wake_one(room);
     (void)pthread_mutex_unlock(&room->lock);
 }
 
@@ -163,9 +172,9 @@ static hf_eth1_work *take_group(hf_eth1_room *room)
     if (last != NULL) {
         room->queue = last->next;
         last->next = NULL;
-    }
-    if (room->queue != NULL && room->asleep > 0) {
-        (void)pthread_cond_signal(&room->work);
+        room->waiting -= n;
+        room->signing++;
+        wake_one(room);
     }
     return list;
 }
@@ -189,14 +198,15 @@ static void sign_all(hf_keeper *keeper, hf_secp256k1 *secp, hf_eth1_work *list)
 }
 
 /* Its line, too, is durable, or no signature leaves. */
-static void let_go(hf_keeper *keeper, hf_eth1_work *work)
+static void let_go(hf_keeper *keeper, hf_eth1_work *work, bool is_durable)
 {
     if (work->reply.reason == HF_REASON_OK && !hf_spending_wait(keeper, work->spending_ticket)) {
         hf_wipe(work->reply.signature, sizeof work->reply.signature);
         finish(keeper, work, HF_REASON_STORE_UNAVAILABLE, "what was spent cannot be written down");
         return;
     }
-    if (work->reply.reason == HF_REASON_OK && hf_auditor_wait(keeper, work->ticket)) {
+    if (work->reply.reason == HF_REASON_OK &&
+        (is_durable || hf_auditor_wait(keeper, work->ticket))) {
         finish(keeper, work, HF_REASON_OK, "");
         return;
     }
@@ -234,15 +244,36 @@ static void ask_custody(hf_keeper *keeper, hf_eth1_work *work)
     }
 }
 
+/* Another thread may sign while this one waits for the disk. */
+static void step_back(hf_eth1_room *room)
+{
+    (void)pthread_mutex_lock(&room->lock);
+    room->signing--;
+    wake_one(room);
+    (void)pthread_mutex_unlock(&room->lock);
+}
+
+/* Tickets rise along the list. */
+static bool wait_for_lines(hf_keeper *keeper, const hf_eth1_work *list)
+{
+    const hf_eth1_work *last = list;
+    while (last->next != NULL) {
+        last = last->next;
+    }
+    return hf_auditor_wait_all(keeper, list->ticket, last->ticket);
+}
+
 static void handle_group(hf_keeper *keeper, hf_secp256k1 *secp, hf_eth1_work *list)
 {
     sign_all(keeper, secp, list);
+    step_back(&keeper->eth1);
+    bool are_durable = wait_for_lines(keeper, list);
     while (list != NULL) {
         hf_eth1_work *next = list->next;
         if (hf_key_is_remote(list->key)) {
             ask_custody(keeper, list);
         } else {
-            let_go(keeper, list);
+            let_go(keeper, list, are_durable);
         }
         list = next;
     }

@@ -41,7 +41,9 @@ typedef struct hf_eth1_room {
     pthread_mutex_t lock; /* guards the lists */
     pthread_cond_t work;
     bool stop;
-    unsigned asleep; /* threads */
+    unsigned asleep;  /* threads */
+    unsigned signing; /* threads: those that wait for the disk do not count */
+    size_t waiting;   /* works in the queue */
     hf_eth1_work *all;
     hf_eth1_work *free;
     hf_eth1_work *queue;
