@@ -247,7 +247,7 @@ static void run_closed_loop(load *l, uint16_t port, size_t connections)
     bench_sort(l->latency_ms, l->count);
     printf("{\"requests\":%llu,\"signed\":%llu,\"verified\":%llu,\"wrong_signatures\":%llu,"
            "\"wall_seconds\":%.6f,\"p50_ms\":%.4f,\"p99_ms\":%.4f}\n",
-           (unsigned long long)l->count, (unsigned long long)(l->good * l->batch),
+           (unsigned long long)l->count, (unsigned long long)l->good * l->batch,
            (unsigned long long)l->verified, (unsigned long long)l->wrong, wall,
            bench_percentile(l->latency_ms, l->count, 0.5),
            bench_percentile(l->latency_ms, l->count, 0.99));
