@@ -141,6 +141,8 @@ typedef struct hf_source_draft {
     hf_custody_settings custody; /* the members of a back end of its own, as given */
 } hf_source_draft;
 
+#define HF_SEAL_ENTRIES 2 /* pkcs11, awskms */
+
 /* A network as it is put together from one or two sources; has[] by index of network.c's table. */
 #define HF_NETWORK_MEMBERS 10
 typedef struct hf_network_draft {
@@ -155,7 +157,8 @@ typedef struct hf_settings {
     char file_dir[HF_PATH_LEN];
     char work_dir[HF_PATH_LEN];
     hf_setting values[HF_KEY_COUNT_MAX]; /* by index into hf_config_keys */
-    hf_source_draft sources[HF_KEY_SOURCES_MAX];
+    /* signing_keys, and behind them the entries of seal, which have custody alone */
+    hf_source_draft sources[HF_KEY_SOURCES_MAX + HF_SEAL_ENTRIES];
     uint32_t source_count;
     char keystore_dir[HF_PATH_LEN]; /* of the flags or the environment */
     char password_file[HF_PATH_LEN];
@@ -232,9 +235,15 @@ hf_status hf_config_custody_apply(hf_settings *settings, const hf_config_key *ke
 /* Checks the members of the entry at index of signing_keys and adds it to the back ends. */
 hf_status hf_config_finish_custody(hf_settings *settings, size_t index, hf_key_backend backend,
                                    hf_error *err) HF_MUST_CHECK;
+/* The same for the entries of seal. */
+hf_status hf_config_finish_seal(hf_settings *settings, hf_error *err) HF_MUST_CHECK;
+/* "pkcs11" and "awskms", and what they are. */
+const char *hf_config_seal_entry(size_t i, hf_key_backend *ret_backend);
 /* No member of a back end in an entry that is none. */
 hf_status hf_config_check_no_custody(const hf_settings *settings, size_t index,
                                      hf_error *err) HF_MUST_CHECK;
+/* seal, as YAML; nothing when it is not there. */
+hf_status hf_config_print_seal(const hf_settings *settings, hf_buf *out) HF_MUST_CHECK;
 /* The members of back end number i, as YAML. */
 hf_status hf_config_print_custody(const hf_settings *settings, size_t i, hf_buf *out) HF_MUST_CHECK;
 

@@ -2,6 +2,7 @@
 #include "config_internal.h"
 
 #define ENTRY "signing_keys[]."
+#define SEAL "seal."
 /* Members of a mapping that name a file: of a secret, but for tokens that a platform puts there in
  * its own way. */
 #define FILE_SUFFIX "_file"
@@ -33,11 +34,47 @@ static hf_yaml_kind container_of(const hf_config_key *key)
                                                 : HF_YAML_SCALAR;
 }
 
+const char *hf_config_seal_entry(size_t i, hf_key_backend *ret_backend)
+{
+    static const struct {
+        const char *name;
+        hf_key_backend backend;
+    } entries[HF_SEAL_ENTRIES] = {{"pkcs11", HF_BACKEND_PKCS11}, {"awskms", HF_BACKEND_AWS_KMS}};
+    HF_ASSERT(i < HF_SEAL_ENTRIES);
+    if (ret_backend != NULL) {
+        *ret_backend = entries[i].backend;
+    }
+    return entries[i].name;
+}
+
+/* The place among the drafts that a path speaks of; false when there are too many. */
+static bool draft_of(const char *path, size_t *ret_index)
+{
+    uint64_t index = 0;
+    if (strncmp(path, SEAL, strlen(SEAL)) != 0) {
+        const char *digits = strchr(path, '[') + 1;
+        bool fits = !hf_failed(hf_num_parse_u64(digits, strcspn(digits, "]"), &index)) &&
+                    index < HF_KEY_SOURCES_MAX;
+        *ret_index = (size_t)index;
+        return fits;
+    }
+    const char *entry = path + strlen(SEAL);
+    for (size_t i = 0; i < HF_SEAL_ENTRIES; i++) {
+        const char *name = hf_config_seal_entry(i, NULL);
+        if (strncmp(entry, name, strlen(name)) == 0 && entry[strlen(name)] == '.') {
+            *ret_index = HF_KEY_SOURCES_MAX + i;
+            return true;
+        }
+    }
+    return false;
+}
+
 /* "auth.role_id" of "signing_keys[3].auth.role_id", "prefixes" of "signing_keys[3].prefixes[0]" */
 static void name_within(const char *path, char out[HF_YAML_PATH_LEN])
 {
-    const char *start = strchr(path, ']');
-    hf_str_cut(out, HF_YAML_PATH_LEN, start == NULL ? path : start + 2);
+    bool is_of_seal = strncmp(path, SEAL, strlen(SEAL)) == 0;
+    const char *start = is_of_seal ? strchr(path + strlen(SEAL), '.') + 1 : strchr(path, ']') + 2;
+    hf_str_cut(out, HF_YAML_PATH_LEN, start);
     out[strcspn(out, "[")] = '\0';
 }
 
@@ -46,8 +83,7 @@ hf_status hf_config_custody_apply(hf_settings *settings, const hf_config_key *ke
                                   hf_error *err)
 {
     char name[HF_YAML_PATH_LEN];
-    uint64_t index = 0;
-    const char *digits = strchr(entry->path, '[') + 1;
+    size_t index = 0;
     bool is_itself = hf_config_key_find(entry->path) == key;
     bool is_container = entry->kind == HF_YAML_MAP || entry->kind == HF_YAML_LIST;
     bool fits = !is_container || (is_itself && entry->kind == container_of(key));
@@ -63,10 +99,12 @@ hf_status hf_config_custody_apply(hf_settings *settings, const hf_config_key *ke
                                 : key->kind == HF_CUSTODY_VALUE_LIST ? "a list"
                                                                      : "a single value");
     }
-    if (hf_failed(hf_num_parse_u64(digits, strcspn(digits, "]"), &index)) ||
-        index >= HF_KEY_SOURCES_MAX) {
+    if (!draft_of(entry->path, &index)) {
         return hf_config_refuse(origin, entry->path, err, "more than %d sources of keys",
                                 HF_KEY_SOURCES_MAX);
+    }
+    if (index >= HF_KEY_SOURCES_MAX && settings->sources[index].line == 0) {
+        settings->sources[index].line = entry->line;
     }
     name_within(entry->path, name);
     if (!is_container &&
@@ -224,13 +262,28 @@ hf_status hf_config_finish_custody(hf_settings *settings, size_t index, hf_key_b
         return hf_config_refuse_source(settings, index, "backend", err,
                                        "takes no folders of keystores or key files; remove them");
     }
-    *custody = (hf_custody_source){.backend = (uint32_t)backend, .source = (uint32_t)index};
+    *custody = (hf_custody_source){.backend = (uint32_t)backend,
+                                   .source = index < HF_KEY_SOURCES_MAX ? (uint32_t)index
+                                                                        : HF_SOURCE_NONE};
     hf_status st = take_settings(settings, index, backend, &custody->settings, err);
     if (!hf_failed(st)) {
         st = check_needed(settings, index, backend, err);
     }
     if (!hf_failed(st)) {
         config->custody_count++;
+    }
+    return st;
+}
+
+hf_status hf_config_finish_seal(hf_settings *settings, hf_error *err)
+{
+    hf_status st = hf_ok();
+    for (size_t i = 0; i < HF_SEAL_ENTRIES && !hf_failed(st); i++) {
+        hf_key_backend backend = HF_BACKEND_COUNT;
+        (void)hf_config_seal_entry(i, &backend);
+        if (settings->sources[HF_KEY_SOURCES_MAX + i].custody.len > 0) {
+            st = hf_config_finish_custody(settings, HF_KEY_SOURCES_MAX + i, backend, err);
+        }
     }
     return st;
 }
@@ -267,6 +320,25 @@ hf_status hf_config_print_custody(const hf_settings *settings, size_t i, hf_buf 
                                : hf_buf_putf(out, "    %s: %s\n", name, value);
         }
         before = name;
+    }
+    return st;
+}
+
+hf_status hf_config_print_seal(const hf_settings *settings, hf_buf *out)
+{
+    const hf_config *config = &settings->config;
+    bool is_open = false;
+    hf_status st = hf_ok();
+    for (uint32_t i = 0; i < config->custody_count && !hf_failed(st); i++) {
+        if (config->custodies[i].source != HF_SOURCE_NONE) {
+            continue;
+        }
+        bool is_aws = config->custodies[i].backend == HF_BACKEND_AWS_KMS;
+        st = hf_buf_putf(out, "%s  %s:\n", is_open ? "" : "seal:\n", is_aws ? "awskms" : "pkcs11");
+        is_open = true;
+        if (!hf_failed(st)) {
+            st = hf_config_print_custody(settings, i, out);
+        }
     }
     return st;
 }

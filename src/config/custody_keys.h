@@ -18,6 +18,13 @@
         .takes = (who_takes), .needs = (who_needs), .flags = HF_KEY_NO_ENV, .help = (sentence)     \
     }
 
+/* takes and needs are those of the members of signing_keys. */
+#define HF_SEAL_ROW(name, how, sentence)                                                           \
+    {                                                                                              \
+        .path = "seal." name, .type = HF_VALUE_CUSTODY, .kind = HF_CUSTODY_VALUE_##how,            \
+        .flags = HF_KEY_NO_ENV, .help = (sentence)                                                 \
+    }
+
 /* A row a member: */
 /* clang-format off */
 #define HF_CUSTODY_KEYS \
@@ -121,6 +128,26 @@
         "How long listing the keys may take; 60000 where not given."), \
     HF_CUSTODY_ROW("threads", NUMBER, HF_ON_ALL, 0, \
         "Threads that sign; 8 where not given.")
+/* How holders of the seal that are tokens or keys in a cloud are reached: never which. */
+#define HF_SEAL_KEYS \
+    HF_SEAL_ROW("pkcs11.module", FILE, \
+        "pkcs11: path of the module behind which the seal's token is."), \
+    HF_SEAL_ROW("pkcs11.module_env", MAP, \
+        "pkcs11: variables for the module."), \
+    HF_SEAL_ROW("pkcs11.token_label", TEXT, \
+        "pkcs11: which token, by its label."), \
+    HF_SEAL_ROW("pkcs11.slot", NUMBER, \
+        "pkcs11: which token, by its slot."), \
+    HF_SEAL_ROW("pkcs11.token_dir", FOLDER, \
+        "pkcs11: folder that the module itself writes in."), \
+    HF_SEAL_ROW("pkcs11.pin_file", SECRET, \
+        "pkcs11: file of the PIN, mode 0600."), \
+    HF_SEAL_ROW("awskms.region", TEXT, \
+        "awskms: the region, where AWS's own variables and files do not say it."), \
+    HF_SEAL_ROW("awskms.endpoint_url", URL, \
+        "awskms: URL of the service, where it is not AWS's own."), \
+    HF_SEAL_ROW("awskms.iam_role", TEXT, \
+        "awskms: ARN of the role to take.")
 /* clang-format on */
 
 #endif

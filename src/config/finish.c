@@ -352,6 +352,9 @@ hf_status hf_config_finish(hf_settings *settings, const hf_config_flags *flags, 
         st = hf_config_finish_sources(settings, err);
     }
     if (!hf_failed(st)) {
+        st = hf_config_finish_seal(settings, err);
+    }
+    if (!hf_failed(st)) {
         st = finish_listeners(settings, err);
     }
     if (!hf_failed(st)) {

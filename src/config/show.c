@@ -255,6 +255,9 @@ hf_status hf_config_print(const hf_settings *settings, hf_buf *out)
     if (!hf_failed(st) && settings->book_text != NULL) {
         st = hf_buf_put(out, hf_buf_peek(settings->book_text), hf_buf_len(settings->book_text));
     }
+    if (!hf_failed(st)) {
+        st = hf_config_print_seal(settings, out);
+    }
     return st;
 }
 

@@ -62,7 +62,12 @@ hf_status hf_config_refuse_source(const hf_settings *settings, size_t index, con
     char path[HF_YAML_PATH_LEN];
     hf_origin origin = {
         .kind = HF_ORIGIN_FILE, .line = settings->sources[index].line, .name = settings->file};
-    (void)snprintf(path, sizeof path, "signing_keys[%zu].%s", index, member);
+    if (index < HF_KEY_SOURCES_MAX) {
+        (void)snprintf(path, sizeof path, "signing_keys[%zu].%s", index, member);
+    } else {
+        const char *entry = hf_config_seal_entry(index - HF_KEY_SOURCES_MAX, NULL);
+        (void)snprintf(path, sizeof path, "seal.%s.%s", entry, member);
+    }
     return hf_config_refuse(&origin, path, err, "%s", what);
 }
 

@@ -208,6 +208,7 @@ const hf_config_key hf_config_keys[] = {
         "sealed: folder with NAME.key (32 bytes, mode 0600) of each holder of the seal that is a "
         "machine, to unseal at the start."),
     HF_CUSTODY_KEYS,
+    HF_SEAL_KEYS,
     {.path = "keystore_dir",
      .type = HF_VALUE_PATH,
      .offset = AT(keystore_dir),

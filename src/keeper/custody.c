@@ -503,6 +503,7 @@ void hf_custody_stop(hf_keeper *keeper)
     (void)pthread_mutex_unlock(&room->lock);
     wake(room);
     (void)pthread_join(room->thread, NULL);
+    room->is_running = false;
     for (uint32_t i = 0; i < room->count; i++) {
         if (room->ends[i].given_fd >= 0) {
             (void)close(room->ends[i].given_fd);
@@ -512,4 +513,6 @@ void hf_custody_stop(hf_keeper *keeper)
     hf_inbox_free(room->inbox);
     hf_secp256k1_free(room->secp);
     free(room->all);
+    room->all = NULL;
+    room->free = NULL;
 }

@@ -306,6 +306,27 @@ static void a_back_end_gets_its_settings(void **state)
     assert_string_equal(hf_custody_setting(got, "auth.secret_id_file"), scratch_path("pw.txt"));
 }
 
+static void the_seal_has_back_ends_of_its_own(void **state)
+{
+    (void)state;
+    static hf_config config;
+    static const char text[] = D "seal:\n  pkcs11: {module: cert.pem, pin_file: pw.txt, slot: 2}\n"
+                                 "  awskms: {region: eu-1}\n";
+    assert_loads(text, &config);
+    assert_int_equal(config.key_source_count, 0);
+    assert_int_equal(config.custody_count, 2);
+    assert_int_equal(config.custodies[0].backend, HF_BACKEND_PKCS11);
+    assert_int_equal(config.custodies[0].source, HF_SOURCE_NONE);
+    assert_string_equal(hf_custody_setting(&config.custodies[0].settings, "pin_file"),
+                        scratch_path("pw.txt"));
+    assert_int_equal(config.custodies[1].backend, HF_BACKEND_AWS_KMS);
+    assert_string_equal(hf_custody_setting(&config.custodies[1].settings, "region"), "eu-1");
+    assert_refused(D "seal:\n  pkcs11: {pin_file: pw.txt}\n",
+                   AT3 "seal.pkcs11.module: missing; pkcs11 needs it");
+    assert_refused(D "seal:\n  pkcs11: {region: x}\n",
+                   AT3 "seal.pkcs11.region: unknown key; did you mean signing_keys[].region?");
+}
+
 static void assert_refused_as(const char *text, const char *member, const char *why)
 {
     static hf_config config;
@@ -393,6 +414,7 @@ int main(void)
         cmocka_unit_test(every_key_takes_good_and_refuses_bad),
         cmocka_unit_test(every_key_has_a_case),
         cmocka_unit_test(a_back_end_gets_its_settings),
+        cmocka_unit_test(the_seal_has_back_ends_of_its_own),
         cmocka_unit_test(what_a_back_end_does_not_take_is_refused),
         cmocka_unit_test(the_database_is_named_in_one_way),
         cmocka_unit_test(secrets_do_not_reach_errors),
