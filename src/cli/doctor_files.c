@@ -219,6 +219,33 @@ void hf_check_key_files(hf_doctor *doctor)
     close_tally(&tally, "key files and folders");
 }
 
+/* Those that config checks for privacy: a platform's tokens and certificates are not among them. */
+static bool is_secret_setting(const char *name)
+{
+    return hf_str_has_suffix(name, "_file") && !hf_str_has_suffix(name, "jwt_file") &&
+           strcmp(name, "ca_file") != 0 && strcmp(name, "client_cert_file") != 0 &&
+           strcmp(name, "federated_token_file") != 0;
+}
+
+/* PINs, passwords and tokens of back ends of custody; and the code that one of them loads. */
+static void judge_custody(file_tally *tally, const hf_custody_settings *settings)
+{
+    const char *name = NULL;
+    const char *value = NULL;
+    size_t offset = 0;
+    while (hf_custody_settings_next(settings, &offset, &name, &value)) {
+        if (is_secret_setting(name)) {
+            judge(tally, HF_FILE_SECRET, value);
+            judge_folders_above(tally, value);
+        } else if (strcmp(name, "module") == 0) {
+            judge(tally, HF_FILE_PUBLIC, value);
+            judge_folders_above(tally, value);
+        } else if (strcmp(name, "blob_dir") == 0 || strcmp(name, "token_dir") == 0) {
+            judge(tally, HF_FILE_PRIVATE, value);
+        }
+    }
+}
+
 void hf_check_password_files(hf_doctor *doctor)
 {
     const hf_config *config = doctor->config;
@@ -233,6 +260,9 @@ void hf_check_password_files(hf_doctor *doctor)
             judge(&tally, HF_FILE_PRIVATE, source->password_dir);
             walk(&tally, source->password_dir, 1, judge_secret);
         }
+    }
+    for (uint32_t i = 0; i < config->custody_count; i++) {
+        judge_custody(&tally, &config->custodies[i].settings);
     }
     if (config->key_manager_enabled && access(config->key_manager_token_file, F_OK) == 0) {
         judge(&tally, HF_FILE_SECRET, config->key_manager_token_file);

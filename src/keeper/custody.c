@@ -281,7 +281,7 @@ static void take_state(hf_keeper *keeper, uint32_t custody, const hf_msg_custody
     }
     (void)pthread_mutex_unlock(&room->lock);
     if (changed) {
-        hf_log(frame->healthy != 0 ? HF_LOG_INFO : HF_LOG_BROKEN, "custody_state", "%s: %.*s",
+        hf_log(frame->healthy != 0 ? HF_LOG_INFO : HF_LOG_UNUSUAL, "custody_state", "%s: %.*s",
                hf_key_backend_name((hf_key_backend)end->backend), HF_DETAIL_LEN - 1, frame->detail);
     }
 }
