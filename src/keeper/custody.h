@@ -112,6 +112,8 @@ void hf_custody_keys_frame(hf_keeper *keeper, hf_peer *peer, const void *frame);
 void hf_custody_peer_gone(hf_keeper *keeper, hf_peer *peer);
 /* A load begins: each back end is asked what it has, and the load waits a while for the answers. */
 void hf_custody_load(hf_keeper *keeper);
+/* Keys of files went away, and a back end may have one of them: nobody waits for this. */
+void hf_custody_list_again(hf_keeper *keeper);
 bool hf_custody_is_awaited(const hf_keeper *keeper);
 /* Once a turn: gives up waiting when it is time. */
 void hf_custody_turn(hf_keeper *keeper);

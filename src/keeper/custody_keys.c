@@ -242,19 +242,27 @@ void hf_custody_peer_gone(hf_keeper *keeper, hf_peer *peer)
 /* ---- loads ------------------------------------------------------------------------------------
  */
 
-void hf_custody_load(hf_keeper *keeper)
+void hf_custody_list_again(hf_keeper *keeper)
 {
     hf_custody_room *room = &keeper->custody;
     hf_msg_plain frame;
-    room->await_until_ns = hf_time_mono_ns() + AWAIT_NS;
     hf_frame_init(&frame, HF_MSG_CUSTODY_LIST, 0);
     for (uint32_t i = 0; i < room->count; i++) {
         hf_custody_end *end = &room->ends[i];
-        end->is_awaited = end->source != HF_SOURCE_NONE;
-        if (end->is_awaited && end->lister != NULL) { /* else it lists when it comes */
+        if (end->source != HF_SOURCE_NONE && end->lister != NULL) { /* else when it comes */
             hf_peer_send(keeper, end->lister, &frame);
         }
     }
+}
+
+void hf_custody_load(hf_keeper *keeper)
+{
+    hf_custody_room *room = &keeper->custody;
+    room->await_until_ns = hf_time_mono_ns() + AWAIT_NS;
+    for (uint32_t i = 0; i < room->count; i++) {
+        room->ends[i].is_awaited = room->ends[i].source != HF_SOURCE_NONE;
+    }
+    hf_custody_list_again(keeper);
 }
 
 bool hf_custody_is_awaited(const hf_keeper *keeper)

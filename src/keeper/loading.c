@@ -82,6 +82,9 @@ static void finish_load(hf_keeper *keeper)
     size_t dropped = hf_keyring_load_end(&keeper->ring);
     loading->has_loaded = true;
     loading->loader = NULL;
+    if (dropped > 0) {
+        hf_custody_list_again(keeper);
+    }
     hf_loading_settle_custody(keeper);
     hf_log(
         loading->failed == 0 ? HF_LOG_INFO : HF_LOG_UNUSUAL, "keys_loaded",
