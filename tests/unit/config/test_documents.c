@@ -175,6 +175,8 @@ static void make_example_files(void)
     assert_int_equal(mkdir("machines", 0700), 0);
     assert_int_equal(mkdir("tls", 0700), 0);
     scratch_write("password.txt", "secret\n", 0600);
+    scratch_write("secret-id", "secret\n", 0600);
+    scratch_write("yubihsm-password", "secret\n", 0600);
     scratch_write("canary.sh", "#!/bin/sh\n", 0700);
     scratch_write("duty-url.txt", "postgresql://holdfast@db.example/duties\n", 0600);
     scratch_write("tls/cert.pem", "certificate", 0644);
@@ -193,7 +195,8 @@ static void the_example_is_good_with_everything_on(void **state)
     hf_buf *full = all_switched_on(hf_buf_text(example), true);
     hf_buf *moved = moved_to_scratch(hf_buf_text(full));
     assert_loads(hf_buf_text(moved), &config);
-    assert_int_equal(config.key_source_count, 4);
+    assert_int_equal(config.key_source_count, 6);
+    assert_int_equal(config.custody_count, 2);
     assert_string_equal(config.network.name, "devnet-7");
     hf_buf_free(example);
     hf_buf_free(full);
