@@ -21,6 +21,7 @@ import time
 
 import custody
 import eth1
+import pkcs11
 import sealed
 import shared
 import vault_keys
@@ -30,7 +31,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 CORES = len(os.sched_getaffinity(0))
 START_TIMEOUT = 120
 LOCAL_ROWS = ["distinct", "shared", "idle", "burst", "memory"]
-ROWS = LOCAL_ROWS + ["scrypt"] + watch.ROWS + eth1.ROWS + custody.ROWS + vault_keys.ROWS + sealed.ROWS + shared.ROWS
+ROWS = LOCAL_ROWS + ["scrypt"] + watch.ROWS + eth1.ROWS + pkcs11.ROWS + custody.ROWS + vault_keys.ROWS + sealed.ROWS + shared.ROWS
 FIRST_EPOCH = 400000  # a few years into mainnet
 
 FULL = {"turns": 9, "seconds": 1.5, "loop_seconds": 1, "keys": 10000, "voters": 1000, "connections": 128, "burst": 313,
@@ -289,6 +290,8 @@ class Bench:
             self.measure_watching()
         if set(wanted) & set(eth1.ROWS):
             self.measure_eth1()
+        if set(wanted) & set(pkcs11.ROWS):
+            pkcs11.measure(self, Signer)
         if set(wanted) & set(vault_keys.ROWS):
             self.measure_secrets()
         if set(wanted) & set(sealed.ROWS):

@@ -71,7 +71,7 @@ class Eth1Rows:
         except npm.pytest.skip.Exception as why:
             self.bench.notes["not measured, eth_sign / the npm package's signer"] = str(why)
 
-    def compare(self, name, reference, batch, target):
+    def compare(self, name, reference, batch, target, by_clock=False):
         turns, references = [], [reference()]
         for _ in range(self.size["turns"]):
             turns.append(self.load(int(self.size["seconds"] * 10000) + self.size["connections"], batch))
@@ -83,8 +83,10 @@ class Eth1Rows:
 
         signed = sum(turn["signed"] for turn in turns)
         used = {name: sum(turn["cpu_seconds_by_program"][name] for turn in turns) for name in turns[0]["cpu_seconds_by_program"]}
-        self.bench.row(name, ratio(lambda turn: turn["signed"] / max(turn["signer_cpu_seconds"], 0.01), 0), target, True,
-                       wall=ratio(lambda turn: turn["signed"] / turn["wall_seconds"], 1), references=references, turns=turns)
+        by_cpu = ratio(lambda turn: turn["signed"] / max(turn["signer_cpu_seconds"], 0.01), 0)
+        wall = ratio(lambda turn: turn["signed"] / turn["wall_seconds"], 1)
+        self.bench.row(name, wall if by_clock else by_cpu, target, True, wall=wall, by_cpu=by_cpu, references=references,
+                       turns=turns)
         self.bench.notes[name] = (
             f"{statistics.median(turn['signed'] / turn['wall_seconds'] for turn in turns):.0f} a second, p99 of a request "
             f"{statistics.median(turn['p99_ms'] for turn in turns):.1f} ms; microseconds of CPU a signature: "

@@ -78,8 +78,7 @@ typedef enum hf_value_type {
     HF_VALUE_MEMBER,  /* of network: and of signing_keys: kept as text, checked as a whole */
     HF_VALUE_LIST,    /* signing_keys itself */
     HF_VALUE_BOOK,    /* policies and the like: see policies.c */
-    HF_VALUE_CUSTODY, /* a member of signing_keys for a back end of its own: see custody.c */
-    HF_VALUE_LATER    /* known by name, refused: its feature is not in this version */
+    HF_VALUE_CUSTODY  /* a member of signing_keys for a back end of its own: see custody.c */
 } hf_value_type;
 
 enum {

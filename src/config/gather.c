@@ -61,12 +61,6 @@ static hf_status apply_key(hf_settings *settings, const hf_config_key *key,
                            const hf_yaml_entry *entry, const hf_origin *origin, hf_error *err)
 {
     bool is_container = entry->kind == HF_YAML_MAP || entry->kind == HF_YAML_LIST;
-    if (key->type == HF_VALUE_LATER) {
-        return is_container && entry->children == 0
-                   ? hf_ok()
-                   : hf_config_refuse(origin, entry->path, err,
-                                      "not in this version of Holdfast; remove the key");
-    }
     if (entry->kind == HF_YAML_NULL) {
         return hf_config_refuse(origin, entry->path, err, "no value; give one or remove the key");
     }

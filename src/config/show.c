@@ -79,7 +79,6 @@ static const char *effective_text(const hf_settings *settings, size_t index)
     case HF_VALUE_LIST:
     case HF_VALUE_BOOK:
     case HF_VALUE_CUSTODY:
-    case HF_VALUE_LATER:
         break;
     }
     return settings->values[index].text;
@@ -221,7 +220,7 @@ static hf_status put_key(hf_buf *out, const hf_settings *settings, size_t index,
     if (key->type == HF_VALUE_LIST) {
         return put_sources(out, settings);
     }
-    if (key->type == HF_VALUE_LATER || key->type == HF_VALUE_MEMBER || key->type == HF_VALUE_BOOK ||
+    if (key->type == HF_VALUE_MEMBER || key->type == HF_VALUE_BOOK ||
         key->type == HF_VALUE_CUSTODY || (key->flags & HF_KEY_NO_FILE) != 0 ||
         is_of_another_backend(settings, key) || (!setting->is_set && key->fallback == NULL)) {
         return hf_ok();
@@ -309,7 +308,6 @@ static const char *type_name(const hf_config_key *key)
     case HF_VALUE_TEXT:
     case HF_VALUE_URL:
     case HF_VALUE_MEMBER:
-    case HF_VALUE_LATER:
         break;
     case HF_VALUE_CUSTODY:
         return custody_type_name(key);
@@ -343,9 +341,7 @@ hf_status hf_config_describe(hf_buf *out, hf_error *err)
 {
     hf_status st = hf_ok();
     for (size_t i = 0; i < hf_config_key_count && !hf_failed(st); i++) {
-        if (hf_config_keys[i].type != HF_VALUE_LATER) {
-            st = describe_key(out, &hf_config_keys[i]);
-        }
+        st = describe_key(out, &hf_config_keys[i]);
     }
     return hf_failed(st) ? hf_fail(err, st.code, "the list is too long") : st;
 }

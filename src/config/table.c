@@ -551,7 +551,7 @@ const char *hf_config_key_suggest(const char *path)
     without_indices(path, plain);
     for (size_t i = 0; i < hf_config_key_count; i++) {
         const hf_config_key *key = &hf_config_keys[i];
-        if (key->type == HF_VALUE_LATER || (key->flags & HF_KEY_NO_FILE) != 0) {
+        if ((key->flags & HF_KEY_NO_FILE) != 0) {
             continue;
         }
         size_t d = distance(plain, key->path);

@@ -227,8 +227,6 @@ static hf_status set_typed(hf_settings *settings, const hf_config_key *key, cons
     case HF_VALUE_BOOK:
     case HF_VALUE_CUSTODY:
         return hf_ok(); /* kept as text; checked as a whole */
-    case HF_VALUE_LATER:
-        return hf_fail(why, HF_USAGE, "not in this version of Holdfast; remove the key");
     }
     HF_ASSERT(false);
     return (hf_status){HF_INTERNAL};
@@ -253,8 +251,7 @@ hf_status hf_config_set(hf_settings *settings, const hf_config_key *key, const c
                                 "\"%s\" is text; write the value without quotes", shown);
     }
     st = set_typed(settings, key, text, &origin, &why);
-    if (hf_failed(st) && (key->type == HF_VALUE_LATER || key->type == HF_VALUE_URL ||
-                          (key->flags & HF_KEY_SECRET) != 0)) {
+    if (hf_failed(st) && (key->type == HF_VALUE_URL || (key->flags & HF_KEY_SECRET) != 0)) {
         return hf_config_refuse(&origin, key->path, err, "%s", why.msg);
     }
     if (!hf_failed(st)) {
