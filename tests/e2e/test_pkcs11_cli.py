@@ -90,7 +90,7 @@ def test_what_is_wrong(place):
     place.write(place.token.settings() + "}\n  - {backend: pkcs11, " + place.token.settings())
     assert "several entries" in place.key("generate", "--type", "p256", "--label", "x", ok=2)
     done = run("key", "generate", "--backend", "vault", "-c", place.config, "--label", "x")
-    assert done.returncode == 2 and "pkcs11 or aws-cloudhsm" in done.stderr
+    assert done.returncode == 2 and "aws-kms, pkcs11, aws-cloudhsm or yubihsm" in done.stderr
 
 
 def test_without_a_configuration(place):
