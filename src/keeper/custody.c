@@ -170,11 +170,17 @@ static void count(hf_keeper *keeper, const hf_custody_work *work, bool is_done)
     }
 }
 
+/* Not in the work itself, which others fill anew as soon as it is free. */
+static bool *out_flag(hf_custody_room *room, const hf_custody_work *work)
+{
+    return &room->is_out[work - room->all];
+}
+
 static void finish(hf_keeper *keeper, hf_custody_work *work, hf_reason reason,
                    const uint8_t *signature, hf_bytes data, const char *detail)
 {
     hf_custody_room *room = &keeper->custody;
-    if (work->is_out) {
+    if (*out_flag(room, work)) {
         room->ends[work->custody].out--;
     }
     count(keeper, work, reason == HF_REASON_OK);
@@ -186,7 +192,7 @@ static void finish(hf_keeper *keeper, hf_custody_work *work, hf_reason reason,
         work->on_signed(keeper, work->context, reason, signature, detail);
     }
     work->wrap = NULL;
-    work->is_out = false;
+    *out_flag(room, work) = false;
     put_work(room, work);
 }
 
@@ -245,7 +251,7 @@ static void lose_channel(hf_keeper *keeper, uint32_t custody, const char *why)
     end->heard_ns = 0;
     (void)pthread_mutex_unlock(&room->lock);
     for (size_t i = 0; i < HF_CUSTODY_WORKS_MAX && end->out > 0; i++) {
-        if (room->all[i].is_out && room->all[i].custody == custody) {
+        if (room->is_out[i] && room->all[i].custody == custody) {
             fail(keeper, &room->all[i], "its process ended; another takes its place");
         }
     }
@@ -292,7 +298,7 @@ static hf_custody_work *work_of(hf_custody_room *room, uint32_t custody,
 {
     uint64_t place = header->request_id & UINT32_MAX;
     hf_custody_work *work = place < HF_CUSTODY_WORKS_MAX ? &room->all[place] : NULL;
-    if (work == NULL || !work->is_out || work->id != header->request_id ||
+    if (work == NULL || !room->is_out[place] || work->id != header->request_id ||
         work->custody != custody) {
         return NULL;
     }
@@ -391,7 +397,7 @@ static void begin(hf_keeper *keeper, hf_custody_work *work)
                                        : "its process is gone");
         return;
     }
-    work->is_out = true;
+    *out_flag(&keeper->custody, work) = true;
     end->out++;
 }
 
@@ -415,7 +421,7 @@ static void check_deadlines(hf_keeper *keeper)
     uint64_t now_ns = hf_time_mono_ns();
     for (size_t i = 0; i < HF_CUSTODY_WORKS_MAX && atomic_load(&room->in_use) > 0; i++) {
         hf_custody_work *work = &room->all[i];
-        if (work->is_out && now_ns > work->deadline_ns) {
+        if (room->is_out[i] && now_ns > work->deadline_ns) {
             hf_meter_add(&keeper->meter.now.custodies[work->custody].late, 1);
             fail(keeper, work, "no answer in time");
         }

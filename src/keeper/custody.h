@@ -24,7 +24,6 @@ typedef void (*hf_custody_wrapped)(hf_keeper *keeper, void *context, hf_reason r
 
 typedef struct hf_custody_work {
     struct hf_custody_work *next; /* in the one list that holds it: free, incoming */
-    bool is_out;                  /* a question is out: the custody thread's */
     uint32_t generation;
     uint32_t custody;
     uint64_t id; /* of the question */
@@ -77,6 +76,8 @@ typedef struct hf_custody_room {
     hf_custody_work *incoming;
     hf_custody_work *incoming_tail;
     _Atomic size_t in_use;
+    /* its own thread's, as the next two */
+    bool is_out[HF_CUSTODY_WORKS_MAX]; /* by place in all: a question is out */
     hf_inbox *inbox;
     hf_secp256k1 *secp;
     uint64_t await_until_ns; /* the load under way waits for no listing beyond it */
