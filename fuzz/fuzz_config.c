@@ -42,7 +42,6 @@ static void check_settings(const hf_settings *settings)
 {
     HF_ASSERT(settings->source_count <= HF_KEY_SOURCES_MAX);
     for (size_t i = 0; i < hf_config_key_count; i++) {
-        HF_ASSERT(!settings->values[i].is_set || hf_config_keys[i].type != HF_VALUE_LATER);
         if (settings->values[i].is_set) {
             check_number(&hf_config_keys[i], settings);
         }
@@ -61,6 +60,7 @@ static void fuzz_settings(const hf_yaml_doc *doc, hf_error *err)
     if (!hf_failed(hf_config_apply_file(settings, doc, err))) {
         check_settings(settings);
     }
+    hf_buf_free(settings->book_text);
     free(settings);
 }
 
