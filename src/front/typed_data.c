@@ -428,7 +428,7 @@ static hf_status read_object(walk *w, uint32_t object, hf_typed_message *message
 static hf_status read_value(const hf_json *json, uint32_t value, hf_typed_message *ret_message,
                             hf_error *err)
 {
-    hf_error ignored;
+    hf_error ignored = {HF_OK, ""};
     walk w = {.json = json, .err = err != NULL ? err : &ignored};
     hf_typed_message message;
     memset(&message, 0, sizeof message); /* all of it goes into a frame */

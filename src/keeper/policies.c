@@ -209,6 +209,7 @@ hf_reason hf_policies_judge_eth1(hf_keeper *keeper, const hf_key *key, hf_eth1_q
                                  const hf_pass *pass, bool *ret_counts,
                                  char ret_detail[HF_DETAIL_LEN])
 {
+    HF_ASSERT(key != NULL);
     const hf_book *book = keeper->policies.book;
     int64_t unix_ms = hf_time_unix_ms();
     const hf_source_tags *tags = hf_policies_tags_of(keeper, key);

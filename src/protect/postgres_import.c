@@ -45,11 +45,14 @@ static const char stage_votes[] =
 
 /* ---- merging ------------------------------------------------------------------------------ */
 
-static const char *const meet_steps[] = {
-    "ANALYZE staged_blocks, staged_votes",
+static const char meet_validators[] =
     "INSERT INTO validators(public_key) SELECT k FROM (SELECT public_key FROM staged_blocks"
     " UNION SELECT public_key FROM staged_votes) t(k) WHERE NOT EXISTS"
-    " (SELECT FROM validators v WHERE v.public_key = k) ORDER BY k ON CONFLICT DO NOTHING",
+    " (SELECT FROM validators v WHERE v.public_key = k) ORDER BY k ON CONFLICT DO NOTHING";
+
+static const char *const meet_steps[] = {
+    "ANALYZE staged_blocks, staged_votes",
+    meet_validators,
     "UPDATE staged_blocks s SET id = v.id FROM validators v WHERE v.public_key = s.public_key",
     "UPDATE staged_votes s SET id = v.id FROM validators v WHERE v.public_key = s.public_key",
     NULL,

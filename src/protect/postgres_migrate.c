@@ -126,9 +126,10 @@ static const char *const make_marks[] = {
 };
 
 static const char *const drop_own[] = {"DROP TABLE IF EXISTS holdfast_records",
-                                       "DROP TABLE IF EXISTS holdfast_marks, holdfast_store,"
-                                       " holdfast_anchors",
-                                       "DROP TABLE holdfast_votes", "DROP TABLE holdfast_schema",
+                                       "DROP TABLE IF EXISTS holdfast_marks, holdfast_store",
+                                       "DROP TABLE IF EXISTS holdfast_anchors",
+                                       "DROP TABLE holdfast_votes",
+                                       "DROP TABLE holdfast_schema",
                                        NULL};
 
 static const char *const drop_peer[] = {

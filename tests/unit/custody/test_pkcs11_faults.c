@@ -23,7 +23,7 @@ typedef struct rig {
 static void make_rig(const fixture *f, rig *r)
 {
     hf_error err = {0};
-    *r = (rig){.custody = NULL};
+    memset(r, 0, sizeof *r);
     token_make(f, &r->config);
     assert_false(hf_failed(hf_str_format(r->folder, sizeof r->folder, "%s/faults", f->root)));
     assert_int_equal(mkdir(r->folder, 0700), 0);

@@ -102,7 +102,9 @@ static inline void token_make(const fixture *f, hf_pkcs11_config *ret_config)
                                                           "--label", "holdfast", "--so-pin",
                                                           "so-secret", "--pin", TOKEN_PIN, NULL}),
                      0);
-    *ret_config = (hf_pkcs11_config){.token_label = "holdfast"};
+    memset(ret_config, 0, sizeof *ret_config);
+    assert_false(hf_failed(
+        hf_str_copy(ret_config->token_label, sizeof ret_config->token_label, "holdfast")));
     assert_false(hf_failed(hf_str_copy(ret_config->module, HF_PATH_LEN, token_module())));
     assert_false(hf_failed(hf_str_format(ret_config->pin_file, HF_PATH_LEN, "%s/pin", f->root)));
 }
