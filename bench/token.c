@@ -168,12 +168,12 @@ static void *sign_loop(void *context)
     worker *self = context;
     while (hf_time_mono_ns() < self->until_ns) {
         for (unsigned i = 0; i < LOOP_BATCH; i++) {
-            CK_MECHANISM mechanism = {.mechanism = CKM_ECDSA};
+            CK_MECHANISM ecdsa = {.mechanism = CKM_ECDSA};
             uint8_t digest[32] = {0};
             uint8_t signature[64];
             CK_ULONG len = sizeof signature;
             hf_le64_put(digest, self->first + self->done++);
-            must(f->C_SignInit(self->session, &mechanism, self->key), "C_SignInit");
+            must(f->C_SignInit(self->session, &ecdsa, self->key), "C_SignInit");
             must(f->C_Sign(self->session, digest, sizeof digest, signature, &len), "C_Sign");
         }
     }
