@@ -371,7 +371,9 @@ static bool must_refuse(hf_custody_room *room, const hf_custody_end *end,
                         char ret_why[HF_DETAIL_LEN])
 {
     (void)pthread_mutex_lock(&room->lock);
-    bool refuse = end->out > 0 && !is_well(end);
+    /* A process that is new has not said how it is; it lists its keys before. */
+    bool is_known = end->heard_ns != 0;
+    bool refuse = end->out > 0 && is_known && !is_well(end);
     hf_str_cut(ret_why, HF_DETAIL_LEN, end->detail);
     (void)pthread_mutex_unlock(&room->lock);
     return refuse;
