@@ -58,7 +58,8 @@ def main(address, pid):
     wait_until_it_can_sign(address, int(pid))
     key = json.loads(request(address, "GET", "/api/v1/eth2/publicKeys")[1])[0]
     path = f"/api/v1/eth2/sign/{key}"
-    epoch = (int(time.time()) - GENESIS_TIME) // EPOCH_SECONDS
+    # The next one: after a restart of the machine the start guard lets nothing up to the present epoch be signed.
+    epoch = (int(time.time()) - GENESIS_TIME) // EPOCH_SECONDS + 1
     print(f"\nAn attestation of {key[:18]}... for epoch {epoch}:\n  POST http://{address}{path[:34]}...")
     signed, answer = request(address, "POST", path, attestation(epoch, "one block"))
     print(f"{signed} {answer}")
