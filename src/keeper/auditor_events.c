@@ -127,8 +127,12 @@ static void fill_time(const hf_eth_request *asked, hf_audit_event *event)
     }
 }
 
-static void fill_request(const hf_request *request, hf_audit_event *event)
+/* What a line says of the request, the duty or the work that it is about. */
+typedef void (*event_filler)(const void *what, hf_audit_event *event);
+
+static void fill_request(const void *what, hf_audit_event *event)
 {
+    const hf_request *request = what;
     event->request_id = request->reply.header.request_id;
     event->operation = hf_eth_operation_name((hf_operation)request->operation);
     event->subject_len = HF_BLS_PUBKEY_BYTES;
@@ -168,8 +172,9 @@ bool hf_auditor_admit(hf_keeper *keeper, hf_request *request, const hf_eth_reque
     return slot != NULL;
 }
 
-static void fill_duty(const hf_duty_work *work, hf_audit_event *event)
+static void fill_duty(const void *what, hf_audit_event *event)
 {
+    const hf_duty_work *work = what;
     const char *type = hf_duty_type_name(work->ask.duty.type);
     event->request_id = work->reply.header.request_id;
     event->operation = type != NULL ? type : "duty";
@@ -179,7 +184,10 @@ static void fill_duty(const hf_duty_work *work, hf_audit_event *event)
     hf_auditor_fill_caller(&work->pass, &event->caller);
 }
 
-bool hf_auditor_admit_duty(hf_keeper *keeper, hf_duty_work *work)
+/* A line that is to be durable before anything leaves: *ret_ticket is what to wait for. */
+static bool admit_work(hf_keeper *keeper, event_filler fill, const void *what,
+                       const uint8_t digest[HF_ROOT_BYTES], hf_audit_slot **ret_slot,
+                       uint64_t *ret_ticket)
 {
     hf_auditor *auditor = &keeper->auditor;
     if (!auditor->is_on) {
@@ -192,16 +200,21 @@ bool hf_auditor_admit_duty(hf_keeper *keeper, hf_duty_work *work)
     hf_audit_slot *slot = hf_auditor_take_slot(auditor);
     if (slot != NULL) {
         slot->event.kind = HF_AUDIT_REQUEST;
-        fill_duty(work, &slot->event);
+        fill(what, &slot->event);
         slot->event.has_root = true;
-        memcpy(slot->event.root, work->digest, HF_ROOT_BYTES);
+        memcpy(slot->event.root, digest, HF_ROOT_BYTES);
         slot->ticket = ++auditor->tickets;
-        work->audit = slot;
-        work->ticket = slot->ticket;
+        *ret_slot = slot;
+        *ret_ticket = slot->ticket;
         hf_auditor_queue(auditor, slot, true);
     }
     (void)pthread_mutex_unlock(&auditor->lock);
     return slot != NULL;
+}
+
+bool hf_auditor_admit_duty(hf_keeper *keeper, hf_duty_work *work)
+{
+    return admit_work(keeper, fill_duty, work, work->digest, &work->audit, &work->ticket);
 }
 
 /* With the lock held: what came of a request that has its line, or will have it in a moment. */
@@ -257,42 +270,38 @@ static hf_audit_event *begin_result(hf_auditor *auditor, hf_audit_slot *take_slo
     return begin_refusal(auditor, reason, detail, ret_slot);
 }
 
-void hf_auditor_result(hf_keeper *keeper, const hf_request *request, hf_audit_slot *take_slot)
+static void note_result(hf_keeper *keeper, event_filler fill, const void *what, hf_reason reason,
+                        const char *detail, hf_audit_slot *take_slot)
 {
     hf_auditor *auditor = &keeper->auditor;
-    hf_reason reason = (hf_reason)request->reply.reason;
     hf_audit_slot *slot = NULL;
     if (!auditor->is_on) {
         return;
     }
     (void)pthread_mutex_lock(&auditor->lock);
-    hf_audit_event *event = begin_result(auditor, take_slot, reason, request->reply.detail, &slot);
+    hf_audit_event *event = begin_result(auditor, take_slot, reason, detail, &slot);
     if (event != NULL) {
-        fill_request(request, event);
+        fill(what, event);
         hf_auditor_queue(auditor, slot, false);
     }
     (void)pthread_mutex_unlock(&auditor->lock);
+}
+
+void hf_auditor_result(hf_keeper *keeper, const hf_request *request, hf_audit_slot *take_slot)
+{
+    note_result(keeper, fill_request, request, (hf_reason)request->reply.reason,
+                request->reply.detail, take_slot);
 }
 
 void hf_auditor_duty_result(hf_keeper *keeper, const hf_duty_work *work, hf_audit_slot *take_slot)
 {
-    hf_auditor *auditor = &keeper->auditor;
-    hf_reason reason = (hf_reason)work->reply.reason;
-    hf_audit_slot *slot = NULL;
-    if (!auditor->is_on) {
-        return;
-    }
-    (void)pthread_mutex_lock(&auditor->lock);
-    hf_audit_event *event = begin_result(auditor, take_slot, reason, work->reply.detail, &slot);
-    if (event != NULL) {
-        fill_duty(work, event);
-        hf_auditor_queue(auditor, slot, false);
-    }
-    (void)pthread_mutex_unlock(&auditor->lock);
+    note_result(keeper, fill_duty, work, (hf_reason)work->reply.reason, work->reply.detail,
+                take_slot);
 }
 
-static void fill_eth1(const hf_eth1_work *work, hf_audit_event *event)
+static void fill_eth1(const void *what, hf_audit_event *event)
 {
+    const hf_eth1_work *work = what;
     event->request_id = work->reply.header.request_id;
     event->operation = hf_eth1_kind_name(work->kind);
     event->subject_len = HF_ADDRESS_BYTES;
@@ -302,44 +311,13 @@ static void fill_eth1(const hf_eth1_work *work, hf_audit_event *event)
 
 bool hf_auditor_admit_eth1(hf_keeper *keeper, hf_eth1_work *work)
 {
-    hf_auditor *auditor = &keeper->auditor;
-    if (!auditor->is_on) {
-        return true;
-    }
-    if (!atomic_load(&auditor->is_healthy)) {
-        return false;
-    }
-    (void)pthread_mutex_lock(&auditor->lock);
-    hf_audit_slot *slot = hf_auditor_take_slot(auditor);
-    if (slot != NULL) {
-        slot->event.kind = HF_AUDIT_REQUEST;
-        fill_eth1(work, &slot->event);
-        slot->event.has_root = true;
-        memcpy(slot->event.root, work->digest, HF_ROOT_BYTES);
-        slot->ticket = ++auditor->tickets;
-        work->audit = slot;
-        work->ticket = slot->ticket;
-        hf_auditor_queue(auditor, slot, true);
-    }
-    (void)pthread_mutex_unlock(&auditor->lock);
-    return slot != NULL;
+    return admit_work(keeper, fill_eth1, work, work->digest, &work->audit, &work->ticket);
 }
 
 void hf_auditor_eth1_result(hf_keeper *keeper, const hf_eth1_work *work, hf_audit_slot *take_slot)
 {
-    hf_auditor *auditor = &keeper->auditor;
-    hf_reason reason = (hf_reason)work->reply.reason;
-    hf_audit_slot *slot = NULL;
-    if (!auditor->is_on) {
-        return;
-    }
-    (void)pthread_mutex_lock(&auditor->lock);
-    hf_audit_event *event = begin_result(auditor, take_slot, reason, work->reply.detail, &slot);
-    if (event != NULL) {
-        fill_eth1(work, event);
-        hf_auditor_queue(auditor, slot, false);
-    }
-    (void)pthread_mutex_unlock(&auditor->lock);
+    note_result(keeper, fill_eth1, work, (hf_reason)work->reply.reason, work->reply.detail,
+                take_slot);
 }
 
 /* ---- notes ------------------------------------------------------------------------------------
