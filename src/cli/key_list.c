@@ -1,5 +1,5 @@
-/* holdfast key list, delete: which keys are in a folder or kept by the signer. */
-#include "key_internal.h"
+/* holdfast key list, delete: which keys are in a folder or a signer. */
+#include "key_list.h"
 #include "key_sealed.h"
 
 #include "supervisor/supervisor.h"
@@ -10,119 +10,182 @@
 #include <unistd.h>
 
 #define IMPORTED_FOLDER "imported"
-#define HEX_CHARS (2 * HF_BLS_PUBKEY_BYTES + 1)
 
 /* ---- list ---------------------------------------------------------------------------------- */
 
-typedef struct listing {
-    json_t *array; /* NULL: print lines as they come */
-    size_t failures;
-} listing;
-
-static hf_status find_keys(const char *place, const hf_config_flags *flags, hf_key_list *list,
-                           hf_error *err)
+static json_t *row_to_json(const hf_key_row *row)
 {
-    hf_key_source source = {.backend = HF_BACKEND_IMPORTED};
-    char data_dir[HF_PATH_LEN];
-    if (place != NULL && (flags->data_dir != NULL || flags->file != NULL)) {
-        return hf_fail(err, HF_USAGE,
-                       "a folder or a signer, not both; see holdfast key list --help");
+    json_t *object = json_pack("{s:s+}", row->is_address ? "address" : "pubkey", "0x", row->hex);
+    if (row->type != NULL) {
+        (void)json_object_set_new(object, "type", json_string(row->type));
     }
-    if (place != NULL) {
-        return hf_cli_key_find_keystores(place, NULL, list, err);
+    if (row->backend != NULL) {
+        (void)json_object_set_new(object, "backend", json_string(row->backend));
     }
-    hf_status st = hf_cli_key_data_dir(flags, data_dir, err);
-    if (hf_failed(st)) {
-        return st;
+    if (row->backend != NULL && row->place != HF_SOURCE_NONE) {
+        (void)json_object_set_new(object, "place", json_integer(row->place));
     }
-    if (hf_failed(hf_str_format(source.dir, sizeof source.dir, "%s/" IMPORTED_FOLDER, data_dir))) {
-        return hf_fail(err, HF_USAGE, "--data-dir: path too long");
+    if (row->file != NULL) {
+        (void)json_object_set_new(object, "file", hf_cli_key_path_to_json(row->file));
     }
-    return hf_custody_list(&source, list, err);
+    if (row->process != NULL) {
+        (void)json_object_set_new(object, "healthy", json_boolean(row->process->healthy != 0));
+    }
+    return object;
+}
+
+/* "0xPUBKEY  pkcs11[1]  healthy"; where the back end is not to be said: "0xPUBKEY  path". */
+static void print_row(const hf_key_row *row)
+{
+    (void)printf("0x%s", row->hex);
+    if (row->backend != NULL && row->place != HF_SOURCE_NONE) {
+        (void)printf("  %s[%u]", row->backend, row->place);
+    } else if (row->backend != NULL) {
+        (void)printf("  %s", row->backend);
+    }
+    if (row->file != NULL) {
+        char plain[HF_PATH_LEN];
+        hf_str_sanitize(plain, sizeof plain, row->file);
+        (void)printf("  %s", plain);
+    }
+    if (row->process != NULL) {
+        (void)printf("  %s", row->process->healthy != 0 ? "healthy" : "not healthy");
+    }
+    (void)printf("\n");
+}
+
+void hf_cli_key_list_row(hf_key_listing *out, const hf_key_row *row)
+{
+    if (out->array == NULL) {
+        print_row(row);
+    } else {
+        (void)json_array_append_new(out->array, row_to_json(row));
+    }
 }
 
 /* The public key of a BLS key, the address of an Ethereum account. */
-typedef struct key_name {
-    bool is_address;
-    char hex[HEX_CHARS];
-} key_name;
-
-static hf_status read_name(hf_bytes json, key_name *ret_name, hf_error *err)
+static hf_status read_name(hf_bytes json, hf_key_row *row, hf_error *err)
 {
     uint8_t bytes[HF_BLS_PUBKEY_BYTES];
-    ret_name->is_address = hf_keystore_is_v3(json);
-    hf_status st = ret_name->is_address ? hf_keystore_v3_address(json, bytes, err)
-                                        : hf_keystore_pubkey(json, bytes, err);
+    row->is_address = hf_keystore_is_v3(json);
+    hf_status st = row->is_address ? hf_keystore_v3_address(json, bytes, err)
+                                   : hf_keystore_pubkey(json, bytes, err);
     if (!hf_failed(st)) {
-        hf_hex_encode(bytes, ret_name->is_address ? HF_ADDRESS_BYTES : HF_BLS_PUBKEY_BYTES,
-                      ret_name->hex);
+        hf_hex_encode(bytes, row->is_address ? HF_ADDRESS_BYTES : HF_BLS_PUBKEY_BYTES, row->hex);
     }
     return st;
 }
 
-/* False for files that are no keystore at all and are passed over, as the signer does. */
-static bool find_name(const char *path, key_name *ret_name, listing *out)
+/* Files that are no keystore at all are passed over, as the signer does. */
+void hf_cli_key_list_keystore(hf_key_listing *out, const char *path, const hf_key_row *row)
 {
     hf_error err = {0};
     hf_buf *json = NULL;
-    bool found = false;
+    hf_key_row found = *row;
     hf_status st = hf_file_read(path, HF_KEYSTORE_MAX_BYTES, &json, &err);
     if (hf_failed(st)) {
         (void)hf_cli_report(&err);
         out->failures++;
-        return false;
+        return;
     }
     hf_bytes bytes = hf_bytes_from(hf_buf_peek(json), hf_buf_len(json));
-    st = read_name(bytes, ret_name, &err);
+    st = read_name(bytes, &found, &err);
     if (!hf_failed(st)) {
-        found = true;
+        found.file = path;
+        found.type = row->type != NULL && found.is_address ? "SECP256K1" : row->type;
+        hf_cli_key_list_row(out, &found);
     } else if (!hf_custody_is_foreign(bytes)) {
         (void)hf_cli_complain(HF_EXIT_FAILED, "%s: %s", path, err.msg);
         out->failures++;
     }
     hf_buf_free(json);
-    return found;
 }
 
-static void list_one(const hf_key_file *file, listing *out)
+static void list_all(const hf_key_list *list, const hf_key_row *row, hf_key_listing *out)
 {
-    key_name name;
-    if (!find_name(file->path, &name, out)) {
-        return;
+    for (size_t i = 0; i < list->count; i++) {
+        hf_cli_key_list_keystore(out, list->files[i].path, row);
     }
-    if (out->array == NULL) {
-        char plain[HF_PATH_LEN];
-        hf_str_sanitize(plain, sizeof plain, file->path);
-        (void)printf("0x%s  %s\n", name.hex, plain);
-        return;
+}
+
+static hf_status list_folder(const char *place, hf_key_listing *out, hf_error *err)
+{
+    hf_key_list list = {NULL, 0, 0};
+    const hf_key_row row = {.place = HF_SOURCE_NONE};
+    hf_status st = hf_cli_key_find_keystores(place, NULL, &list, err);
+    list_all(&list, &row, out);
+    hf_key_list_done(&list);
+    return st;
+}
+
+static hf_status list_imported(const char *data_dir, hf_key_listing *out, hf_error *err)
+{
+    hf_key_list list = {NULL, 0, 0};
+    hf_key_source source = {.backend = HF_BACKEND_IMPORTED};
+    const hf_key_row row = {.type = "BLS",
+                            .backend = hf_key_backend_name(HF_BACKEND_IMPORTED),
+                            .place = HF_SOURCE_NONE};
+    if (hf_failed(hf_str_format(source.dir, sizeof source.dir, "%s/" IMPORTED_FOLDER, data_dir))) {
+        return hf_fail(err, HF_USAGE, "--data-dir: path too long");
     }
-    (void)json_array_append_new(
-        out->array, json_pack("{s:s+, s:o}", name.is_address ? "address" : "pubkey", "0x", name.hex,
-                              "file", hf_cli_key_path_to_json(file->path)));
+    hf_status st = hf_custody_list(&source, &list, err);
+    list_all(&list, &row, out);
+    hf_key_list_done(&list);
+    return st;
+}
+
+static hf_status list_configured(const hf_config_flags *flags, hf_key_listing *out, hf_error *err)
+{
+    hf_config *config = calloc(1, sizeof *config);
+    hf_status st = config == NULL ? hf_fail(err, HF_NOMEM, "out of memory")
+                                  : hf_config_load(flags, config, err);
+    if (!hf_failed(st)) {
+        hf_cli_key_list_offline(config, out);
+    }
+    free(config);
+    return st;
+}
+
+/* Of a running signer what it has, of a stopped one what its files say. */
+static hf_status list_signer(const hf_config_flags *flags, hf_key_listing *out, hf_error *err)
+{
+    char data_dir[HF_PATH_LEN];
+    hf_admin *admin = NULL;
+    hf_status st = hf_cli_key_data_dir(flags, data_dir, err);
+    if (hf_failed(st)) {
+        return st;
+    }
+    st = hf_admin_connect(data_dir, &admin, err);
+    if (st.code == HF_NOT_FOUND) {
+        st = list_imported(data_dir, out, err);
+        return hf_failed(st) || flags->file == NULL ? st : list_configured(flags, out, err);
+    }
+    if (!hf_failed(st)) {
+        st = hf_cli_key_list_running(admin, out, err);
+    }
+    hf_admin_close(admin);
+    return st;
 }
 
 static int run_list(const char *dir, const hf_config_flags *flags, bool as_json)
 {
     hf_error err = {0};
-    hf_key_list list = {NULL, 0, 0};
-    listing out = {.array = as_json ? json_array() : NULL};
-    int status = HF_EXIT_DONE;
-    hf_status st = find_keys(dir, flags, &list, &err);
-    if (hf_failed(st)) {
-        status = hf_cli_report(&err);
-        goto out;
+    hf_key_listing out = {.array = as_json ? json_array() : NULL};
+    hf_status st;
+    if (dir != NULL && (flags->data_dir != NULL || flags->file != NULL)) {
+        st =
+            hf_fail(&err, HF_USAGE, "a folder or a signer, not both; see holdfast key list --help");
+    } else {
+        st = dir != NULL ? list_folder(dir, &out, &err) : list_signer(flags, &out, &err);
     }
-    for (size_t i = 0; i < list.count; i++) {
-        list_one(&list.files[i], &out);
-    }
-    if (as_json && json_dumpf(out.array, stdout, JSON_INDENT(2)) == 0) {
+    if (!hf_failed(st) && as_json && json_dumpf(out.array, stdout, JSON_INDENT(2)) == 0) {
         (void)printf("\n");
     }
-    status = out.failures == 0 ? HF_EXIT_DONE : HF_EXIT_FAILED;
-out:
-    hf_key_list_done(&list);
     json_decref(out.array);
-    return status;
+    if (hf_failed(st)) {
+        return hf_cli_report(&err);
+    }
+    return out.failures == 0 ? HF_EXIT_DONE : HF_EXIT_FAILED;
 }
 
 int hf_cli_key_list(int argc, char **argv)
@@ -134,17 +197,19 @@ int hf_cli_key_list(int argc, char **argv)
         HF_CLI_STORE_OPTIONS(flags),
         {.name = "backend",
          .argument = "NAME",
-         .help = "sealed: the sealed keys of a running signer",
+         .help = "sealed: the sealed keys of a running signer, inactive ones too",
          .text = &backend},
         {.name = "json", .help = "print them as JSON", .on = &json},
     };
     const hf_cli_command command = {
         .name = "key list",
         .arguments = "[DIR]",
-        .summary = "Lists the public keys of a folder of keystores, or of the keys that a signer "
-                   "imported.",
-        .details = "Nothing is decrypted: the public keys are those that the files state; of "
-                   "secp256k1 keystores\n(version 3) it is the address.",
+        .summary = "Lists the public keys of a folder of keystores, or of a signer.",
+        .details =
+            "Of a running signer: every key that it can sign with, of which back end, at "
+            "which place in\nsigning_keys, and how that back end is. Of a stopped one: what its "
+            "files say (with -c those of\nits signing_keys too). Nothing is decrypted; of "
+            "secp256k1 keys the list has the address.",
         .options = options,
         .option_count = HF_ARRAY_LEN(options),
         .most = 1};

@@ -13,6 +13,7 @@
 #include "custody/aws_service.h"
 #include "custody/hsm.h"
 
+#define HF_AWSKMS_SUFFIX ".kms"
 #define HF_AWSKMS_ID_LEN 256 /* an ARN, a key id, alias/NAME */
 #define HF_AWSKMS_NAME_LEN 64
 #define HF_AWSKMS_VALUE_LEN 200
@@ -59,6 +60,10 @@ typedef struct hf_awskms_wrapping {
  */
 void hf_awskms_wrap_files(hf_custody *custody, hf_awskms_wrapping *keys, size_t n,
                           uint64_t deadline_ns);
+/* Whose key a file of blob_dir says it is; not to be believed before KMS opened it. */
+hf_status hf_awskms_name_file(const char *path, hf_custody_type *ret_type,
+                              uint8_t ret_public[HF_CUSTODY_PUBLIC_MAX], uint32_t *ret_len,
+                              hf_error *err) HF_MUST_CHECK;
 /* Makes a key of this type in KMS that never leaves it (CreateKey; not BLS). Its ARN. */
 hf_status hf_awskms_create_key(hf_custody *custody, hf_custody_type type, const char *description,
                                uint64_t deadline_ns, char ret_arn[HF_AWSKMS_ID_LEN],

@@ -6,7 +6,6 @@
 #include "custody/awskms_internal.h"
 #include "custody/custody.h"
 
-#define SUFFIX ".kms"
 /* Files in hand at a time: what they hold is asked of KMS together. */
 #define CHUNK 512
 
@@ -45,6 +44,25 @@ static hf_status read_file(const hf_awskms *kms, work *at, hf_error *err)
                                &at->blob, err);
     }
     return hf_failed(st) ? st : check_blob(kms, &at->blob, err);
+}
+
+hf_status hf_awskms_name_file(const char *path, hf_custody_type *ret_type,
+                              uint8_t ret_public[HF_CUSTODY_PUBLIC_MAX], uint32_t *ret_len,
+                              hf_error *err)
+{
+    hf_kms_blob blob;
+    hf_buf *file = NULL;
+    hf_status st = hf_file_read(path, HF_KMS_BLOB_MAX_BYTES, &file, err);
+    if (!hf_failed(st)) {
+        st = hf_kms_blob_parse(hf_bytes_from(hf_buf_peek(file), hf_buf_len(file)), &blob, err);
+    }
+    if (!hf_failed(st)) {
+        *ret_type = blob.type;
+        *ret_len = blob.public_len;
+        memcpy(ret_public, blob.public_key, blob.public_len);
+    }
+    hf_buf_free(file);
+    return st;
 }
 
 json_t *hf_kms_decrypt_body(const hf_awskms *kms, const hf_kms_blob *blob)
@@ -170,7 +188,7 @@ static hf_status list_chunk(hf_awskms *kms, chunk *all, struct dirent *const *na
 
 static int is_wrapped_key(const struct dirent *entry)
 {
-    return entry->d_name[0] != '.' && hf_str_has_suffix(entry->d_name, SUFFIX);
+    return entry->d_name[0] != '.' && hf_str_has_suffix(entry->d_name, HF_AWSKMS_SUFFIX);
 }
 
 hf_status hf_kms_list_files(hf_awskms *kms, const hf_custody_visitor *visitor, uint64_t deadline_ns,
@@ -219,8 +237,8 @@ static void prepare(hf_awskms *kms, hf_awskms_wrapping *key, making *at, hf_aws_
         return;
     }
     hf_hex_encode(key->public_key, key->public_len, hex);
-    key->status =
-        hf_str_format(key->path, sizeof key->path, "%s/0x%s" SUFFIX, kms->config.blob_dir, hex);
+    key->status = hf_str_format(key->path, sizeof key->path, "%s/0x%s" HF_AWSKMS_SUFFIX,
+                                kms->config.blob_dir, hex);
     if (hf_failed(key->status)) {
         key->status = hf_fail(&key->err, HF_USAGE, "%s: path too long", kms->config.blob_dir);
         return;

@@ -173,7 +173,7 @@ NO_PADDING(hf_eth1_settings, 8 + 1 + 1 + 6);
 NO_PADDING(hf_msg_eth1_sign, 16 + sizeof(hf_caller) + 16 + 12 + 20 + HF_ETH1_INLINE_BYTES);
 NO_PADDING(hf_msg_eth1_reply, 16 + 4 + 1 + 65 + 2 + 160);
 NO_PADDING(hf_msg_eth1_keys, 16 + sizeof(hf_caller) + 8);
-NO_PADDING(hf_eth1_key_entry, 20 + 4 + 64);
+NO_PADDING(hf_eth1_key_entry, 20 + 4 + 4 + 64);
 NO_PADDING(hf_msg_eth1_keys_reply, 16 + 16 + HF_ETH1_KEYS_PAGE * sizeof(hf_eth1_key_entry));
 NO_PADDING(hf_seal_kdf, 8 + 8 + 16);
 NO_PADDING(hf_seal_candidate, 40 + 32 + 32 + 256);

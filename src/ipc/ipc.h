@@ -284,6 +284,7 @@ typedef struct hf_msg_keys {
 typedef struct hf_key_entry {
     uint8_t pubkey[HF_BLS_PUBKEY_BYTES];
     uint32_t backend;
+    uint32_t source; /* place in signing_keys, or HF_SOURCE_NONE */
     uint8_t removable;
     uint8_t reserved[3];
 } hf_key_entry;

@@ -45,6 +45,7 @@ typedef struct hf_msg_eth1_keys {
 typedef struct hf_eth1_key_entry {
     uint8_t address[HF_ADDRESS_BYTES];
     uint32_t backend;
+    uint32_t source; /* place in signing_keys, or HF_SOURCE_NONE */
     uint8_t pubkey[HF_SECP256K1_PUBKEY_BYTES];
 } hf_eth1_key_entry;
 

@@ -19,6 +19,7 @@ void hf_answer_keys(hf_keeper *keeper, hf_peer *peer, const hf_msg_keys *frame)
         hf_key_entry *entry = &reply.keys[reply.count++];
         memcpy(entry->pubkey, key->pubkey, HF_BLS_PUBKEY_BYTES);
         entry->backend = key->backend;
+        entry->source = key->source;
         entry->removable = key->backend == HF_BACKEND_IMPORTED;
     }
     hf_peer_send(keeper, peer, &reply);

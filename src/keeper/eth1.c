@@ -375,6 +375,7 @@ void hf_eth1_list(hf_keeper *keeper, hf_peer *peer, const hf_msg_eth1_keys *fram
         memcpy(entry->address, key->address, sizeof entry->address);
         memcpy(entry->pubkey, key->point, sizeof entry->pubkey);
         entry->backend = key->backend;
+        entry->source = key->source;
     }
     hf_peer_send(keeper, peer, &reply);
 }

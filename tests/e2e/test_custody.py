@@ -1,12 +1,13 @@
 """Keys behind a process of their own: signatures from inside a token, and what happens when it is gone, hangs or lies idle."""
 
+import json
 import os
 import signal
 import time
 
 import pytest
 from ethereum import keccak256, recover
-from harness import Signer, attestation, free_port, make_keystores
+from harness import Signer, attestation, free_port, make_keystores, run
 from softhsm import Token, needs_token
 
 pytestmark = needs_token
@@ -99,6 +100,17 @@ def test_a_key_inside_signs_and_is_listed_with_its_back_end(signer):
     done = [line for line in metrics.splitlines() if line.startswith('holdfast_custody_calls_total{backend="pkcs11",place="1",result="done"}')]
     assert int(done[0].split()[1]) >= 20
     assert 'holdfast_custody_duration_seconds_bucket{backend="pkcs11",place="1",le="+Inf"}' in metrics
+
+
+def test_the_list_of_keys_names_back_ends_and_how_they_are(signer):
+    done = run("key", "list", "-c", signer.config_path, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [
+        {"pubkey": signer.pubkeys[0], "type": "BLS", "backend": "local-keystore", "place": 0},
+        {"address": signer.accounts()[0].lower(), "type": "SECP256K1", "backend": "pkcs11", "place": 1, "healthy": True}]
+    assert "signing_keys[2]: vault: " in done.stderr
+    lines = run("key", "list", "--data-dir", signer.data_dir).stdout.splitlines()
+    assert lines == [f"{signer.pubkeys[0]}  local-keystore[0]", f"{signer.accounts()[0].lower()}  pkcs11[1]  healthy"]
 
 
 def test_a_dead_back_end_stops_nobody(signer):

@@ -440,6 +440,62 @@ def test_list_of_ethereum_accounts(work):
     assert json.loads(good("list", "v3", "--json")) == [{"address": "0x" + address, "file": "v3/key.json"}]
 
 
+def kms_file(kind, public):
+    """What is wrapped by KMS, as docs/aws.md has the format; nothing in it opens."""
+    arn = b"arn:aws:kms:eu-west-1:111122223333:key/1"
+    head = b"HFKMSKEY" + bytes([1, kind, len(public), 0]) + len(arn).to_bytes(2, "big") + (32).to_bytes(2, "big")
+    return head + public + arn + bytes(32 + 12 + 48)
+
+
+def test_list_of_a_stopped_signer_by_its_configuration(work):
+    """All that files state, with the entry of signing_keys they belong to; what they do not is said."""
+    made = [key["pubkey"] for key in make_keys("ks")]
+    name = sorted(os.listdir("ks"))[0]
+    for folder in ("yaml", "blobs", "kms"):
+        os.mkdir(folder)
+    save("yaml/a.yaml", f"type: file-keystore\nkeystoreFile: {work}/ks/{name}\nkeystorePasswordFile: {work}/pw\n"
+                        f"---\ntype: file-raw\nprivateKey: '0x{7:064x}'\n")
+    save("blobs/one.wrapped", f"holdfast-wrapped-key: 1\ntype: bls\npublic_key: {made[1]}\nwrap_key: kek\nblob: 0x{'ab' * 32}\n")
+    with open("kms/a.kms", "wb") as out:  # of the secret 1: its address is well known
+        out.write(kms_file(1, bytes.fromhex("0479be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798"
+                                            "483ada7726a3c4655da4fbfc0e1108a8fd17b448a68554199c47d08ffb10d4b8")))
+    with open("kms/b.kms", "wb") as out:
+        out.write(kms_file(2, bytes(range(32))))
+    save("module.so", "")
+    save("pin", "1234\n")
+    save("holdfast.yaml", f"""data_dir: {work}/data
+network: mainnet
+signing_keys:
+  - {{backend: local-keystore, keystore_dir: {work}/ks, password_file: {work}/pw}}
+  - {{backend: web3signer, config_dir: {work}/yaml}}
+  - {{backend: pkcs11, module: {work}/module.so, token_label: t, pin_file: {work}/pin, wrap_key: kek, blob_dir: {work}/blobs}}
+  - backend: aws-kms
+    region: eu-west-1
+    blob_dir: {work}/kms
+    key_id: arn:aws:kms:eu-west-1:111122223333:key/1
+    encryption_context: {{network: mainnet}}
+""")
+    good("import", f"ks/{name}", "--password-file", "pw", "--data-dir", "data")
+    done = run("list", "-c", "holdfast.yaml", "--json")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)
+    assert [(row["backend"], row.get("place"), row["type"]) for row in rows] == [
+        ("imported", None, "BLS"), ("local-keystore", 0, "BLS"), ("local-keystore", 0, "BLS"), ("web3signer", 1, "BLS"),
+        ("pkcs11", 2, "BLS"), ("aws-kms", 3, "SECP256K1"), ("aws-kms", 3, "ED25519")]
+    assert sorted(row["pubkey"] for row in rows[1:3]) == sorted(made)
+    assert rows[0]["pubkey"] == rows[3]["pubkey"] and rows[3]["file"] == f"{work}/ks/{name}"
+    assert rows[4]["pubkey"] == made[1] and rows[4]["file"] == f"{work}/blobs/one.wrapped"
+    assert rows[5]["address"] == "0x7e5f4552091a69125d5dfcb7b8c2659029395bdf"
+    assert rows[6]["pubkey"] == "0x" + bytes(range(32)).hex()
+    assert [line.split(": ")[1:3] for line in done.stderr.splitlines()] == [
+        ["signing_keys[1]", "web3signer"], ["signing_keys[2]", "pkcs11"], ["signing_keys[3]", "aws-kms"]]
+    text = run("list", "-c", "holdfast.yaml").stdout.splitlines()
+    assert text[4] == f"{made[1]}  pkcs11[2]  {work}/blobs/one.wrapped"
+    save("blobs/two.wrapped", "nonsense")
+    done = run("list", "-c", "holdfast.yaml")
+    assert done.returncode == 1 and "two.wrapped: " in done.stderr and len(done.stdout.splitlines()) == len(text)
+
+
 def test_import_refusals(work):
     os.mkdir("empty")
     refused(2, "needs DIR", "import")
