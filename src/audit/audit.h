@@ -52,6 +52,7 @@ typedef enum hf_audit_kind {
     HF_AUDIT_CANARY,
     HF_AUDIT_GUARD,
     HF_AUDIT_DENIED, /* a management request that was not allowed */
+    HF_AUDIT_ASKED,  /* one that was: written before it is done; what came of it has its number */
     HF_AUDIT_KIND_COUNT
 } hf_audit_kind;
 
@@ -82,7 +83,7 @@ typedef struct hf_audit_event {
     uint64_t target;
     uint8_t root[HF_ROOT_BYTES];
     uint64_t request_id;   /* 0: none */
-    uint64_t of;           /* RESULT: the number of its REQUEST */
+    uint64_t of;           /* the number of the REQUEST, or of what was ASKED */
     uint64_t count;        /* UNLOGGED: how many */
     const char *operation; /* literals or NULL, as the next two */
     const char *decision;  /* "signed", "refused", "failed", "done" */

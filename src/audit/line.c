@@ -35,6 +35,7 @@ static const char *const kind_names[HF_AUDIT_KIND_COUNT] = {
     [HF_AUDIT_CANARY] = "canary",
     [HF_AUDIT_GUARD] = "guard",
     [HF_AUDIT_DENIED] = "denied",
+    [HF_AUDIT_ASKED] = "asked",
 };
 
 const char *hf_audit_kind_name(hf_audit_kind kind)
@@ -283,7 +284,7 @@ size_t hf_audit_chain_write(hf_audit_chain *chain, const hf_audit_event *event, 
     line_out line = {out, 0};
     HF_ASSERT((unsigned)event->kind < HF_AUDIT_KIND_COUNT && event->kind != HF_AUDIT_OPENED);
     put_start(&line, chain, event->kind, unix_us);
-    if (event->kind == HF_AUDIT_RESULT) {
+    if (event->kind == HF_AUDIT_RESULT || event->of != 0) {
         put_number_member(&line, ",\"of\":", event->of);
     }
     if (event->request_id != 0) {

@@ -62,7 +62,7 @@ static const hf_reason_info reasons[HF_REASON_COUNT] = {
     REASON(STORE_UNAVAILABLE, 503, HF_LOG_BROKEN,
            "the slashing protection store cannot record; nothing was signed"),
     REASON(AUDIT_UNAVAILABLE, 503, HF_LOG_BROKEN,
-           "the audit log cannot be written; nothing was signed"),
+           "the audit log cannot be written; nothing was signed or changed"),
     REASON(START_GUARD, 503, HF_LOG_BROKEN,
            "the start guard: the slashing record may lack what was signed; nothing was signed"),
     REASON(DUTY_STORE_UNAVAILABLE, 503, HF_LOG_BROKEN,

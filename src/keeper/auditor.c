@@ -137,6 +137,8 @@ static hf_request *settle_group(hf_auditor *auditor, hf_audit_slot *list, bool i
                 list->request = NULL;
             }
             settle_request(auditor, list, is_written);
+        } else if (list->parked != NULL) {
+            hf_auditor_settle_asked(auditor, list, is_written);
         } else if (is_written) {
             put_back(auditor, list);
         } else {
@@ -178,6 +180,9 @@ static void handle_group(hf_keeper *keeper, hf_audit_slot *list, uint64_t unlogg
     hf_request *waiting = settle_group(auditor, list, !hf_failed(st));
     auditor->unlogged -= hf_failed(st) ? 0 : unlogged;
     (void)pthread_mutex_unlock(&auditor->lock);
+    if (atomic_load(&auditor->has_asked)) {
+        hf_intake_nudge(keeper);
+    }
     if (hf_failed(st)) {
         note_health(keeper, false, err.msg);
         refuse_all(keeper, waiting);
@@ -446,9 +451,24 @@ void hf_auditor_stop(hf_keeper *keeper)
     (void)pthread_mutex_unlock(&auditor->lock);
 }
 
+/* Nobody takes them up any more. */
+static void drop_actions(hf_keeper *keeper)
+{
+    hf_auditor *auditor = &keeper->auditor;
+    for (hf_audit_slot *slot = auditor->queue; slot != NULL; slot = slot->next) {
+        hf_parked_free(keeper, slot->parked);
+    }
+    for (hf_parked *list = auditor->asked; list != NULL;) {
+        hf_parked *next = list->next;
+        hf_parked_free(keeper, list);
+        list = next;
+    }
+}
+
 void hf_auditor_close(hf_keeper *keeper)
 {
     hf_auditor *auditor = &keeper->auditor;
+    drop_actions(keeper);
     if (auditor->is_on) {
         hf_audit_log_close(auditor->log);
         hf_audit_sinks_close(&auditor->sinks);

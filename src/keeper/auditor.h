@@ -7,6 +7,9 @@
 
 #include "audit/audit.h"
 
+/* Actions that wait for their line: several fronts at work, and more than the rooms behind take. */
+#define HF_AUDIT_PARKED_MAX 256
+
 typedef enum hf_audit_slot_state {
     HF_AUDIT_SLOT_QUEUED = 0,
     HF_AUDIT_SLOT_WRITTEN, /* its REQUEST is durable; waits for its RESULT */
@@ -17,6 +20,7 @@ typedef enum hf_audit_slot_state {
 typedef struct hf_audit_slot {
     struct hf_audit_slot *next;
     hf_audit_event event;
+    hf_parked *parked;   /* an action, to be done when its line is durable; or NULL */
     hf_request *request; /* not slashable: to be signed when the line is durable; or NULL */
     uint64_t ticket;     /* of a REQUEST: rises by one */
     uint64_t seq;
@@ -46,12 +50,16 @@ typedef struct hf_auditor {
     uint64_t last_failed; /* the highest that was given up */
     uint64_t wanted;      /* somebody waits for this one now */
     unsigned waiters;
-    uint64_t unlogged; /* events without a line so far */
+    hf_parked *asked; /* actions whose line is written, or could not be */
+    hf_parked **asked_end;
+    size_t parked_count; /* actions that wait for that */
+    uint64_t unlogged;   /* events without a line so far */
     uint64_t refused_second;
     uint32_t refused_lines; /* in that second */
     char detail[HF_DETAIL_LEN];
     hf_audit_head head; /* of what is durable, or in interval mode written */
     _Atomic bool is_healthy;
+    _Atomic bool has_asked;
     _Atomic bool is_broken; /* the log was not what it should be, at start */
     /* the thread's own */
     hf_audit_log *log;
@@ -111,6 +119,14 @@ void hf_auditor_note_key(hf_keeper *keeper, hf_audit_kind kind, const hf_pass *p
                          const uint8_t pubkey[HF_BLS_PUBKEY_BYTES], const char *decision,
                          const char *text);
 
+/*
+ * Intake thread. Writes down that somebody asks for an action; take_parked comes back from
+ * hf_auditor_take_asked. False: it cannot be written down, and nothing was taken.
+ */
+bool hf_auditor_ask(hf_keeper *keeper, const hf_audit_event *event, hf_parked *take_parked);
+/* Oldest first; is_logged says which may be done. NULL: none. */
+hf_parked *hf_auditor_take_asked(hf_keeper *keeper);
+
 /* Any thread. How it stands, for status. */
 void hf_auditor_look(hf_keeper *keeper, hf_audit_state *ret_state);
 /* Who does the jobs: compares the log with the store's anchor once, and moves the anchor on, once
@@ -123,6 +139,7 @@ void hf_auditor_tell_opening(hf_keeper *keeper);
 void hf_auditor_fill_caller(const hf_pass *pass, hf_audit_caller *ret_caller);
 hf_audit_slot *hf_auditor_take_slot(hf_auditor *auditor); /* NULL: counted as unlogged */
 void hf_auditor_queue(hf_auditor *auditor, hf_audit_slot *slot, bool in_a_hurry);
+void hf_auditor_settle_asked(hf_auditor *auditor, hf_audit_slot *take_slot, bool is_written);
 void hf_auditor_make_result(hf_audit_slot *slot);
 
 #endif

@@ -20,6 +20,7 @@ hf_audit_slot *hf_auditor_take_slot(hf_auditor *auditor)
     auditor->free = slot->next;
     slot->next = NULL;
     slot->request = NULL;
+    slot->parked = NULL;
     slot->ticket = 0;
     slot->state = HF_AUDIT_SLOT_QUEUED;
     slot->has_result = false;
@@ -339,18 +340,76 @@ static void note(hf_keeper *keeper, const hf_audit_event *event)
     (void)pthread_mutex_unlock(&auditor->lock);
 }
 
+static void fill_asker(const hf_pass *pass, hf_audit_event *event)
+{
+    if (pass != NULL) {
+        hf_auditor_fill_caller(pass, &event->caller);
+        event->of = pass->asked;
+    }
+}
+
 void hf_auditor_note(hf_keeper *keeper, hf_audit_kind kind, const hf_pass *pass,
                      const char *decision, const char *fmt, ...)
 {
     hf_audit_event event = {.kind = kind, .decision = decision};
     va_list ap;
-    if (pass != NULL) {
-        hf_auditor_fill_caller(pass, &event.caller);
-    }
+    fill_asker(pass, &event);
     va_start(ap, fmt);
     (void)vsnprintf(event.text, sizeof event.text, fmt, ap);
     va_end(ap);
     note(keeper, &event);
+}
+
+bool hf_auditor_ask(hf_keeper *keeper, const hf_audit_event *event, hf_parked *take_parked)
+{
+    hf_auditor *auditor = &keeper->auditor;
+    if (!atomic_load(&auditor->is_healthy)) {
+        return false;
+    }
+    (void)pthread_mutex_lock(&auditor->lock);
+    bool fits = auditor->parked_count < HF_AUDIT_PARKED_MAX;
+    hf_audit_slot *slot = fits ? hf_auditor_take_slot(auditor) : NULL;
+    if (slot != NULL) {
+        auditor->parked_count++;
+        slot->event = *event;
+        hf_auditor_fill_caller(&take_parked->pass, &slot->event.caller);
+        slot->parked = take_parked;
+        hf_auditor_queue(auditor, slot, true);
+        (void)pthread_cond_signal(&auditor->work);
+    }
+    (void)pthread_mutex_unlock(&auditor->lock);
+    return slot != NULL;
+}
+
+void hf_auditor_settle_asked(hf_auditor *auditor, hf_audit_slot *take_slot, bool is_written)
+{
+    hf_parked *parked = take_slot->parked;
+    parked->is_logged = is_written;
+    parked->pass.asked = take_slot->seq;
+    parked->next = NULL;
+    *(auditor->asked != NULL ? auditor->asked_end : &auditor->asked) = parked;
+    auditor->asked_end = &parked->next;
+    atomic_store(&auditor->has_asked, true);
+    auditor->unlogged += !is_written;
+    take_slot->next = auditor->free;
+    auditor->free = take_slot;
+}
+
+hf_parked *hf_auditor_take_asked(hf_keeper *keeper)
+{
+    hf_auditor *auditor = &keeper->auditor;
+    if (!atomic_load(&auditor->has_asked)) {
+        return NULL;
+    }
+    (void)pthread_mutex_lock(&auditor->lock);
+    hf_parked *list = auditor->asked;
+    auditor->asked = NULL;
+    atomic_store(&auditor->has_asked, false);
+    for (const hf_parked *parked = list; parked != NULL; parked = parked->next) {
+        auditor->parked_count--;
+    }
+    (void)pthread_mutex_unlock(&auditor->lock);
+    return list;
 }
 
 void hf_auditor_note_denial(hf_keeper *keeper, const hf_pass *pass, const char *what,
@@ -377,9 +436,7 @@ void hf_auditor_note_key(hf_keeper *keeper, hf_audit_kind kind, const hf_pass *p
                          const char *text)
 {
     hf_audit_event event = {.kind = kind, .decision = decision, .subject_len = HF_BLS_PUBKEY_BYTES};
-    if (pass != NULL) {
-        hf_auditor_fill_caller(pass, &event.caller);
-    }
+    fill_asker(pass, &event);
     memcpy(event.subject, pubkey, HF_BLS_PUBKEY_BYTES);
     hf_str_cut(event.text, sizeof event.text, text);
     note(keeper, &event);

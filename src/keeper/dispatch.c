@@ -303,7 +303,7 @@ static void on_eth1_keys(hf_keeper *keeper, hf_peer *peer, const void *frame, in
 
 static void on_policy(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
 {
-    hf_policies_manage(keeper, peer, frame, &keeper->asker, *fd);
+    hf_policies_manage(keeper, peer, frame, *fd);
 }
 
 static void on_exit_approve(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
@@ -321,7 +321,7 @@ static void on_token_list(hf_keeper *keeper, hf_peer *peer, const void *frame, i
 static void on_token_change(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
 {
     (void)fd;
-    hf_tokens_change(keeper, peer, frame, &keeper->asker);
+    hf_tokens_change(keeper, peer, frame);
 }
 
 static void on_seal(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
@@ -332,59 +332,64 @@ static void on_seal(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd
 
 typedef void (*frame_handler)(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd);
 
-static const frame_handler handlers[HF_MSG_COUNT_TYPES] = {
-    [HF_MSG_NEW_CHANNEL] = on_new_channel,
-    [HF_MSG_SHUTDOWN] = on_shutdown,
-    [HF_MSG_COUNT] = on_count,
-    [HF_MSG_METRICS] = on_metrics,
-    [HF_MSG_AUTHORIZE] = on_managed,
-    [HF_MSG_KEY_IMPORT] = on_managed,
-    [HF_MSG_KEY_DELETE] = on_managed,
-    [HF_MSG_EXPORT_OPEN] = on_managed,
-    [HF_MSG_IMPORT_BEGIN] = on_managed,
-    [HF_MSG_KEYS] = on_keys,
-    [HF_MSG_STATUS] = on_status,
-    [HF_MSG_HEALTH] = on_health,
-    [HF_MSG_RELOAD] = on_reload,
-    [HF_MSG_EXPORT_READ] = on_export_read,
-    [HF_MSG_IMPORT_ADD] = on_import_add,
-    [HF_MSG_IMPORT_COMMIT] = on_import_commit,
-    [HF_MSG_IMPORT_ABORT] = on_import_abort,
-    [HF_MSG_PRUNE] = on_prune,
-    [HF_MSG_STORE_STATUS] = on_store_status,
-    [HF_MSG_RAISE_FLOORS] = on_raise_floors,
-    [HF_MSG_SET_HIGH] = on_set_high,
-    [HF_MSG_LOAD_BEGIN] = on_loading,
-    [HF_MSG_SOURCE] = on_loading,
-    [HF_MSG_KEY] = on_loading,
-    [HF_MSG_KEY_FAILED] = on_loading,
-    [HF_MSG_KEY_PERSISTED] = on_loading,
-    [HF_MSG_LOAD_DONE] = on_loading,
-    [HF_MSG_DUTY_SIGN] = on_duty_sign,
-    [HF_MSG_ETH1_SIGN] = on_eth1_sign,
-    [HF_MSG_ETH1_KEYS] = on_eth1_keys,
-    [HF_MSG_POLICY_PUT] = on_policy,
-    [HF_MSG_POLICY_GET] = on_policy,
-    [HF_MSG_POLICY_LIST] = on_policy,
-    [HF_MSG_POLICY_DELETE] = on_policy,
-    [HF_MSG_EXIT_APPROVE] = on_exit_approve,
-    [HF_MSG_TOKEN_CREATE] = on_token_change,
-    [HF_MSG_TOKEN_LIST] = on_token_list,
-    [HF_MSG_TOKEN_REVOKE] = on_token_change,
-    [HF_MSG_SEAL_STATUS] = on_seal,
-    [HF_MSG_SEAL_BEGIN] = on_seal,
-    [HF_MSG_SEAL_REGISTER] = on_seal,
-    [HF_MSG_SEAL_SUBMIT] = on_seal,
-    [HF_MSG_SEAL_CLOSE] = on_seal,
-    [HF_MSG_SEAL_CANCEL] = on_seal,
-    [HF_MSG_SEALED_ADD] = on_seal,
-    [HF_MSG_SEALED_CHANGE] = on_seal,
-    [HF_MSG_SEALED_LIST] = on_seal,
-    [HF_MSG_POLICY_BOOK] = on_policy_book,
-    [HF_MSG_CUSTODY_BEGIN] = on_custody,
-    [HF_MSG_CUSTODY_KEY] = on_custody,
-    [HF_MSG_CUSTODY_FAILED] = on_custody,
-    [HF_MSG_CUSTODY_DONE] = on_custody,
+/* Actions change something, or take something out: written down first, and not done if that fails.
+ */
+static const struct {
+    frame_handler take;
+    bool is_action;
+} handlers[HF_MSG_COUNT_TYPES] = {
+    [HF_MSG_NEW_CHANNEL] = {on_new_channel, false},
+    [HF_MSG_SHUTDOWN] = {on_shutdown, false},
+    [HF_MSG_COUNT] = {on_count, false},
+    [HF_MSG_METRICS] = {on_metrics, false},
+    [HF_MSG_AUTHORIZE] = {on_managed, false},
+    [HF_MSG_KEY_IMPORT] = {on_managed, true},
+    [HF_MSG_KEY_DELETE] = {on_managed, true},
+    [HF_MSG_EXPORT_OPEN] = {on_managed, true},
+    [HF_MSG_IMPORT_BEGIN] = {on_managed, true},
+    [HF_MSG_KEYS] = {on_keys, false},
+    [HF_MSG_STATUS] = {on_status, false},
+    [HF_MSG_HEALTH] = {on_health, false},
+    [HF_MSG_RELOAD] = {on_reload, true},
+    [HF_MSG_EXPORT_READ] = {on_export_read, false},
+    [HF_MSG_IMPORT_ADD] = {on_import_add, false},
+    [HF_MSG_IMPORT_COMMIT] = {on_import_commit, false},
+    [HF_MSG_IMPORT_ABORT] = {on_import_abort, false},
+    [HF_MSG_PRUNE] = {on_prune, true},
+    [HF_MSG_STORE_STATUS] = {on_store_status, false},
+    [HF_MSG_RAISE_FLOORS] = {on_raise_floors, true},
+    [HF_MSG_SET_HIGH] = {on_set_high, true},
+    [HF_MSG_LOAD_BEGIN] = {on_loading, false},
+    [HF_MSG_SOURCE] = {on_loading, false},
+    [HF_MSG_KEY] = {on_loading, false},
+    [HF_MSG_KEY_FAILED] = {on_loading, false},
+    [HF_MSG_KEY_PERSISTED] = {on_loading, false},
+    [HF_MSG_LOAD_DONE] = {on_loading, false},
+    [HF_MSG_DUTY_SIGN] = {on_duty_sign, false},
+    [HF_MSG_ETH1_SIGN] = {on_eth1_sign, false},
+    [HF_MSG_ETH1_KEYS] = {on_eth1_keys, false},
+    [HF_MSG_POLICY_PUT] = {on_policy, true},
+    [HF_MSG_POLICY_GET] = {on_policy, false},
+    [HF_MSG_POLICY_LIST] = {on_policy, false},
+    [HF_MSG_POLICY_DELETE] = {on_policy, true},
+    [HF_MSG_EXIT_APPROVE] = {on_exit_approve, true},
+    [HF_MSG_TOKEN_CREATE] = {on_token_change, true},
+    [HF_MSG_TOKEN_LIST] = {on_token_list, false},
+    [HF_MSG_TOKEN_REVOKE] = {on_token_change, true},
+    [HF_MSG_SEAL_STATUS] = {on_seal, false},
+    [HF_MSG_SEAL_BEGIN] = {on_seal, true},
+    [HF_MSG_SEAL_REGISTER] = {on_seal, true},
+    [HF_MSG_SEAL_SUBMIT] = {on_seal, true},
+    [HF_MSG_SEAL_CLOSE] = {on_seal, true},
+    [HF_MSG_SEAL_CANCEL] = {on_seal, true},
+    [HF_MSG_SEALED_ADD] = {on_seal, true},
+    [HF_MSG_SEALED_CHANGE] = {on_seal, true},
+    [HF_MSG_SEALED_LIST] = {on_seal, false},
+    [HF_MSG_POLICY_BOOK] = {on_policy_book, false},
+    [HF_MSG_CUSTODY_BEGIN] = {on_custody, false},
+    [HF_MSG_CUSTODY_KEY] = {on_custody, false},
+    [HF_MSG_CUSTODY_FAILED] = {on_custody, false},
+    [HF_MSG_CUSTODY_DONE] = {on_custody, false},
 };
 
 /*
@@ -453,15 +458,30 @@ static bool may_ask(hf_keeper *keeper, hf_peer *peer, const void *frame)
     return reason == HF_REASON_OK;
 }
 
+void hf_dispatch_now(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
+{
+    const hf_frame_header *header = frame;
+    handlers[header->type].take(keeper, peer, frame, fd);
+}
+
+/* Whoever asks for it is written down first. */
+bool hf_dispatch_is_action(uint16_t type)
+{
+    return type < HF_MSG_COUNT_TYPES && handlers[type].is_action;
+}
+
 void hf_dispatch(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
 {
     const hf_frame_header *header = frame;
-    frame_handler handler = handlers[header->type];
-    if (handler == NULL) {
+    if (handlers[header->type].take == NULL) {
         hf_meter_add(&keeper->meter.now.bad_frames, 1);
         return;
     }
-    if (may_ask(keeper, peer, frame)) {
-        handler(keeper, peer, frame, fd);
+    if (!may_ask(keeper, peer, frame)) {
+        return;
+    }
+    bool is_held = handlers[header->type].is_action && hf_actions_hold(keeper, peer, frame, fd);
+    if (!is_held) {
+        hf_dispatch_now(keeper, peer, frame, fd);
     }
 }

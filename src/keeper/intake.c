@@ -323,6 +323,7 @@ void hf_intake_loop(hf_keeper *keeper)
             hf_time_sleep_ns(PAUSE_NS); /* more frames to a turn, fewer signatures interrupted */
         }
         hf_tokens_settle(keeper);
+        hf_actions_turn(keeper);
         for (int i = 0; i < n; i++) {
             take_event(keeper, &events[i]);
         }

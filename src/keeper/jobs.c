@@ -165,6 +165,7 @@ static bool run_job(hf_keeper *keeper, hf_job *job)
         set_high(keeper, job);
         return true;
     case HF_JOB_CALL:
+        keeper->jobs.asker = job->asker;
         job->call(keeper, store, job->peer, job->frame_len != 0 ? job->messages : NULL);
         return true;
     }
@@ -237,6 +238,19 @@ bool hf_jobs_push(hf_keeper *keeper, hf_job *take_job)
     return fits;
 }
 
+/* The job is to know who asks, and not how they proved it. */
+static void copy_question(hf_job *job, const void *frame)
+{
+    if (frame == NULL) {
+        return;
+    }
+    memcpy(job->messages, frame, job->frame_len);
+    hf_caller *caller = hf_frame_caller(job->messages);
+    if (caller != NULL) {
+        hf_wipe(caller->token, sizeof caller->token);
+    }
+}
+
 bool hf_jobs_call(hf_keeper *keeper, hf_job_call call, hf_peer *peer, const void *frame)
 {
     const hf_frame_header *header = frame;
@@ -246,10 +260,9 @@ bool hf_jobs_call(hf_keeper *keeper, hf_job_call call, hf_peer *peer, const void
         job->kind = HF_JOB_CALL;
         job->peer = peer;
         job->call = call;
+        job->asker = keeper->asker;
         job->frame_len = len;
-        if (len != 0) {
-            memcpy(job->messages, frame, len);
-        }
+        copy_question(job, frame);
         if (hf_jobs_push(keeper, job)) {
             return true;
         }

@@ -347,6 +347,7 @@ typedef struct hf_jobs {
     bool stop;
     bool must_look;
     bool knows_high; /* who does the jobs only, as what follows */
+    hf_pass asker;   /* whose call it is */
     uint64_t next_prune_ns;
 } hf_jobs;
 
@@ -356,8 +357,8 @@ void hf_jobs_stop(hf_keeper *keeper);
 /* Owns take_job; false (job freed) when too many wait. */
 bool hf_jobs_push(hf_keeper *keeper, hf_job *take_job);
 /*
- * Any thread. The call will be made; otherwise false, and the peer was told. frame (NULL: none) is
- * one that the peer sent.
+ * Intake thread. The call will be made; otherwise false, and the peer was told. frame (NULL: none)
+ * is one that the peer sent.
  */
 bool hf_jobs_call(hf_keeper *keeper, hf_job_call call, hf_peer *peer, const void *frame);
 bool hf_jobs_are_waiting(hf_keeper *keeper);
@@ -408,6 +409,8 @@ void hf_clerk_forget_peer(hf_keeper *keeper, hf_peer *peer);
 #include "keeper/eth1.h"
 
 #include "keeper/duties.h"
+
+#include "keeper/parked.h"
 
 #include "keeper/auditor.h"
 #include "keeper/custody.h"
@@ -520,6 +523,13 @@ struct hf_keeper {
 
 /* dispatch.c: hands an acceptable frame to its handler; sets *fd to -1 when that keeps it. */
 void hf_dispatch(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd);
+/* The same of one that was let in, as keeper->asker. */
+void hf_dispatch_now(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd);
+bool hf_dispatch_is_action(uint16_t type);
+/* actions.c: keeps it until it is written down, and then answers for it; false: no log is kept. */
+bool hf_actions_hold(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd);
+/* Takes up those that are written down by now. */
+void hf_actions_turn(hf_keeper *keeper);
 /* Serves until told to stop. */
 void hf_intake_loop(hf_keeper *keeper);
 void hf_intake_nudge(hf_keeper *keeper); /* any thread */

@@ -276,6 +276,7 @@ static bool push_put(hf_keeper *keeper, hf_peer *peer, const hf_msg_policy_ask *
     job->kind = HF_JOB_CALL;
     job->peer = peer;
     job->call = hf_policies_put;
+    job->asker = keeper->asker;
     job->frame_len = sizeof *ask + ask->len;
     memcpy(job->messages, ask, sizeof *ask);
     memcpy((uint8_t *)job->messages + sizeof *ask, bytes, ask->len);
@@ -324,15 +325,12 @@ static void put(hf_keeper *keeper, hf_peer *peer, const hf_msg_policy_ask *ask, 
     hf_buf_free(bytes);
 }
 
-void hf_policies_manage(hf_keeper *keeper, hf_peer *peer, const hf_msg_policy_ask *frame,
-                        const hf_pass *pass, int fd)
+void hf_policies_manage(hf_keeper *keeper, hf_peer *peer, const hf_msg_policy_ask *frame, int fd)
 {
     static hf_msg_policy_part part; /* intake thread only */
     hf_msg_policy_ask ask = *frame;
     uint64_t request_id = ask.header.request_id;
-    /* For the log of the thread that does the jobs: who, and not with what. */
-    memset(&ask.caller, 0, sizeof ask.caller);
-    hf_str_cut(ask.caller.token, sizeof ask.caller.token, pass->accessor);
+    memset(&ask.caller, 0, sizeof ask.caller); /* the job knows who asks */
     hf_policies_settle(keeper);
     if (ask.header.type == HF_MSG_POLICY_LIST) {
         list(keeper, peer, &ask);

@@ -221,12 +221,11 @@ static void change(hf_keeper *keeper, hf_store *store, hf_peer *peer, const hf_m
         st = read_all(keeper, store, &err); /* before the answer: the next question counts it */
     }
     if (!hf_failed(st)) {
-        hf_pass pass = {.accessor = ""};
-        hf_str_cut(pass.accessor, sizeof pass.accessor, ask->caller.token);
-        hf_auditor_note(keeper, HF_AUDIT_POLICY, &pass, "done", "policy %s was %s", ask->name,
+        const hf_pass *pass = &keeper->jobs.asker;
+        hf_auditor_note(keeper, HF_AUDIT_POLICY, pass, "done", "policy %s was %s", ask->name,
                         bytes == NULL ? "deleted" : "applied");
         hf_log(HF_LOG_UNUSUAL, bytes == NULL ? "policy_deleted" : "policy_applied", "%s by %s",
-               ask->name, ask->caller.token);
+               ask->name, pass->accessor);
     }
     hf_reason reason = !hf_failed(st)            ? HF_REASON_OK
                        : st.code == HF_NOT_FOUND ? HF_REASON_NOT_FOUND

@@ -14,6 +14,7 @@ typedef struct hf_pass {
     uint8_t address[HF_CALLER_ADDRESS_LEN];
     char certificate[HF_CERTIFICATE_NAME_LEN];
     uint16_t port;
+    uint64_t asked;             /* the line of the audit log that says so; 0: none */
     char detail[HF_DETAIL_LEN]; /* of a refusal: a sentence, or "" for the reason's own */
 } hf_pass;
 
@@ -53,8 +54,8 @@ bool hf_tokens_make_wait(hf_keeper *keeper, hf_peer *peer, const void *frame, in
 hf_reason hf_tokens_recognise(hf_keeper *keeper, const hf_caller *caller, bool is_page,
                               hf_pass *pass, hf_token_entry **ret_entry);
 void hf_tokens_list(hf_keeper *keeper, hf_peer *peer, const hf_msg_token_list *frame);
-/* TOKEN_CREATE, TOKEN_REVOKE, let in as pass. */
-void hf_tokens_change(hf_keeper *keeper, hf_peer *peer, const void *frame, const hf_pass *pass);
+/* TOKEN_CREATE, TOKEN_REVOKE. */
+void hf_tokens_change(hf_keeper *keeper, hf_peer *peer, const void *frame);
 
 /* Protector's thread, with a shared store: records may have been changed by another node. */
 void hf_tokens_note_generation(hf_keeper *keeper, uint64_t generation);
@@ -141,8 +142,7 @@ bool hf_policies_may_list(hf_keeper *keeper, hf_scope scope, const hf_key *liste
 /* The same of a sealed key, loaded or not. */
 bool hf_policies_may_list_sealed(hf_keeper *keeper, hf_scope scope, const hf_policy_key *listed);
 /* POLICY_LIST, _GET, _PUT (with fd, which stays the caller's), _DELETE. */
-void hf_policies_manage(hf_keeper *keeper, hf_peer *peer, const hf_msg_policy_ask *frame,
-                        const hf_pass *pass, int fd);
+void hf_policies_manage(hf_keeper *keeper, hf_peer *peer, const hf_msg_policy_ask *frame, int fd);
 /* Jobs thread: reads the policies when records have changed; changes them. */
 void hf_policies_look(hf_keeper *keeper, hf_store *store);
 void hf_policies_put(hf_keeper *keeper, hf_store *store, hf_peer *peer, const void *frame);

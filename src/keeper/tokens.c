@@ -1,8 +1,6 @@
 /* Verifying who asks, uses of tokens, and questions about tokens. The intake thread's half. */
 #include "keeper/keeper_internal.h"
 
-#include <unistd.h>
-
 #define KEY_TEXT_LEN (2 * HF_AUTH_KEY_BYTES)
 
 /* ---- the key ------------------------------------------------------------------------------ */
@@ -85,7 +83,7 @@ static const hf_token_grant *grant_of(const char *accessor, const hf_token_grant
 static bool has_parked(const hf_tokens *tokens, const char *accessor)
 {
     for (const hf_parked *parked = tokens->parked; parked != NULL; parked = parked->next) {
-        if (strcmp(parked->accessor, accessor) == 0) {
+        if (strcmp(parked->pass.accessor, accessor) == 0) {
             return true;
         }
     }
@@ -101,16 +99,6 @@ static void append(hf_tokens *tokens, hf_parked *parked)
     parked->next = NULL;
     *end = parked;
     tokens->parked_count++;
-}
-
-static void unpark(hf_keeper *keeper, hf_parked *take_parked)
-{
-    if (take_parked->fd >= 0) {
-        (void)close(take_parked->fd);
-    }
-    hf_peer_unref(keeper, take_parked->peer);
-    hf_wipe(take_parked->frame, take_parked->len);
-    free(take_parked);
 }
 
 /* Uses were given out, they are gone again, and more can be had. */
@@ -131,12 +119,13 @@ static void wake_parked(hf_keeper *keeper, const hf_token_grant *grants, size_t 
     while (list != NULL) {
         hf_parked *parked = list;
         list = list->next;
-        const hf_token_grant *grant = grant_of(parked->accessor, grants, count);
+        const hf_token_grant *grant = grant_of(parked->pass.accessor, grants, count);
         /* Even for a channel that is gone: one job under way for each token that is waited for. */
         bool must_wait = grant == NULL;
-        if (!must_wait && !parked->peer->is_gone && needs_more(tokens, parked->accessor, grant)) {
-            must_wait =
-                has_parked(tokens, parked->accessor) || hf_tokens_reserve(keeper, parked->accessor);
+        if (!must_wait && !parked->peer->is_gone &&
+            needs_more(tokens, parked->pass.accessor, grant)) {
+            must_wait = has_parked(tokens, parked->pass.accessor) ||
+                        hf_tokens_reserve(keeper, parked->pass.accessor);
         }
         if (must_wait) {
             append(tokens, parked);
@@ -145,7 +134,7 @@ static void wake_parked(hf_keeper *keeper, const hf_token_grant *grants, size_t 
         if (!parked->peer->is_gone) {
             hf_intake_again(keeper, parked->peer, parked->frame, &parked->fd);
         }
-        unpark(keeper, parked);
+        hf_parked_free(keeper, parked);
     }
 }
 
@@ -193,21 +182,15 @@ static bool park(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd,
                  const char accessor[HF_AUTH_ACCESSOR_LEN])
 {
     hf_tokens *tokens = &keeper->tokens;
-    const hf_frame_header *header = frame;
-    size_t len = hf_frame_size(header->type);
-    hf_parked *parked =
-        tokens->parked_count < HF_TOKENS_PARKED_MAX ? calloc(1, sizeof *parked + len) : NULL;
-    if (parked == NULL || (!has_parked(tokens, accessor) && !hf_tokens_reserve(keeper, accessor))) {
-        free(parked);
+    bool fits = tokens->parked_count < HF_TOKENS_PARKED_MAX;
+    if (!fits || (!has_parked(tokens, accessor) && !hf_tokens_reserve(keeper, accessor))) {
         return false;
     }
-    parked->peer = peer;
-    parked->fd = *fd;
-    parked->len = len;
-    memcpy(parked->accessor, accessor, sizeof parked->accessor);
-    memcpy(parked->frame, frame, len);
-    *fd = -1;
-    hf_peer_ref(peer);
+    hf_parked *parked = hf_parked_new(peer, frame, fd);
+    if (parked == NULL) {
+        return false;
+    }
+    hf_str_cut(parked->pass.accessor, sizeof parked->pass.accessor, accessor);
     append(tokens, parked);
     return true;
 }
@@ -329,12 +312,9 @@ void hf_tokens_list(hf_keeper *keeper, hf_peer *peer, const hf_msg_token_list *f
     hf_peer_send(keeper, peer, &page);
 }
 
-/* The job is to know who asked, and not how they proved it. */
-void hf_tokens_change(hf_keeper *keeper, hf_peer *peer, const void *frame, const hf_pass *pass)
+void hf_tokens_change(hf_keeper *keeper, hf_peer *peer, const void *frame)
 {
-    static _Alignas(8) uint8_t copy[HF_IPC_MAX_BYTES]; /* intake thread only */
     const hf_frame_header *header = frame;
-    size_t len = hf_frame_size(header->type);
     char detail[HF_DETAIL_LEN] = "";
     hf_reason reason =
         header->type == HF_MSG_TOKEN_CREATE
@@ -344,12 +324,7 @@ void hf_tokens_change(hf_keeper *keeper, hf_peer *peer, const void *frame, const
         hf_peer_send_result(keeper, peer, header->request_id, reason, 0, detail);
         return;
     }
-    memcpy(copy, frame, len);
-    hf_caller *caller = hf_frame_caller(copy);
-    hf_wipe(caller->token, sizeof caller->token);
-    hf_str_cut(caller->token, sizeof caller->token, pass->accessor);
     (void)hf_jobs_call(keeper,
                        header->type == HF_MSG_TOKEN_CREATE ? hf_tokens_create : hf_tokens_revoke,
-                       peer, copy);
-    hf_wipe(copy, len);
+                       peer, frame);
 }

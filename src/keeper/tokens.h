@@ -22,21 +22,12 @@ typedef struct hf_token_grant {
     uint64_t granted; /* 0: they could not be had */
 } hf_token_grant;
 
-typedef struct hf_parked {
-    struct hf_parked *next;
-    struct hf_peer *peer; /* refs held */
-    int fd;               /* came with the frame, or -1 */
-    char accessor[HF_AUTH_ACCESSOR_LEN];
-    size_t len;
-    _Alignas(8) uint8_t frame[];
-} hf_parked;
-
 typedef struct hf_tokens {
     hf_auth_keys keys;
     /* the intake thread's */
     hf_token_table *table; /* NULL: not read yet */
     hf_auth_guesses *guesses;
-    hf_parked *parked; /* oldest first */
+    struct hf_parked *parked; /* oldest first */
     size_t parked_count;
     /* handed over */
     pthread_mutex_t lock;

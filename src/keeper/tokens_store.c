@@ -5,8 +5,6 @@
  */
 #include "keeper/keeper_internal.h"
 
-#include <unistd.h>
-
 #define READ_AGAIN_NS HF_NS_PER_SECOND
 #define CATCH_UP_NS (300 * HF_NS_PER_MS)
 #define TRIES 3 /* to change a record that others change too */
@@ -320,16 +318,6 @@ static void answer(hf_keeper *keeper, hf_peer *peer, uint64_t id, hf_status st, 
     hf_peer_send_result(keeper, peer, id, reason, 0, hf_failed(st) ? err->msg : "");
 }
 
-/* hf_tokens_change put who asks in the place of how they proved it. */
-static hf_pass pass_of(const hf_caller *caller)
-{
-    hf_pass pass = {.port = caller->port};
-    hf_str_cut(pass.accessor, sizeof pass.accessor, caller->token);
-    memcpy(pass.address, caller->address, sizeof pass.address);
-    hf_str_cut(pass.certificate, sizeof pass.certificate, caller->certificate);
-    return pass;
-}
-
 /* ---- making -------------------------------------------------------------------------------- */
 
 static hf_status terms_of(const hf_msg_token_create *frame, int64_t now, hf_token_terms *ret_terms,
@@ -388,10 +376,10 @@ void hf_tokens_create(hf_keeper *keeper, hf_store *store, hf_peer *peer, const v
         return;
     }
     publish(keeper);
-    hf_pass pass = pass_of(&ask->caller);
+    const hf_pass *pass = &keeper->jobs.asker;
     hf_log(HF_LOG_INFO, "token_created", "%s token %s (%s) by %s", hf_token_kind_name(terms.kind),
-           token.accessor, terms.name, pass.accessor);
-    hf_auditor_note(keeper, HF_AUDIT_TOKEN, &pass, "done", "%s token %s was made: %s",
+           token.accessor, terms.name, pass->accessor);
+    hf_auditor_note(keeper, HF_AUDIT_TOKEN, pass, "done", "%s token %s was made: %s",
                     hf_token_kind_name(terms.kind), token.accessor, terms.name);
     hf_frame_init(&reply, HF_MSG_TOKEN_CREATED, ask->header.request_id);
     memcpy(reply.token.accessor, token.accessor, sizeof reply.token.accessor);
@@ -437,9 +425,9 @@ void hf_tokens_revoke(hf_keeper *keeper, hf_store *store, hf_peer *peer, const v
                                  HF_AUTH_ACCESSOR_CHARS);
     if (!hf_failed(st)) {
         publish(keeper); /* before the answer: the next question finds it gone */
-        hf_pass pass = pass_of(&ask->caller);
-        hf_log(HF_LOG_INFO, "token_revoked", "%s by %s", ask->accessor, pass.accessor);
-        hf_auditor_note(keeper, HF_AUDIT_TOKEN, &pass, "done", "token %s was revoked",
+        const hf_pass *pass = &keeper->jobs.asker;
+        hf_log(HF_LOG_INFO, "token_revoked", "%s by %s", ask->accessor, pass->accessor);
+        hf_auditor_note(keeper, HF_AUDIT_TOKEN, pass, "done", "token %s was revoked",
                         ask->accessor);
     }
     answer(keeper, peer, ask->header.request_id, st, &err);
@@ -502,11 +490,7 @@ void hf_tokens_done(hf_keeper *keeper)
     while (tokens->parked != NULL) { /* their channels are closed */
         hf_parked *parked = tokens->parked;
         tokens->parked = parked->next;
-        if (parked->fd >= 0) {
-            (void)close(parked->fd);
-        }
-        hf_wipe(parked->frame, parked->len);
-        free(parked);
+        hf_parked_free(keeper, parked);
     }
     hf_token_table_free(tokens->table);
     hf_token_table_free(tokens->fresh);
