@@ -57,8 +57,16 @@ def alternatives(wanted):
     return cases
 
 
+def entry_of_a_vault_that_is_away(folder):
+    """Back ends of custody have metrics where there is one."""
+    token = os.path.join(str(folder), "vault-token")
+    harness.write_private(token, "none\n")
+    return (f"  - backend: vault\n    address: http://127.0.0.1:{harness.free_port()}\n    path: secret/keys\n"
+            f"    auth: {{method: token, token_file: {token}}}\n")
+
+
 def test_every_metric_and_label_in_packaging_exists(tmp_path):
-    with harness.Signer(tmp_path) as signer:
+    with harness.Signer(tmp_path, config=entry_of_a_vault_that_is_away(tmp_path)) as signer:
         assert signer.sign(signer.pubkeys[0], harness.attestation(400000, 400001))[0] == 200
         known = list(samples(signer.metrics()))
     wanted = [(where, name, case) for where, expression in expressions()
@@ -69,12 +77,12 @@ def test_every_metric_and_label_in_packaging_exists(tmp_path):
     assert not missing, "\n".join(missing)
 
 
-def test_every_metric_of_shared_databases_has_a_place():
-    """On the dashboard or in an alert: what is counted for several machines, somebody sees."""
+def test_every_metric_of_shared_databases_and_back_ends_has_a_place():
+    """On the dashboard or in an alert: what is counted of several machines and devices, somebody sees."""
     with open(os.path.join(harness.ROOT, "docs", "metrics.md"), encoding="utf-8") as text:
-        counted = set(re.findall(r"^\| `(holdfast_(?:store|duty)_\w+)`", text.read(), re.M))
+        counted = set(re.findall(r"^\| `(holdfast_(?:store|duty|custody)_\w+)`", text.read(), re.M))
     shown = {re.sub(r"_(bucket|sum|count)$", "", name) for _, expression in expressions() for name, _ in selectors(expression)}
-    assert len(counted) > 14 and not counted - shown, counted - shown
+    assert len(counted) > 21 and not counted - shown, counted - shown
 
 
 def test_every_metric_has_help_and_type(tmp_path):
