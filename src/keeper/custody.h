@@ -56,7 +56,8 @@ typedef struct hf_custody_end {
     hf_peer *lister;
     uint32_t listing; /* number of the one under way, or of the last */
     bool is_listing;
-    bool is_awaited; /* by the load under way */
+    bool is_awaited;         /* by the load under way */
+    uint64_t await_until_ns; /* and no longer, however many loads begin meanwhile */
     uint32_t keys;
     uint32_t failed;
     uint32_t others; /* keys that it signs with and no route asks for */
@@ -80,7 +81,6 @@ typedef struct hf_custody_room {
     bool is_out[HF_CUSTODY_WORKS_MAX]; /* by place in all: a question is out */
     hf_inbox *inbox;
     hf_secp256k1 *secp;
-    uint64_t await_until_ns; /* the load under way waits for no listing beyond it */
 } hf_custody_room;
 
 hf_status hf_custody_init(hf_keeper *keeper);

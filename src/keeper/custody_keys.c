@@ -258,9 +258,12 @@ void hf_custody_list_again(hf_keeper *keeper)
 void hf_custody_load(hf_keeper *keeper)
 {
     hf_custody_room *room = &keeper->custody;
-    room->await_until_ns = hf_time_mono_ns() + AWAIT_NS;
     for (uint32_t i = 0; i < room->count; i++) {
-        room->ends[i].is_awaited = room->ends[i].source != HF_SOURCE_NONE;
+        hf_custody_end *end = &room->ends[i];
+        if (end->source != HF_SOURCE_NONE && !end->is_awaited) {
+            end->is_awaited = true;
+            end->await_until_ns = hf_time_mono_ns() + AWAIT_NS;
+        }
     }
     hf_custody_list_again(keeper);
 }
@@ -278,12 +281,9 @@ bool hf_custody_is_awaited(const hf_keeper *keeper)
 void hf_custody_turn(hf_keeper *keeper)
 {
     hf_custody_room *room = &keeper->custody;
-    if (!hf_custody_is_awaited(keeper) || hf_time_mono_ns() < room->await_until_ns) {
-        return;
-    }
     for (uint32_t i = 0; i < room->count; i++) {
         hf_custody_end *end = &room->ends[i];
-        if (end->is_awaited) {
+        if (end->is_awaited && hf_time_mono_ns() >= end->await_until_ns) {
             note_failure(keeper, end, name_of(end), "did not list its keys in time");
             settle(keeper, end);
         }

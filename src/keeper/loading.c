@@ -14,7 +14,9 @@ hf_reason hf_loading_start(hf_keeper *keeper)
 {
     hf_loading *loading = &keeper->loading;
     hf_msg_plain frame;
-    if (loading->is_running) {
+    /* When the files are done, and only back ends are waited for, another load may begin: one that
+     * is away keeps nobody from the keys of the others. */
+    if (loading->is_running && !loading->has_loaded) {
         return HF_REASON_BUSY;
     }
     hf_frame_init(&frame, HF_MSG_LOAD_WANTED, 0);
