@@ -107,7 +107,7 @@ static hf_status take_item(hf_cloud *cloud, json_t *item)
     }
     name += strlen("/secrets/");
     bool fits = strncmp(name, config->name_prefix, strlen(config->name_prefix)) == 0;
-    return fits ? hf_cloud_add_name(cloud, name) : hf_ok();
+    return fits ? hf_name_list_add(&cloud->names, name) : hf_ok();
 }
 
 static hf_status take_page(hf_cloud *cloud, json_t *page, hf_buf *next)

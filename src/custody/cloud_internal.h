@@ -5,6 +5,7 @@
 #include <jansson.h>
 
 #include "custody/cloud_secrets.h"
+#include "custody/secret_text.h"
 #include "net/net.h"
 
 #define HF_CLOUD_BEARER_LEN 8192
@@ -19,7 +20,7 @@ typedef struct hf_cloud_flavour {
     hf_status (*ask_token)(hf_cloud *cloud, hf_buf *url, hf_buf *form, const char **ret_header,
                            hf_error *err);
     hf_status (*list_url)(const hf_cloud *cloud, hf_buf *url);
-    /* A page: names to hf_cloud_add_name; the next page's URL, or nothing, to next. */
+    /* A page: names to cloud->names; the next page's URL, or nothing, to next. */
     hf_status (*take_page)(hf_cloud *cloud, json_t *page, hf_buf *next);
     hf_status (*secret_url)(const hf_cloud *cloud, const char *name, hf_buf *url);
     /* The secret's text into text; false when the answer holds none. */
@@ -36,9 +37,7 @@ struct hf_cloud {
     char only[HF_CLOUD_TEXT_LEN];  /* the one secret; "": list */
     char bearer[HF_CLOUD_BEARER_LEN];
     uint64_t bearer_ends_ns; /* 0: there is none */
-    char **names;            /* of the list under way */
-    size_t count;
-    size_t capacity;
+    hf_name_list names;      /* of the list under way */
     _Atomic bool is_healthy;
     _Atomic uint32_t keys;
 };
@@ -46,7 +45,6 @@ struct hf_cloud {
 /* Takes config (malloced, of config_len bytes) in any case; wiped and freed by close. */
 hf_status hf_cloud_open(const hf_cloud *shape, const char *ca_file, hf_custody **ret_custody,
                         hf_error *err) HF_MUST_CHECK;
-hf_status hf_cloud_add_name(hf_cloud *cloud, const char *name) HF_MUST_CHECK;
 /* USAGE unless it is https, this machine, or one of the metadata services by plain http. */
 hf_status hf_cloud_check_url(const char *url, const char *metadata, hf_error *err) HF_MUST_CHECK;
 /* "&name=value", escaped. */

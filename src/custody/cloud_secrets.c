@@ -138,38 +138,6 @@ static hf_status need_token(hf_cloud *cloud, uint64_t deadline_ns, hf_error *err
 
 /* ---- names ---------------------------------------------------------------------------------- */
 
-hf_status hf_cloud_add_name(hf_cloud *cloud, const char *name)
-{
-    if (cloud->count >= SECRETS_MAX) {
-        return (hf_status){HF_LIMIT};
-    }
-    if (cloud->count == cloud->capacity) {
-        size_t capacity = cloud->capacity == 0 ? 64 : cloud->capacity * 2;
-        char **names = realloc(cloud->names, capacity * sizeof *names);
-        if (names == NULL) {
-            return (hf_status){HF_NOMEM};
-        }
-        cloud->names = names;
-        cloud->capacity = capacity;
-    }
-    char *copy = strdup(name);
-    if (copy == NULL) {
-        return (hf_status){HF_NOMEM};
-    }
-    cloud->names[cloud->count++] = copy;
-    return hf_ok();
-}
-
-static void drop_names(hf_cloud *cloud)
-{
-    for (size_t i = 0; i < cloud->count; i++) {
-        free(cloud->names[i]);
-    }
-    free(cloud->names);
-    cloud->names = NULL;
-    cloud->count = cloud->capacity = 0;
-}
-
 /* One page, asked for a few times where the service says later. 401 is a token that ended early. */
 static hf_status fetch_page(hf_cloud *cloud, const char *url, uint64_t deadline_ns,
                             json_t **ret_page, hf_error *err)
@@ -255,7 +223,7 @@ static hf_status ask(hf_cloud *cloud, round_state *r, const size_t *todo, size_t
     for (size_t i = 0; i < n; i++) {
         hf_buf *url = hf_buf_new(HF_CLOUD_LINK_LEN);
         if (url == NULL ||
-            hf_failed(cloud->flavour->secret_url(cloud, cloud->names[todo[i]], url))) {
+            hf_failed(cloud->flavour->secret_url(cloud, cloud->names.items[todo[i]], url))) {
             hf_buf_free(url);
             return (hf_status){HF_NOMEM};
         }
@@ -320,7 +288,7 @@ static hf_status sort_out(counting *c, const round_state *r, size_t *todo, size_
     hf_status st = hf_ok();
     for (size_t i = 0; i < r->count && !hf_failed(st); i++) {
         const hf_net_exchange *exchange = &r->exchanges[i];
-        const char *name = c->cloud->names[todo[i]];
+        const char *name = c->cloud->names.items[todo[i]];
         hf_status came = judge(c->cloud, exchange, err);
         if (exchange->http_status == 401) {
             c->cloud->bearer_ends_ns = 0;
@@ -343,7 +311,7 @@ static hf_status read_secrets(counting *c, size_t *todo, round_state *r, uint64_
                               hf_error *err)
 {
     hf_cloud *cloud = c->cloud;
-    size_t left = cloud->count;
+    size_t left = cloud->names.count;
     unsigned idle = 0;
     hf_status st = hf_ok();
     while (left > 0) {
@@ -373,7 +341,7 @@ static hf_status read_secrets(counting *c, size_t *todo, round_state *r, uint64_
 
 static hf_status read_all(counting *c, uint64_t deadline_ns, hf_error *err)
 {
-    size_t count = c->cloud->count;
+    size_t count = c->cloud->names.count;
     size_t *todo = calloc(count + 1, sizeof *todo);
     round_state *r = calloc(1, sizeof *r);
     hf_status st = hf_ok();
@@ -392,12 +360,12 @@ static hf_status read_all(counting *c, uint64_t deadline_ns, hf_error *err)
 
 static hf_status list_all(hf_cloud *cloud, counting *c, uint64_t deadline_ns, hf_error *err)
 {
-    hf_status st = cloud->only[0] != '\0' ? hf_cloud_add_name(cloud, cloud->only)
+    hf_status st = cloud->only[0] != '\0' ? hf_name_list_add(&cloud->names, cloud->only)
                                           : list_names(cloud, deadline_ns, err);
     if (!hf_failed(st)) {
         st = read_all(c, deadline_ns, err);
     }
-    drop_names(cloud);
+    hf_name_list_done(&cloud->names);
     return st;
 }
 
@@ -447,7 +415,7 @@ static void close_cloud(hf_custody *custody)
 {
     hf_cloud *cloud = (hf_cloud *)custody;
     void *config = (void *)(uintptr_t)cloud->config;
-    drop_names(cloud);
+    hf_name_list_done(&cloud->names);
     hf_net_free(cloud->net);
     free(config);
     hf_wipe(cloud, sizeof *cloud);
@@ -488,6 +456,7 @@ hf_status hf_cloud_open(const hf_cloud *shape, const char *ca_file, hf_custody *
     hf_secret_json_init();
     *cloud = *shape;
     cloud->custody.ops = &ops;
+    cloud->names.most = SECRETS_MAX;
     hf_status st = hf_str_copy(net.ca_file, sizeof net.ca_file, ca_file);
     st = hf_failed(st) ? hf_fail(err, HF_USAGE, "the path of ca_file is too long")
                        : hf_net_new(&net, &cloud->net, err);

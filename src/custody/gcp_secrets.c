@@ -165,7 +165,7 @@ static hf_status take_page(hf_cloud *cloud, json_t *page, hf_buf *next)
         const char *full = json_string_value(json_object_get(item, "name"));
         const char *name = full != NULL ? strrchr(full, '/') : NULL;
         if (name != NULL && !hf_failed(st)) {
-            st = hf_cloud_add_name(cloud, name + 1);
+            st = hf_name_list_add(&cloud->names, name + 1);
         }
     }
     const char *token = json_string_value(json_object_get(page, "nextPageToken"));

@@ -211,6 +211,37 @@ hf_status hf_secret_file_read(const char *path, bool must_be_private, char *ret_
     return st;
 }
 
+hf_status hf_name_list_add(hf_name_list *list, const char *name)
+{
+    if (list->count >= list->most) {
+        return (hf_status){HF_LIMIT};
+    }
+    if (list->count == list->capacity) {
+        size_t capacity = list->capacity == 0 ? 64 : list->capacity * 2;
+        char **items = realloc(list->items, capacity * sizeof *items);
+        if (items == NULL) {
+            return (hf_status){HF_NOMEM};
+        }
+        list->items = items;
+        list->capacity = capacity;
+    }
+    char *copy = strdup(name);
+    if (copy == NULL) {
+        return (hf_status){HF_NOMEM};
+    }
+    list->items[list->count++] = copy;
+    return hf_ok();
+}
+
+void hf_name_list_done(hf_name_list *list)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        free(list->items[i]);
+    }
+    free(list->items);
+    *list = (hf_name_list){.most = list->most};
+}
+
 hf_status hf_url_put_escaped(hf_buf *url, const char *text, bool keep_slash)
 {
     static const char plain[] =

@@ -41,6 +41,18 @@ json_t *hf_secret_json_parse(const hf_buf *text);
 hf_status hf_secret_file_read(const char *path, bool must_be_private, char *ret_text, size_t len,
                               hf_error *err) HF_MUST_CHECK;
 
+/* Names of secrets as they are found, one behind the other. */
+typedef struct hf_name_list {
+    char **items; /* owned */
+    size_t count;
+    size_t capacity;
+    size_t most; /* the bound, set by whoever begins one; the rest starts from zeros */
+} hf_name_list;
+
+/* A copy to the end. LIMIT, NOMEM. */
+hf_status hf_name_list_add(hf_name_list *list, const char *name) HF_MUST_CHECK;
+void hf_name_list_done(hf_name_list *list); /* empty, with the same bound */
+
 /* Appends text to a URL with all but letters, digits and -._~ escaped; and '/' when keep_slash. */
 hf_status hf_url_put_escaped(hf_buf *url, const char *text, bool keep_slash) HF_MUST_CHECK;
 

@@ -15,44 +15,6 @@ typedef struct place {
     uint32_t kv_version;
 } place;
 
-typedef struct names {
-    char **items;
-    size_t count;
-    size_t capacity;
-    size_t most;
-} names;
-
-static hf_status names_add(names *n, const char *text)
-{
-    if (n->count >= n->most) {
-        return (hf_status){HF_LIMIT};
-    }
-    if (n->count == n->capacity) {
-        size_t capacity = n->capacity == 0 ? 64 : n->capacity * 2;
-        char **items = realloc(n->items, capacity * sizeof *items);
-        if (items == NULL) {
-            return (hf_status){HF_NOMEM};
-        }
-        n->items = items;
-        n->capacity = capacity;
-    }
-    char *copy = strdup(text);
-    if (copy == NULL) {
-        return (hf_status){HF_NOMEM};
-    }
-    n->items[n->count++] = copy;
-    return hf_ok();
-}
-
-static void names_done(names *n)
-{
-    for (size_t i = 0; i < n->count; i++) {
-        free(n->items[i]);
-    }
-    free(n->items);
-    *n = (names){.most = n->most};
-}
-
 /* ---- the mount ------------------------------------------------------------------------------ */
 
 static const char *skip(const char *text, const char *prefix)
@@ -191,9 +153,9 @@ static hf_status find_place(hf_vault *vault, const hf_vault_token *token, uint64
 /* ---- folders -------------------------------------------------------------------------------- */
 
 typedef struct walk {
-    names level; /* folders: "validators/", "" for the mount itself */
-    names next;  /* of the level below */
-    names secrets;
+    hf_name_list level; /* folders: "validators/", "" for the mount itself */
+    hf_name_list next;  /* of the level below */
+    hf_name_list secrets;
     hf_status first;  /* what the first folder's list came to */
     bool is_one_path; /* the first level: path may be a secret instead */
     const hf_custody_visitor *visitor;
@@ -223,7 +185,8 @@ static hf_status take_folder(void *context, size_t index, hf_status st, json_t *
             w->visitor->failed(w->visitor->context, folder, "a name in it is too long");
             continue;
         }
-        hf_status added = names_add(hf_str_has_suffix(path, "/") ? &w->next : &w->secrets, path);
+        hf_status added =
+            hf_name_list_add(hf_str_has_suffix(path, "/") ? &w->next : &w->secrets, path);
         if (hf_failed(added)) {
             return added;
         }
@@ -257,20 +220,20 @@ static hf_status find_secrets(hf_vault *vault, const place *p, walk *w, uint64_t
     bool is_folder = p->rest[0] == '\0' || hf_str_has_suffix(p->rest, "/");
     char top[HF_PATH_LEN + 1];
     (void)snprintf(top, sizeof top, "%s%s", p->rest, is_folder ? "" : "/");
-    w->level = (names){.most = FOLDERS_MAX};
-    hf_status st = names_add(&w->level, top);
+    w->level = (hf_name_list){.most = FOLDERS_MAX};
+    hf_status st = hf_name_list_add(&w->level, top);
     w->is_one_path = true;
     for (int depth = 0; !hf_failed(st) && w->level.count > 0 && depth < DEPTH_MAX; depth++) {
-        w->next = (names){.most = FOLDERS_MAX};
+        w->next = (hf_name_list){.most = FOLDERS_MAX};
         st = list_level(vault, p, w, deadline_ns, err);
-        names_done(&w->level);
+        hf_name_list_done(&w->level);
         w->level = w->next;
         w->is_one_path = false;
     }
-    names_done(&w->level);
+    hf_name_list_done(&w->level);
     if (!hf_failed(st) && !is_folder) {
         /* A secret of the name of a folder, or no folder, or one that may not be listed. */
-        st = names_add(&w->secrets, p->rest);
+        st = hf_name_list_add(&w->secrets, p->rest);
     }
     if (!hf_failed(st) && is_folder && hf_failed(w->first)) {
         st = hf_fail(err, w->first.code, "Vault: the folder %.100s %s", vault->config.path,
@@ -284,7 +247,7 @@ static hf_status find_secrets(hf_vault *vault, const place *p, walk *w, uint64_t
 typedef struct reading {
     const hf_vault_config *config;
     const place *p;
-    const names *secrets;
+    const hf_name_list *secrets;
     const hf_custody_visitor *visitor;
     uint32_t keys;
     size_t found;     /* secrets that are there */
@@ -469,7 +432,7 @@ hf_status hf_vault_list(hf_custody *custody, const hf_custody_visitor *visitor,
     if (!hf_failed(st)) {
         st = read_secrets(vault, &p, &w, deadline_ns, &why);
     }
-    names_done(&w.secrets);
+    hf_name_list_done(&w.secrets);
     hf_vault_note(vault, !hf_failed(st), hf_failed(st) ? why.msg : "reachable");
     if (hf_failed(st) && err != NULL) {
         *err = why;
