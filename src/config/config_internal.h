@@ -236,6 +236,9 @@ hf_status hf_config_finish_custody(hf_settings *settings, size_t index, hf_key_b
                                    hf_error *err) HF_MUST_CHECK;
 /* The same for the entries of seal. */
 hf_status hf_config_finish_seal(hf_settings *settings, hf_error *err) HF_MUST_CHECK;
+/* The process for those of a folder's key files that name a server. */
+hf_status hf_config_add_key_servers(hf_settings *settings, size_t index,
+                                    hf_error *err) HF_MUST_CHECK;
 /* "pkcs11" and "awskms", and what they are. */
 const char *hf_config_seal_entry(size_t i, hf_key_backend *ret_backend);
 /* No member of a back end in an entry that is none. */

@@ -275,6 +275,19 @@ hf_status hf_config_finish_custody(hf_settings *settings, size_t index, hf_key_b
     return st;
 }
 
+hf_status hf_config_add_key_servers(hf_settings *settings, size_t index, hf_error *err)
+{
+    hf_config *config = &settings->config;
+    hf_custody_source *custody = &config->custodies[config->custody_count];
+    *custody = (hf_custody_source){.backend = HF_BACKEND_WEB3SIGNER, .source = (uint32_t)index};
+    if (hf_failed(hf_custody_settings_put(&custody->settings, "config_dir",
+                                          config->key_sources[index].dir))) {
+        return hf_config_refuse_source(settings, index, "config_dir", err, "too long");
+    }
+    config->custody_count++;
+    return hf_ok();
+}
+
 hf_status hf_config_finish_seal(hf_settings *settings, hf_error *err)
 {
     hf_status st = hf_ok();

@@ -129,8 +129,9 @@ static hf_status put_sources(hf_buf *out, const hf_settings *settings)
                       single->is_set ? &single->origin : &listed, origin, sizeof origin);
         st = put_source(out, &config->key_sources[i], origin);
         if (!hf_failed(st) && hf_key_backend_is_custody(config->key_sources[i].backend)) {
-            st = hf_config_print_custody(settings, custodies++, out);
+            st = hf_config_print_custody(settings, custodies, out);
         }
+        custodies += hf_key_backend_has_process(config->key_sources[i].backend);
         if (!hf_failed(st) && i < HF_BOOK_SOURCES_MAX) {
             st = put_tags(out, &settings->book->sources[i]);
         }

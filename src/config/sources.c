@@ -183,6 +183,9 @@ static hf_status finish_source(hf_settings *settings, size_t index, hf_error *er
         st = take_dir(settings, index, "password_dir", draft->password_dir, true,
                       source->password_dir, err);
     }
+    if (!hf_failed(st) && backend == HF_BACKEND_WEB3SIGNER) {
+        st = hf_config_add_key_servers(settings, index, err);
+    }
     if (!hf_failed(st) && source->password_dir[0] != '\0' &&
         hf_failed(check_password_dir(source->password_dir, &why))) {
         st = hf_config_refuse_source(settings, index, "password_dir", err, why.msg);

@@ -116,14 +116,19 @@ static hf_status find_by_filter(secrets *all, json_t *ids, uint64_t deadline_ns,
 
 static hf_status find_ids(secrets *all, uint64_t deadline_ns, json_t **ret_ids, hf_error *err)
 {
+    const hf_aws_secrets_config *config = &all->config;
     json_t *ids = json_array();
     hf_status st = ids != NULL ? hf_ok() : hf_fail(err, HF_NOMEM, "out of memory");
-    for (size_t i = 0; i < all->config.name_count && !hf_failed(st); i++) {
-        if (json_array_append_new(ids, json_string(all->config.names[i])) != 0) {
+    for (size_t i = 0; i < config->name_count && !hf_failed(st); i++) {
+        if (json_array_append_new(ids, json_string(config->names[i])) != 0) {
             st = hf_fail(err, HF_NOMEM, "out of memory");
         }
     }
-    const hf_aws_secrets_config *config = &all->config;
+    for (size_t i = 0; i < config->secret_count && !hf_failed(st); i++) {
+        if (json_array_append_new(ids, json_string(config->secrets[i].path)) != 0) {
+            st = hf_fail(err, HF_NOMEM, "out of memory");
+        }
+    }
     if (!hf_failed(st) &&
         config->prefix_count + config->tag_key_count + config->tag_value_count > 0) {
         st = find_by_filter(all, ids, deadline_ns, err);
@@ -458,7 +463,7 @@ hf_status hf_custody_aws_secrets_open(const hf_aws_secrets_config *config, hf_cu
               config->prefix_count <= HF_AWS_SECRET_FILTERS_MAX &&
               config->tag_key_count <= HF_AWS_SECRET_FILTERS_MAX &&
               config->tag_value_count <= HF_AWS_SECRET_FILTERS_MAX);
-    if (config->name_count + config->prefix_count + config->tag_key_count +
+    if (config->name_count + config->secret_count + config->prefix_count + config->tag_key_count +
             config->tag_value_count ==
         0) {
         return hf_fail(err, HF_USAGE,

@@ -21,11 +21,13 @@
 #define HF_AWS_SECRET_NAMES_MAX 200
 #define HF_AWS_SECRET_FILTERS_MAX 10 /* values of a filter that ListSecrets takes */
 
-/* Names, or any of the filters; with none of them USAGE. */
+/* Names, secrets, or any of the filters; with none of them USAGE. */
 typedef struct hf_aws_secrets_config {
     hf_aws_place place;
     char names[HF_AWS_SECRET_NAMES_MAX][HF_AWS_SECRET_NAME_LEN]; /* or ARNs */
     size_t name_count;
+    const hf_secret_ref *secrets; /* and these; borrowed until close */
+    size_t secret_count;
     char prefixes[HF_AWS_SECRET_FILTERS_MAX][HF_AWS_SECRET_NAME_LEN];
     size_t prefix_count;
     char tag_keys[HF_AWS_SECRET_FILTERS_MAX][HF_AWS_SECRET_TAG_LEN];

@@ -514,6 +514,9 @@ static hf_status make_parts(hf_aws_service *service, const hf_aws_place *place, 
     if (!hf_failed(st)) {
         st = hf_aws_new(&config, service->region, &service->aws, err);
     }
+    if (!hf_failed(st) && place->credentials != NULL) {
+        hf_aws_set_credentials(service->aws, place->credentials);
+    }
     if (!hf_failed(st) && place->role_arn[0] != '\0') {
         st = hf_aws_set_role(service->aws, place->role_arn, err);
     }

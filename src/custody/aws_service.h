@@ -12,6 +12,7 @@
 #include <jansson.h>
 
 #include "base/base.h"
+#include "net/net.h"
 
 #define HF_AWS_REGION_LEN 64
 #define HF_AWS_URL_LEN 512
@@ -23,6 +24,7 @@ typedef struct hf_aws_place {
     char endpoint_url[HF_AWS_URL_LEN];  /* "": the region's own; else https, or http on loopback */
     char ca_file[HF_AWS_URL_LEN];       /* "": the system's authorities */
     char role_arn[HF_AWS_ROLE_ARN_LEN]; /* "": none but what AWS's own settings say */
+    const hf_aws_credentials *credentials; /* NULL: as AWS's own tools find them; copied */
 } hf_aws_place;
 
 typedef struct hf_aws_service hf_aws_service;

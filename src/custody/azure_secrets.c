@@ -74,9 +74,11 @@ static hf_status ask_token(hf_cloud *cloud, hf_buf *url, hf_buf *form, const cha
         return ask_machine(config, url, ret_header);
     }
     bool is_secret = config->auth == HF_AZURE_AUTH_CLIENT_SECRET;
-    hf_status st =
-        hf_secret_file_read(is_secret ? config->client_secret_file : config->federated_token_file,
-                            is_secret, secret, sizeof secret, err);
+    hf_status st = is_secret && config->client_secret[0] != '\0'
+                       ? hf_str_copy(secret, sizeof secret, config->client_secret)
+                       : hf_secret_file_read(is_secret ? config->client_secret_file
+                                                       : config->federated_token_file,
+                                             is_secret, secret, sizeof secret, err);
     if (!hf_failed(st)) {
         st = hf_buf_putf(url, "%s/%s/oauth2/v2.0/token", or (config->authority_url, AUTHORITY),
                          config->tenant_id);
@@ -157,7 +159,8 @@ static hf_status check_auth(const hf_azure_config *config, hf_error *err)
     bool has_client = config->tenant_id[0] != '\0' && config->client_id[0] != '\0';
     switch (config->auth) {
     case HF_AZURE_AUTH_CLIENT_SECRET:
-        return has_client && config->client_secret_file[0] != '\0'
+        return has_client &&
+                       (config->client_secret_file[0] != '\0' || config->client_secret[0] != '\0')
                    ? hf_ok()
                    : hf_fail(err, HF_USAGE, "needs tenant_id, client_id and client_secret_file");
     case HF_AZURE_AUTH_MANAGED_IDENTITY:
@@ -195,10 +198,13 @@ hf_status hf_custody_azure_open(const hf_azure_config *config, hf_custody **ret_
         shape.origin[len - 1] = '\0';
     }
     hf_str_cut(shape.only, sizeof shape.only, config->secret_name);
+    shape.secrets = config->secrets;
+    shape.secret_count = config->secret_count;
     hf_azure_config *copy = malloc(sizeof *copy);
     if (copy != NULL) {
         *copy = *config;
     }
     shape.config = copy;
+    shape.config_len = sizeof *copy;
     return hf_cloud_open(&shape, config->ca_file, ret_custody, err);
 }

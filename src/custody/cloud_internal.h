@@ -30,11 +30,14 @@ typedef struct hf_cloud_flavour {
 struct hf_cloud {
     hf_custody custody; /* first: the ops */
     const hf_cloud_flavour *flavour;
-    const void *config;
+    const void *config; /* malloced; wiped and freed by close */
+    size_t config_len;
     hf_net *net;
     hf_custody_type key_type;
     char origin[HF_CLOUD_URL_LEN]; /* the vault or project, for source_ids */
     char only[HF_CLOUD_TEXT_LEN];  /* the one secret; "": list */
+    const hf_secret_ref *secrets;  /* or these */
+    size_t secret_count;
     char bearer[HF_CLOUD_BEARER_LEN];
     uint64_t bearer_ends_ns; /* 0: there is none */
     hf_name_list names;      /* of the list under way */
@@ -42,7 +45,7 @@ struct hf_cloud {
     _Atomic uint32_t keys;
 };
 
-/* Takes config (malloced, of config_len bytes) in any case; wiped and freed by close. */
+/* Takes shape's config in any case. */
 hf_status hf_cloud_open(const hf_cloud *shape, const char *ca_file, hf_custody **ret_custody,
                         hf_error *err) HF_MUST_CHECK;
 /* USAGE unless it is https, this machine, or one of the metadata services by plain http. */

@@ -358,10 +358,25 @@ static hf_status read_all(counting *c, uint64_t deadline_ns, hf_error *err)
     return st;
 }
 
+/* Those that the configuration names, or all. */
+static hf_status find_names(hf_cloud *cloud, uint64_t deadline_ns, hf_error *err)
+{
+    hf_status st = hf_ok();
+    if (cloud->only[0] != '\0') {
+        return hf_name_list_add(&cloud->names, cloud->only);
+    }
+    for (size_t i = 0; i < cloud->secret_count && !hf_failed(st); i++) {
+        st = hf_name_list_add(&cloud->names, cloud->secrets[i].path);
+    }
+    if (hf_failed(st)) {
+        return hf_fail(err, st.code, "%s: more than %d secrets", cloud->flavour->name, SECRETS_MAX);
+    }
+    return cloud->secret_count > 0 ? st : list_names(cloud, deadline_ns, err);
+}
+
 static hf_status list_all(hf_cloud *cloud, counting *c, uint64_t deadline_ns, hf_error *err)
 {
-    hf_status st = cloud->only[0] != '\0' ? hf_name_list_add(&cloud->names, cloud->only)
-                                          : list_names(cloud, deadline_ns, err);
+    hf_status st = find_names(cloud, deadline_ns, err);
     if (!hf_failed(st)) {
         st = read_all(c, deadline_ns, err);
     }
@@ -417,6 +432,9 @@ static void close_cloud(hf_custody *custody)
     void *config = (void *)(uintptr_t)cloud->config;
     hf_name_list_done(&cloud->names);
     hf_net_free(cloud->net);
+    if (config != NULL) {
+        hf_wipe(config, cloud->config_len);
+    }
     free(config);
     hf_wipe(cloud, sizeof *cloud);
     free(cloud);
@@ -450,6 +468,9 @@ hf_status hf_cloud_open(const hf_cloud *shape, const char *ca_file, hf_custody *
     hf_cloud *cloud = calloc(1, sizeof *cloud);
     if (cloud == NULL || shape->config == NULL) {
         free(cloud);
+        if (shape->config != NULL) {
+            hf_wipe((void *)(uintptr_t)shape->config, shape->config_len);
+        }
         free((void *)(uintptr_t)shape->config);
         return hf_fail(err, HF_NOMEM, "out of memory");
     }

@@ -22,11 +22,14 @@ typedef struct hf_azure_config {
     char vault_url[HF_CLOUD_URL_LEN];    /* https://NAME.vault.azure.net */
     char secret_name[HF_CLOUD_TEXT_LEN]; /* empty: all that are enabled */
     char name_prefix[HF_CLOUD_TEXT_LEN]; /* of all, those that begin so */
+    const hf_secret_ref *secrets;        /* these, in place of both; borrowed until close */
+    size_t secret_count;
     hf_custody_type key_type;
     hf_azure_auth auth;
     char tenant_id[HF_CLOUD_TEXT_LEN];
     char client_id[HF_CLOUD_TEXT_LEN];
     char client_secret_file[HF_PATH_LEN];
+    char client_secret[HF_PATH_LEN]; /* itself, in place of client_secret_file */
     char federated_token_file[HF_PATH_LEN];
     char authority_url[HF_CLOUD_URL_LEN]; /* empty: https://login.microsoftonline.com */
     char metadata_url[HF_CLOUD_URL_LEN];  /* empty: http://169.254.169.254 */

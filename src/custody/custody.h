@@ -68,7 +68,7 @@ typedef struct hf_key_facts {
     uint64_t stamp;
     uint64_t kdf_memory_bytes;
     uint32_t document;
-    uint8_t is_foreign; /* 1: no keystore at all (deposit data, slashing history): to be left out */
+    uint8_t is_foreign; /* 1: no key (deposit data, slashing history), or a server's: left out */
     uint8_t reserved[3];
     char keystore_path[HF_PATH_LEN]; /* what a YAML document refers to, else "" */
     char password_path[HF_PATH_LEN];
@@ -88,7 +88,9 @@ bool hf_custody_is_foreign(hf_bytes json);
 typedef enum hf_key_document_type {
     HF_KEY_DOCUMENT_RAW, /* file-raw */
     HF_KEY_DOCUMENT_KEYSTORE,
-    HF_KEY_DOCUMENT_MNEMONIC /* our own: BIP-39 words in a file, and a path */
+    HF_KEY_DOCUMENT_MNEMONIC, /* our own: BIP-39 words in a file, and a path */
+    /* hashicorp, azure-secret, aws-secret: holdfast-hsm's to read (key_servers.h) */
+    HF_KEY_DOCUMENT_OF_SERVER
 } hf_key_document_type;
 
 #define HF_KEY_DERIVATION_LEN 128 /* "m/44'/60'/0'/0/0", NUL-terminated */
@@ -105,6 +107,8 @@ typedef struct hf_key_document {
     char password_path[HF_PATH_LEN];     /* mnemonic: both are the file with the words */
     char path[HF_KEY_DERIVATION_LEN];    /* mnemonic */
 } hf_key_document;
+
+#define HF_KEY_FILE_MAX_BYTES (1U << 20)
 
 /* Documents with content; may exceed HF_KEY_DOCUMENTS_MAX, which is then an error of parse. */
 size_t hf_key_file_count_documents(hf_bytes yaml);

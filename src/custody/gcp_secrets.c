@@ -237,5 +237,6 @@ hf_status hf_custody_gcp_open(const hf_gcp_config *config, hf_custody **ret_cust
         *copy = *config;
     }
     shape.config = copy;
+    shape.config_len = sizeof *copy;
     return hf_cloud_open(&shape, config->ca_file, ret_custody, err);
 }

@@ -40,6 +40,13 @@ typedef struct hf_custody_visitor {
     void (*failed)(void *context, const char *name, const char *why);
 } hf_custody_visitor;
 
+/* One secret of a server's, for back ends that are told which. */
+typedef struct hf_secret_ref {
+    const char *path;  /* its name there */
+    const char *field; /* the one that holds the key, where secrets have fields */
+    const char *label; /* for whoever asks: the file that names it, say; may be NULL */
+} hf_secret_ref;
+
 typedef struct hf_custody hf_custody;
 
 /*

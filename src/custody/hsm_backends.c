@@ -1,6 +1,7 @@
 /* The table of back ends: how each is opened from what the configuration says. */
 #include "custody/aws_settings.h"
 #include "custody/hsm_internal.h"
+#include "custody/key_servers.h"
 
 /* A line for each; the function reads the settings by their names in the configuration. */
 static const hf_custody_kind kinds[] = {
@@ -13,6 +14,7 @@ static const hf_custody_kind kinds[] = {
     {HF_BACKEND_AWS_SECRETS_MANAGER, hf_custody_aws_secrets_start, false, true},
     {HF_BACKEND_YUBIHSM, hf_hsm_open_yubihsm, false, false},
     {HF_BACKEND_YUBIHSM, hf_hsm_open_yubihsm_module, true, false},
+    {HF_BACKEND_WEB3SIGNER, hf_custody_key_servers_start, false, true},
     {HF_BACKEND_COUNT, NULL, false, false}, /* the end */
 };
 

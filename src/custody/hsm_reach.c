@@ -15,6 +15,9 @@ static const char *const aws_files[] = {"AWS_SHARED_CREDENTIALS_FILE", "AWS_CONF
 static const char *const aws_tokens[] = {"AWS_WEB_IDENTITY_TOKEN_FILE",
                                          "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"};
 
+/* Where Kubernetes puts a pod's token, which Vault's logins take unless another file is named. */
+static const char kubernetes_token_dir[] = "/var/run/secrets/kubernetes.io/serviceaccount";
+
 static hf_harden_path *add(hf_custody_reach *reach, const char *path)
 {
     if (path == NULL || path[0] != '/' || reach->count == HF_CUSTODY_PATHS_MAX) {
@@ -80,6 +83,9 @@ void hf_custody_reach_find(const hf_custody_kind *kind, const hf_custody_setting
         (void)add(ret_reach, hf_harden_network_paths[i]);
     }
     add_of_settings(ret_reach, settings);
+    if (kind->backend == HF_BACKEND_VAULT || kind->backend == HF_BACKEND_WEB3SIGNER) {
+        (void)add(ret_reach, kubernetes_token_dir);
+    }
     if (kind->knows_aws) {
         add_of_aws(ret_reach);
     }

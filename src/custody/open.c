@@ -5,7 +5,6 @@
 #include <sodium.h>
 #include <sys/stat.h>
 
-#define YAML_MAX_BYTES (1U << 20)
 /* Other files of staking tools show what they are within this length. */
 #define PEEK_BYTES 4096
 
@@ -96,6 +95,7 @@ static void survey_document(const hf_key_file *file, hf_bytes yaml, uint32_t n, 
         fact->kdf_memory_bytes = doc.type == HF_KEY_DOCUMENT_KEYSTORE
                                      ? kdf_memory_of(doc.keystore_path, &is_foreign)
                                      : 0;
+        fact->is_foreign = doc.type == HF_KEY_DOCUMENT_OF_SERVER;
     }
     fact->stamp = stamp_of(file->path, doc.keystore_path, doc.password_path);
     hf_wipe(&doc, sizeof doc);
@@ -107,7 +107,7 @@ static size_t survey_yaml(const hf_key_file *file, hf_key_facts *ret_facts)
     hf_buf *text = NULL;
     size_t n = 0;
     if (!hf_failed(folder_of(file->path, folder)) &&
-        !hf_failed(hf_file_read(file->path, YAML_MAX_BYTES, &text, NULL))) {
+        !hf_failed(hf_file_read(file->path, HF_KEY_FILE_MAX_BYTES, &text, NULL))) {
         hf_bytes yaml = hf_bytes_from(hf_buf_peek(text), hf_buf_len(text));
         n = hf_key_file_count_documents(yaml);
         n = n > HF_KEY_DOCUMENTS_MAX ? 0 : n;
@@ -178,7 +178,7 @@ static hf_status read_keystore(const char *path, const char *password_path,
 
 static hf_status read_yaml(const hf_key_file *file, hf_key_material *material, hf_error *err)
 {
-    hf_status st = hf_file_read(file->path, YAML_MAX_BYTES, &material->yaml, err);
+    hf_status st = hf_file_read(file->path, HF_KEY_FILE_MAX_BYTES, &material->yaml, err);
     if (hf_failed(st)) {
         drop_path(err, file->path);
         return st;

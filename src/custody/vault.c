@@ -68,7 +68,8 @@ static hf_status check(const hf_vault_config *config, hf_error *err)
     if (hf_failed(st)) {
         return hf_error_wrap(err, st, "address");
     }
-    if (config->path[0] == '\0' || has_dots(config->path)) {
+    bool is_named = config->secret_count > 0;
+    if ((!is_named && config->path[0] == '\0') || has_dots(config->path)) {
         return hf_fail(err, HF_USAGE, "path names no secret and no folder");
     }
     if (config->kv_version > 2) {

@@ -31,6 +31,10 @@ typedef struct hf_vault_config {
     char vault_namespace[HF_VAULT_TEXT_LEN];
     char path[HF_PATH_LEN];        /* "secret/validators" or "secret/validators/" */
     char mount[HF_VAULT_TEXT_LEN]; /* empty: asked, or the first part of path */
+    /* In place of path: secrets of KV version 2 by their paths in the API ("/v1/secret/data/a").
+     * Borrowed until close. */
+    const hf_secret_ref *secrets;
+    size_t secret_count;
     uint32_t kv_version;           /* 0: asked */
     char field[HF_VAULT_TEXT_LEN]; /* the one field that holds keys; empty: all that do */
     hf_custody_type key_type;      /* of secrets that do not say: BLS or SECP256K1 */
@@ -40,6 +44,7 @@ typedef struct hf_vault_config {
     hf_vault_auth auth;
     char auth_mount[HF_VAULT_TEXT_LEN]; /* empty: approle, kubernetes */
     char token_file[HF_PATH_LEN];
+    char token[HF_PATH_LEN]; /* itself, in place of token_file: used as it is, never renewed */
     char role_id[HF_VAULT_TEXT_LEN];
     char role_id_file[HF_PATH_LEN];
     char secret_id_file[HF_PATH_LEN];

@@ -155,4 +155,11 @@ hf_status hf_vault_visit_secret(const hf_vault_config *config, const char *name,
                                 const hf_custody_visitor *visitor,
                                 uint32_t *ret_keys) HF_MUST_CHECK;
 
+/* ---- vault_named.c -------------------------------------------------------------------------- */
+
+/* The configuration's secrets. */
+hf_status hf_vault_read_named(hf_vault *vault, const hf_custody_visitor *visitor,
+                              uint64_t deadline_ns, uint32_t *ret_keys,
+                              hf_error *err) HF_MUST_CHECK;
+
 #endif

@@ -376,7 +376,7 @@ static hf_status take_secret(void *context, size_t index, hf_status st, json_t *
 }
 
 static hf_status read_secrets(hf_vault *vault, const place *p, const walk *w, uint64_t deadline_ns,
-                              hf_error *err)
+                              uint32_t *ret_keys, hf_error *err)
 {
     char prefix[HF_PATH_LEN + 16];
     bool is_folder = p->rest[0] == '\0' || hf_str_has_suffix(p->rest, "/");
@@ -402,11 +402,32 @@ static hf_status read_secrets(hf_vault *vault, const place *p, const walk *w, ui
                      is_denied ? "may not be read by this token's policies"
                                : "is neither a secret nor a folder of secrets");
     }
+    *ret_keys = r.keys;
+    return st;
+}
+
+/* All below the configured path. */
+static hf_status read_path(hf_vault *vault, const hf_custody_visitor *visitor, uint64_t deadline_ns,
+                           uint32_t *ret_keys, hf_error *err)
+{
+    hf_vault_token token = {.text = ""};
+    place p = {.mount = ""};
+    walk w = {.secrets = {.most = SECRETS_MAX}, .visitor = visitor};
+    hf_status st = hf_vault_token_start(vault, err);
     if (!hf_failed(st)) {
-        (void)pthread_mutex_lock(&vault->state_lock);
-        vault->keys = r.keys;
-        (void)pthread_mutex_unlock(&vault->state_lock);
+        st = hf_vault_token_get(vault, deadline_ns, &token, err);
     }
+    if (!hf_failed(st)) {
+        st = find_place(vault, &token, deadline_ns, &p, err);
+    }
+    hf_wipe(&token, sizeof token);
+    if (!hf_failed(st)) {
+        st = find_secrets(vault, &p, &w, deadline_ns, err);
+    }
+    if (!hf_failed(st)) {
+        st = read_secrets(vault, &p, &w, deadline_ns, ret_keys, err);
+    }
+    hf_name_list_done(&w.secrets);
     return st;
 }
 
@@ -414,25 +435,16 @@ hf_status hf_vault_list(hf_custody *custody, const hf_custody_visitor *visitor,
                         uint64_t deadline_ns, hf_error *err)
 {
     hf_vault *vault = (hf_vault *)custody;
-    hf_vault_token token = {.text = ""};
     hf_error why = {.code = HF_OK};
-    place p = {.mount = ""};
-    walk w = {.secrets = {.most = SECRETS_MAX}, .visitor = visitor};
-    hf_status st = hf_vault_token_start(vault, &why);
+    uint32_t keys = 0;
+    hf_status st = vault->config.secret_count > 0
+                       ? hf_vault_read_named(vault, visitor, deadline_ns, &keys, &why)
+                       : read_path(vault, visitor, deadline_ns, &keys, &why);
     if (!hf_failed(st)) {
-        st = hf_vault_token_get(vault, deadline_ns, &token, &why);
+        (void)pthread_mutex_lock(&vault->state_lock);
+        vault->keys = keys;
+        (void)pthread_mutex_unlock(&vault->state_lock);
     }
-    if (!hf_failed(st)) {
-        st = find_place(vault, &token, deadline_ns, &p, &why);
-    }
-    hf_wipe(&token, sizeof token);
-    if (!hf_failed(st)) {
-        st = find_secrets(vault, &p, &w, deadline_ns, &why);
-    }
-    if (!hf_failed(st)) {
-        st = read_secrets(vault, &p, &w, deadline_ns, &why);
-    }
-    hf_name_list_done(&w.secrets);
     hf_vault_note(vault, !hf_failed(st), hf_failed(st) ? why.msg : "reachable");
     if (hf_failed(st) && err != NULL) {
         *err = why;

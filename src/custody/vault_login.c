@@ -14,8 +14,9 @@ hf_status hf_vault_check_auth(const hf_vault_config *config, hf_error *err)
 {
     switch (config->auth) {
     case HF_VAULT_AUTH_TOKEN:
-        return config->token_file[0] != '\0' ? hf_ok()
-                                             : hf_fail(err, HF_USAGE, "auth needs a token_file");
+        return config->token_file[0] != '\0' || config->token[0] != '\0'
+                   ? hf_ok()
+                   : hf_fail(err, HF_USAGE, "auth needs a token_file");
     case HF_VAULT_AUTH_APPROLE:
         if ((config->role_id[0] != '\0') == (config->role_id_file[0] != '\0')) {
             return hf_fail(err, HF_USAGE, "auth by AppRole needs role_id or role_id_file");
@@ -60,9 +61,15 @@ hf_status hf_vault_take_auth(json_t *json, hf_vault_token *ret_token, hf_error *
 
 /* ---- each way ------------------------------------------------------------------------------- */
 
-static hf_status by_token_file(hf_vault *vault, uint64_t deadline_ns, hf_vault_token *token,
-                               hf_error *err)
+static hf_status by_token(hf_vault *vault, uint64_t deadline_ns, hf_vault_token *token,
+                          hf_error *err)
 {
+    if (vault->config.token[0] != '\0') {
+        /* Its policy may not let it be looked up; and it is not given a second chance. */
+        token->got_ns = hf_time_mono_ns();
+        return vault->token.serial == 0 ? hf_ok()
+                                        : hf_fail(err, HF_DENIED, "Vault: the token is refused");
+    }
     hf_vault_answer answer = {.http_status = 0};
     const hf_vault_call call = {.method = "GET",
                                 .path = "auth/token/lookup-self",
@@ -216,6 +223,9 @@ static hf_status read_credentials(const hf_vault_config *config, credentials *c,
     hf_status st = hf_ok();
     switch (config->auth) {
     case HF_VAULT_AUTH_TOKEN:
+        if (config->token[0] != '\0') {
+            return hf_str_copy(c->secret, HF_VAULT_TOKEN_LEN, config->token);
+        }
         return hf_secret_file_read(config->token_file, true, c->secret, HF_VAULT_TOKEN_LEN, err);
     case HF_VAULT_AUTH_APPROLE:
         if (config->role_id_file[0] != '\0') {
@@ -245,7 +255,7 @@ static hf_status try(hf_vault *vault, const credentials *c, uint64_t deadline_ns
     switch (vault->config.auth) {
     case HF_VAULT_AUTH_TOKEN:
         hf_str_cut(ret_token->text, sizeof ret_token->text, c->secret);
-        return by_token_file(vault, deadline_ns, ret_token, err);
+        return by_token(vault, deadline_ns, ret_token, err);
     case HF_VAULT_AUTH_APPROLE:
         return by_approle(vault, c->role_id, c->secret, deadline_ns, ret_token, err);
     case HF_VAULT_AUTH_KUBERNETES:

@@ -6,6 +6,11 @@ bool hf_key_backend_is_custody(uint32_t backend)
     return backend >= HF_BACKEND_PKCS11 && backend < HF_BACKEND_COUNT;
 }
 
+bool hf_key_backend_has_process(uint32_t backend)
+{
+    return backend == HF_BACKEND_WEB3SIGNER || hf_key_backend_is_custody(backend);
+}
+
 hf_key_backend hf_key_backend_by_name(const char *name)
 {
     for (int b = 0; b < HF_BACKEND_COUNT; b++) {

@@ -18,6 +18,8 @@
 
 /* Is this back end one that such a process speaks to? */
 bool hf_key_backend_is_custody(uint32_t backend);
+/* Those, and key files of Web3Signer, for the sake of those that name a server. */
+bool hf_key_backend_has_process(uint32_t backend);
 /* The back end of that name ("pkcs11"); HF_BACKEND_COUNT when there is none. */
 hf_key_backend hf_key_backend_by_name(const char *name);
 

@@ -58,7 +58,7 @@ static bool custodies_are_sane(const hf_msg_keeper_config *config)
 {
     bool sane = config->custody_count <= HF_CUSTODIES_MAX;
     for (uint32_t i = 0; sane && i < config->custody_count; i++) {
-        sane = hf_key_backend_is_custody(config->custodies[i].backend);
+        sane = hf_key_backend_has_process(config->custodies[i].backend);
     }
     return sane;
 }

@@ -25,6 +25,7 @@ struct hf_aws {
     char region[64];
     char role_arn[HF_AWS_ROLE_LEN]; /* "": none */
     hf_aws_credentials asker;       /* whose word the role is given on; wiped after each asking */
+    hf_aws_credentials given;       /* access_key_id "": the sources are asked */
     hf_aws_credentials now;         /* access_key_id "" when there are none */
     const char *source;
     bool rejected;
@@ -81,23 +82,33 @@ static hf_status take_role(hf_aws *aws, const hf_aws_ask *ask, hf_aws_credential
 
 /* ---- asking ------------------------------------------------------------------------------- */
 
+/* The first source that there is. */
+static hf_status ask_sources(hf_aws *aws, const hf_aws_ask *ask, hf_aws_credentials *found,
+                             const char **ret_source, hf_error *err)
+{
+    hf_status st = {HF_NOT_FOUND};
+    if (aws->given.access_key_id[0] != '\0') {
+        *found = aws->given;
+        *ret_source = "configuration";
+        return hf_ok();
+    }
+    for (size_t i = 0; i < HF_ARRAY_LEN(sources) && st.code == HF_NOT_FOUND; i++) {
+        st = sources[i].ask(ask, found, err);
+        *ret_source = sources[i].name;
+    }
+    return st.code != HF_NOT_FOUND
+               ? st
+               : hf_fail(err, HF_UNAVAILABLE,
+                         "AWS credentials: none in the environment, the shared files, or a "
+                         "container or instance endpoint");
+}
+
 static hf_status ask_all(hf_aws *aws, uint64_t deadline_ns, hf_error *err)
 {
     const hf_aws_ask ask = {aws->net, aws->region, deadline_ns};
+    const char *source = "nowhere";
     hf_aws_credentials found = {0};
-    hf_status st = {HF_NOT_FOUND};
-    size_t i = 0;
-    for (; i < HF_ARRAY_LEN(sources); i++) {
-        st = sources[i].ask(&ask, &found, err);
-        if (st.code != HF_NOT_FOUND) {
-            break;
-        }
-    }
-    if (st.code == HF_NOT_FOUND) {
-        st = hf_fail(err, HF_UNAVAILABLE,
-                     "AWS credentials: none in the environment, the shared files, or a container "
-                     "or instance endpoint");
-    }
+    hf_status st = ask_sources(aws, &ask, &found, &source, err);
     if (!hf_failed(st) && aws->role_arn[0] != '\0') {
         st = take_role(aws, &ask, &found, err);
     }
@@ -106,7 +117,7 @@ static hf_status ask_all(hf_aws *aws, uint64_t deadline_ns, hf_error *err)
     }
     if (!hf_failed(st)) {
         aws->now = found;
-        aws->source = sources[i].name;
+        aws->source = source;
         aws->rejected = false;
     }
     hf_wipe(&found, sizeof found);
@@ -218,6 +229,11 @@ hf_status hf_aws_set_role(hf_aws *aws, const char *role_arn, hf_error *err)
 {
     hf_status st = hf_str_copy(aws->role_arn, sizeof aws->role_arn, role_arn);
     return hf_failed(st) ? hf_fail(err, HF_USAGE, "the ARN of the role is too long") : st;
+}
+
+void hf_aws_set_credentials(hf_aws *aws, const hf_aws_credentials *credentials)
+{
+    aws->given = *credentials;
 }
 
 void hf_aws_free(hf_aws *aws)

@@ -97,6 +97,8 @@ void hf_aws_free(hf_aws *aws); /* NULL is fine; wipes */
 /* From now on what the chain gives is used to ask STS for this role's credentials, and those serve.
  * USAGE when it is too long for an ARN. */
 hf_status hf_aws_set_role(hf_aws *aws, const char *role_arn, hf_error *err) HF_MUST_CHECK;
+/* From now on these serve, and no source is asked. Copied. */
+void hf_aws_set_credentials(hf_aws *aws, const hf_aws_credentials *credentials);
 /*
  * Credentials that are valid now, asked for anew some minutes before they expire; while that fails
  * the old ones serve until they do. Borrowed until the next call on aws. UNAVAILABLE says what is

@@ -9,10 +9,11 @@
 #define NEVER_NS (30 * HF_SECOND_NS)
 #define STATUS_USAGE 2
 
+/* Key files may say that the environment has the credentials. */
 static bool is_of_aws(uint32_t backend)
 {
-    return backend == HF_BACKEND_AWS_KMS || backend == HF_BACKEND_AWS_SECRETS_MANAGER ||
-           backend == HF_BACKEND_AWS_CLOUDHSM;
+    return backend == HF_BACKEND_WEB3SIGNER || backend == HF_BACKEND_AWS_KMS ||
+           backend == HF_BACKEND_AWS_SECRETS_MANAGER || backend == HF_BACKEND_AWS_CLOUDHSM;
 }
 
 static void fill_config(const hf_config *config, uint32_t i, hf_msg_custody_config *frame)

@@ -212,7 +212,8 @@ static void the_example_is_good_with_everything_on(void **state)
         }
         assert_int_equal(of_keys, 1);
     }
-    assert_int_equal(config.custody_count, HF_BACKEND_COUNT - HF_BACKEND_PKCS11 + 2);
+    /* Two of the seal, and that of the key files. */
+    assert_int_equal(config.custody_count, HF_BACKEND_COUNT - HF_BACKEND_PKCS11 + 3);
     assert_string_equal(config.network.name, "devnet-7");
     hf_buf_free(example);
     hf_buf_free(full);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "custody/cloud_secrets.h"
+#include "custody/key_servers.h"
 #include "custody/vault.h"
 #include "custody/yubihsm.h"
 
@@ -79,6 +80,12 @@ static const setting gcp_settings[] = {
     GCP(endpoint_url),
     GCP(metadata_url),
     GCP(ca_file),
+    {NULL, 0, 0},
+};
+
+static const setting key_servers_settings[] = {
+    TEXT(hf_key_servers_config, config_dir),
+    TEXT(hf_key_servers_config, azure_url),
     {NULL, 0, 0},
 };
 
@@ -254,6 +261,11 @@ static hf_status open_backend(char **argv, hf_custody **ret_custody, hf_error *e
     }
     if (strcmp(argv[1], "gcp") == 0 && set_all(&gcp, gcp_settings, argv + 2)) {
         return hf_custody_gcp_open(&gcp, ret_custody, err);
+    }
+    static hf_key_servers_config key_servers = {.config_dir = ""};
+    if (strcmp(argv[1], "web3signer") == 0 &&
+        set_all(&key_servers, key_servers_settings, argv + 2)) {
+        return hf_custody_key_servers_open(&key_servers, ret_custody, err);
     }
     static yubihsm_settings yubihsm;
     if (strcmp(argv[1], "yubihsm") == 0 && set_all(&yubihsm, yubihsm_members, argv + 2)) {

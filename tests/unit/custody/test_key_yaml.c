@@ -66,6 +66,22 @@ static void test_key_types(void **state)
     assert_int_equal(doc.key_type, HF_KEY_TYPE_BLS);
 }
 
+/* Left to holdfast-hsm, whatever else is in them. */
+static void test_of_servers(void **state)
+{
+    static const char *const yamls[] = {
+        "type: hashicorp\nserverHost: v\nx: {y: [z]}\n",
+        "type: azure-secret\n",
+        "type: aws-secret\nkeyType: none\n",
+    };
+    (void)state;
+    for (size_t i = 0; i < HF_ARRAY_LEN(yamls); i++) {
+        hf_key_document doc = {.type = HF_KEY_DOCUMENT_RAW};
+        assert_false(hf_failed(parse(yamls[i], 0, &doc, NULL)));
+        assert_int_equal(doc.type, HF_KEY_DOCUMENT_OF_SERVER);
+    }
+}
+
 static void test_counting(void **state)
 {
     static const struct {
@@ -103,10 +119,11 @@ static void test_errors(void **state)
     } cases[] = {
         {"", HF_NOT_FOUND, "the file holds no key"},
         {"keyType: BLS\n", HF_INVALID_INPUT, "document at line 1: type is missing"},
-        {"type: hashicorp\nx: {y: [z]}\n", HF_USAGE,
-         "type hashicorp is not read from key files: make it an entry of signing_keys"},
-        {"type: aws-secret\n", HF_USAGE,
-         "type aws-secret is not read from key files: make it an entry of signing_keys"},
+        {"type: aws-kms\nx: {y: [z]}\n", HF_USAGE,
+         "type aws-kms is not read from key files: make it an entry of signing_keys"},
+        {"type: azure-key\n", HF_USAGE, "type azure-key is not supported in this version"},
+        {"type: file-raw\ntoken: t\nprivateKey: " HEX64 "\n", HF_INVALID_INPUT,
+         "token does not belong to type file-raw"},
         {"type: 0xdeadbeef\n", HF_USAGE, "type (unprintable) is not supported in this version"},
         {"type: file-raw\nkeyType: ED25519\nprivateKey: " HEX64 "\n", HF_USAGE,
          "keyType ED25519 is not supported in this version"},
@@ -196,9 +213,13 @@ static void test_limits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_raw_keys),  cmocka_unit_test(test_keystores),
-        cmocka_unit_test(test_key_types), cmocka_unit_test(test_counting),
-        cmocka_unit_test(test_errors),    cmocka_unit_test(test_one_bad_document_costs_no_other),
+        cmocka_unit_test(test_raw_keys),
+        cmocka_unit_test(test_keystores),
+        cmocka_unit_test(test_key_types),
+        cmocka_unit_test(test_of_servers),
+        cmocka_unit_test(test_counting),
+        cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_one_bad_document_costs_no_other),
         cmocka_unit_test(test_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
