@@ -1,31 +1,8 @@
 /* Back ends of custody in the keeper, with this test in the place of their processes. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
-
-#include "keeper/keeper_internal.h"
-
-#include <poll.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <sys/socket.h>
-#include <unistd.h>
+#include "custody_rig.h"
 
 #define PATIENCE_MS 10000
-#define BACK_ENDS 2
 #define SOON_NS (20 * HF_NS_PER_SECOND)
-
-typedef struct rig {
-    hf_keeper keeper;
-    hf_secp256k1 *secp;
-    int supervisor;      /* our ends */
-    int keys[BACK_ENDS]; /* -1: closed */
-    int sign[BACK_ENDS];
-    hf_peer *listers[BACK_ENDS];
-    _Alignas(8) uint8_t frame[HF_IPC_MAX_BYTES];
-} rig;
 
 /* What came of one question; filled by the custody thread. */
 typedef struct result {
@@ -37,31 +14,6 @@ typedef struct result {
 } result;
 
 static const uint8_t digest[HF_KECCAK_BYTES] = {9, 8, 7};
-
-static hf_secp256k1_key secret_of(const rig *r, uint8_t number)
-{
-    uint8_t bytes[HF_SECP256K1_SECRET_BYTES] = {0};
-    hf_secp256k1_key key;
-    bytes[31] = number;
-    assert_false(hf_failed(hf_secp256k1_key_from_bytes(r->secp, bytes, &key)));
-    return key;
-}
-
-static void connect_back_end(rig *r, uint32_t i)
-{
-    int pair[2];
-    hf_msg_new_channel frame = {.channel = HF_CHANNEL_CUSTODY_KEYS};
-    frame.header.request_id = i;
-    assert_int_equal(hf_channel_pair(true, pair).code, HF_OK);
-    r->keys[i] = pair[0];
-    hf_custody_give_channel(&r->keeper, &frame, pair[1]);
-    r->listers[i] = r->keeper.custody.ends[i].lister;
-    assert_non_null(r->listers[i]);
-    frame.channel = HF_CHANNEL_CUSTODY;
-    assert_int_equal(hf_channel_pair(true, pair).code, HF_OK);
-    r->sign[i] = pair[0];
-    hf_custody_give_channel(&r->keeper, &frame, pair[1]);
-}
 
 static void say_state(const rig *r, uint32_t i, bool healthy)
 {
@@ -80,85 +32,8 @@ static void say_state(const rig *r, uint32_t i, bool healthy)
     fail_msg("its state was not heard");
 }
 
-static int setup(void **state)
-{
-    rig *r = calloc(1, sizeof *r);
-    int pair[2];
-    hf_error err = {HF_OK, ""};
-    assert_non_null(r);
-    hf_log_init("test", HF_LOG_TEXT, (hf_log_level)(HF_LOG_BROKEN + 1));
-    r->keeper.config.max_in_flight = 4096;
-    r->keeper.config.custody_count = BACK_ENDS;
-    for (uint32_t i = 0; i < BACK_ENDS; i++) {
-        r->keeper.config.custodies[i].backend = HF_BACKEND_PKCS11;
-        r->keeper.config.custodies[i].source = 3 + i;
-    }
-    r->keeper.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    r->keeper.nudge_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    assert_int_equal(hf_secp256k1_new(&r->secp).code, HF_OK);
-    assert_int_equal(hf_keyring_init(&r->keeper.ring, 8, false, &err).code, HF_OK);
-    hf_peers_init(&r->keeper);
-    assert_int_equal(hf_channel_pair(true, pair).code, HF_OK);
-    r->supervisor = pair[0];
-    r->keeper.control = hf_peer_open(&r->keeper, pair[1], HF_CHANNEL_CONTROL, 0);
-    assert_int_equal(hf_custody_init(&r->keeper).code, HF_OK);
-    for (uint32_t i = 0; i < BACK_ENDS; i++) {
-        connect_back_end(r, i);
-    }
-    *state = r;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    rig *r = *state;
-    hf_custody_stop(&r->keeper);
-    hf_keyring_done(&r->keeper.ring);
-    hf_secp256k1_free(r->secp);
-    for (uint32_t i = 0; i < BACK_ENDS; i++) {
-        if (r->sign[i] >= 0) {
-            (void)close(r->sign[i]);
-        }
-        (void)close(r->keys[i]);
-        (void)close(r->listers[i]->fd);
-    }
-    (void)close(r->supervisor);
-    (void)close(r->keeper.control->fd);
-    (void)close(r->keeper.epoll_fd);
-    (void)close(r->keeper.nudge_fd);
-    free(r);
-    return 0;
-}
-
 /* ---- listings ---------------------------------------------------------------------------------
  */
-
-static void say(rig *r, uint32_t i, hf_msg_type type)
-{
-    hf_msg_plain frame;
-    hf_frame_init(&frame, type, 0);
-    hf_custody_keys_frame(&r->keeper, r->listers[i], &frame);
-}
-
-static void say_done(rig *r, uint32_t i, hf_code code)
-{
-    hf_msg_custody_done frame = {.code = (uint32_t)code};
-    hf_frame_init(&frame, HF_MSG_CUSTODY_DONE, 0);
-    hf_custody_keys_frame(&r->keeper, r->listers[i], &frame);
-}
-
-static hf_msg_custody_key inside(const rig *r, uint8_t number)
-{
-    hf_msg_custody_key frame = {.type = HF_CUSTODY_SECP256K1,
-                                .is_inside = 1,
-                                .public_len = HF_CUSTODY_PUBLIC_MAX,
-                                .handle = 100U + number};
-    hf_secp256k1_key key = secret_of(r, number);
-    hf_frame_init(&frame, HF_MSG_CUSTODY_KEY, 0);
-    frame.public_key[0] = 4;
-    hf_secp256k1_pubkey(r->secp, &key, frame.public_key + 1);
-    return frame;
-}
 
 static hf_msg_custody_key outside(uint32_t type, uint8_t number)
 {
@@ -166,21 +41,6 @@ static hf_msg_custody_key outside(uint32_t type, uint8_t number)
     hf_frame_init(&frame, HF_MSG_CUSTODY_KEY, 0);
     frame.secret[31] = number;
     return frame;
-}
-
-static void say_key(rig *r, uint32_t i, const hf_msg_custody_key *frame)
-{
-    hf_custody_keys_frame(&r->keeper, r->listers[i], frame);
-}
-
-static void list_inside(rig *r, uint32_t i, uint8_t first, uint8_t last)
-{
-    say(r, i, HF_MSG_CUSTODY_BEGIN);
-    for (uint8_t number = first; number <= last; number++) {
-        hf_msg_custody_key frame = inside(r, number);
-        say_key(r, i, &frame);
-    }
-    say_done(r, i, HF_OK);
 }
 
 static hf_key *key_of(const rig *r, uint8_t number)
@@ -553,67 +413,6 @@ static void secrets_are_unwrapped_by_a_question(void **state)
     assert_int_equal(got.data_len, 0);
 }
 
-/* ---- loads ------------------------------------------------------------------------------------
- */
-
-static void load_files(rig *r, hf_peer *loader)
-{
-    hf_msg_load_count frame = {.count = 0};
-    hf_frame_init(&frame, HF_MSG_LOAD_BEGIN, 0);
-    hf_loading_frame(&r->keeper, loader, &frame);
-    assert_int_equal(hf_loading_start(&r->keeper), HF_REASON_BUSY);
-    hf_frame_init(&frame, HF_MSG_LOAD_DONE, 0);
-    hf_loading_frame(&r->keeper, loader, &frame);
-}
-
-static size_t asked_to_list(rig *r, uint32_t i)
-{
-    size_t asked = 0;
-    struct pollfd there = {.fd = r->keys[i], .events = POLLIN};
-    while (poll(&there, 1, 0) > 0) {
-        size_t len = 0;
-        assert_int_equal(hf_frame_recv(r->keys[i], r->frame, &len, NULL).code, HF_OK);
-        assert_int_equal(((const hf_frame_header *)(const void *)r->frame)->type,
-                         HF_MSG_CUSTODY_LIST);
-        asked++;
-    }
-    return asked;
-}
-
-/* One back end answers, the other never does. */
-static void a_silent_back_end_holds_up_no_load(void **state)
-{
-    rig *r = *state;
-    hf_peer loader = {.channel = HF_CHANNEL_LOADER, .fd = -1};
-    const hf_loading *loading = &r->keeper.loading;
-    assert_int_equal(hf_loading_start(&r->keeper), HF_REASON_OK);
-    assert_int_equal(hf_loading_start(&r->keeper), HF_REASON_BUSY);
-    load_files(r, &loader);
-    list_inside(r, 0, 1, 2);
-    assert_true(loading->is_running);
-    uint64_t until_ns = r->keeper.custody.ends[1].await_until_ns;
-    assert_int_equal(asked_to_list(r, 0), 1);
-    assert_int_equal(asked_to_list(r, 1), 1);
-    for (int i = 0; i < 3; i++) {
-        assert_int_equal(hf_loading_start(&r->keeper), HF_REASON_OK);
-        assert_int_equal(asked_to_list(r, 0), 1);
-        assert_int_equal(asked_to_list(r, 1), 1); /* at once, whatever it was at */
-        load_files(r, &loader);
-        list_inside(r, 0, 1, 3);
-        assert_int_equal(r->keeper.ring.count, 3);
-    }
-    /* It is waited for as long as the first load would have, and then told as a failure. */
-    assert_true(loading->is_running);
-    assert_int_equal(r->keeper.custody.ends[1].await_until_ns, until_ns);
-    hf_custody_turn(&r->keeper);
-    assert_true(loading->is_running);
-    r->keeper.custody.ends[1].await_until_ns = 1;
-    hf_custody_turn(&r->keeper);
-    assert_false(loading->is_running);
-    assert_int_equal(loading->state, HF_RELOAD_COMPLETED_WITH_ERRORS);
-    assert_int_equal(r->keeper.ring.count, 3);
-}
-
 static void the_end_answers_what_is_open(void **state)
 {
     rig *r = *state;
@@ -641,7 +440,6 @@ int main(void)
         TEST(hostile_answers_are_passed_over),
         TEST(a_back_end_that_is_away_or_hangs_is_answered_for),
         TEST(secrets_are_unwrapped_by_a_question),
-        TEST(a_silent_back_end_holds_up_no_load),
         TEST(the_end_answers_what_is_open),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
