@@ -82,7 +82,7 @@ int hf_cli_key_generate(int argc, char **argv)
         {.name = "count", .argument = "N", .help = "how many [1]", .text = &o.count},
         {.name = "backend",
          .argument = "NAME",
-         .help = "sealed; or aws-kms, pkcs11, aws-cloudhsm [sealed]",
+         .help = "sealed; or aws-kms, pkcs11, aws-cloudhsm, yubihsm [sealed]",
          .text = &o.outside.backend},
         {.name = "set",
          .argument = "NAME=VALUE",

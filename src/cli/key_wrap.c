@@ -356,7 +356,7 @@ int hf_cli_key_wrap(int argc, char **argv)
         HF_CLI_STORE_OPTIONS(o.flags),
         {.name = "backend",
          .argument = "NAME",
-         .help = "aws-kms, or pkcs11, aws-cloudhsm: under a key in a token",
+         .help = "aws-kms, or pkcs11, aws-cloudhsm, yubihsm: under a key in a token",
          .text = &o.backend},
         {.name = "set",
          .argument = "NAME=VALUE",
@@ -435,7 +435,9 @@ static hf_status generate(const hf_key_generation *wanted, wrap_run *run, bool *
         return create_inside(wanted, run, err);
     }
     if (wanted->type != NULL && strcmp(wanted->type, "bls") != 0) {
-        return hf_fail(err, HF_USAGE, "--type: %s makes no such keys", run->wrapper->name);
+        return hf_fail(err, HF_USAGE, "--type: %s makes no such keys%s", run->wrapper->name,
+                       run->wrapper->create == NULL ? "; the device's own tool makes those inside"
+                                                    : "");
     }
     st = make_room(run, (size_t)wanted->count, err);
     if (!hf_failed(st)) {

@@ -1,6 +1,7 @@
 """Keys from Vault, and keys in a YubiHSM, in the whole signer: doubles play the other side, with its faults."""
 
 import hashlib
+import json
 import threading
 import time
 
@@ -160,14 +161,19 @@ def test_yubihsm(tmp_path):
 
 
 def wrap_keystores(folder, config):
-    """The public keys of two keystores, wrapped into blob_dir under the device's key."""
+    """The public keys of two keystores and of a new key, wrapped into blob_dir under the device's key."""
     keystores = folder / "to-be-wrapped"
     found = set(make_keystores(keystores, 2))
     write_private(folder / "wrap.yaml", f"data_dir: {folder / 'data'}\n{config}")
     done = run("key", "wrap", "--backend", "yubihsm", "-c", folder / "wrap.yaml", "--password-file", f"{keystores}.password",
                keystores)
     assert done.returncode == 0, done.stderr
-    assert len(list((folder / "blobs").iterdir())) == 2
+    done = run("key", "generate", "--backend", "yubihsm", "-c", folder / "wrap.yaml", "--json")
+    assert done.returncode == 0, done.stderr
+    found.add(json.loads(done.stdout)[0]["pubkey"])
+    done = run("key", "generate", "--backend", "yubihsm", "--type", "secp256k1", "-c", folder / "wrap.yaml")
+    assert done.returncode == 2 and "yubihsm makes no such keys; the device's own tool makes those inside" in done.stderr
+    assert len(list((folder / "blobs").iterdir())) == len(found) == 3
     return found
 
 
