@@ -4,6 +4,7 @@
 
 #include <libpq-fe.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "duty/duty.h"
 
@@ -101,13 +102,13 @@ struct hf_duty_engine {
     pthread_t thread, attendant;
     bool has_thread, has_attendant;
     waker wake;
-    waker stop; /* ends the attendant's waits */
+    waker stop;         /* ends the attendant's waits */
+    atomic_size_t live; /* acquisitions not answered */
 
     pthread_mutex_t mutex;  /* guards from here to the next line */
     pthread_cond_t attend;  /* the attendant has something to do */
     pthread_cond_t changed; /* ready, last_error or cleaned_runs changed */
     item_list submitted;
-    size_t live; /* acquisitions not answered */
     size_t need; /* submissions that are worth a wake-up of the engine */
     bool sleeping;
     bool closing;

@@ -101,9 +101,7 @@ void engine_finish(hf_duty_engine *engine, item *it, const hf_duty_answer *answe
 {
     if (it->kind == ITEM_ACQUIRE) {
         table_remove(engine, it);
-        pthread_mutex_lock(&engine->mutex);
-        engine->live--;
-        pthread_mutex_unlock(&engine->mutex);
+        atomic_fetch_sub(&engine->live, 1);
     }
     if (it->kind != ITEM_ACQUIRE || answer->result != HF_DUTY_OK) {
         engine->returning++;
@@ -171,9 +169,7 @@ void engine_wake_duty(hf_duty_engine *engine, uint64_t fingerprint)
 void engine_release_later(hf_duty_engine *engine, item *it)
 {
     table_remove(engine, it);
-    pthread_mutex_lock(&engine->mutex);
-    engine->live--;
-    pthread_mutex_unlock(&engine->mutex);
+    atomic_fetch_sub(&engine->live, 1);
     if (it->token[TOKEN_MODE_AT] == TOKEN_TAKEN) {
         free(it);
         return;

@@ -210,8 +210,7 @@ static void submit(hf_duty_engine *engine, item *it)
         int n = snprintf(it->token, sizeof(it->token), TOKEN_PREFIX "%c%s%016llx", TOKEN_INSERTED,
                          engine->instance, (unsigned long long)++engine->next_token);
         HF_ASSERT(n > 0 && (size_t)n < sizeof(it->token));
-        it->overloaded = engine->live >= engine->config.max_waiting;
-        engine->live++;
+        it->overloaded = atomic_fetch_add(&engine->live, 1) >= engine->config.max_waiting;
     }
     list_push(&engine->submitted, it);
     bool wake = engine->sleeping && engine->submitted.count >= engine->need;

@@ -1,4 +1,6 @@
 /* libholdfast's signer: acquire, the caller's callback, complete; on the caller's thread. */
+#include <semaphore.h>
+
 #include "duty/duty_internal.h"
 
 struct hf_duty_signer {
@@ -8,36 +10,28 @@ struct hf_duty_signer {
 
 #define CONNECT_MS_LEAST 1000
 
-/* One request that a thread waits for. The engine answers each by its deadline. */
+/*
+ * One request that a thread waits for; the engine answers each by its deadline. A semaphore,
+ * because its post touches nothing of it once the waiter may go on, and the waiter needs no lock to
+ * go on.
+ */
 typedef struct call {
-    pthread_mutex_t mutex;
-    pthread_cond_t cond;
-    bool answered;
+    sem_t answered;
     hf_duty_answer answer;
 } call;
 
 static void call_done(void *context, const hf_duty_answer *answer)
 {
     call *cl = context;
-    pthread_mutex_lock(&cl->mutex);
     cl->answer = *answer;
-    cl->answered = true;
-    pthread_cond_signal(&cl->cond);
-    pthread_mutex_unlock(&cl->mutex);
-}
-
-static void call_begin(call *cl)
-{
-    cl->answered = false;
+    (void)sem_post(&cl->answered);
 }
 
 static const hf_duty_answer *call_wait(call *cl)
 {
-    pthread_mutex_lock(&cl->mutex);
-    while (!cl->answered) {
-        (void)pthread_cond_wait(&cl->cond, &cl->mutex);
+    while (sem_wait(&cl->answered) != 0) {
+        /* a signal's handler ran */
     }
-    pthread_mutex_unlock(&cl->mutex);
     return &cl->answer;
 }
 
@@ -102,7 +96,6 @@ static hf_duty_result sign_protected(hf_duty_signer *signer, const hf_duty *duty
                                      hf_duty_outcome *outcome, call *cl)
 {
     uint64_t database_ms = signer->config.database_timeout_ms;
-    call_begin(cl);
     hf_duty_acquire(signer->engine, duty, hash,
                     ms_from_now(database_ms + signer->config.signing_timeout_ms), call_done, cl);
     const hf_duty_answer *answer = call_wait(cl);
@@ -116,7 +109,6 @@ static hf_duty_result sign_protected(hf_duty_signer *signer, const hf_duty *duty
         break;
     case HF_DUTY_SIGN_REFUSED:
         /* Waits, so that a caller who tries again finds the duty free. */
-        call_begin(cl);
         hf_duty_release(signer->engine, duty, &lock, ms_from_now(database_ms), call_done, cl);
         (void)call_wait(cl);
         return outcome->result;
@@ -124,7 +116,6 @@ static hf_duty_result sign_protected(hf_duty_signer *signer, const hf_duty *duty
     default:
         return outcome->result;
     }
-    call_begin(cl);
     hf_duty_complete(signer->engine, duty, hash, &lock, signature, ms_from_now(database_ms),
                      call_done, cl);
     return outcome_from(outcome, call_wait(cl));
@@ -156,16 +147,9 @@ hf_duty_result hf_duty_sign(hf_duty_signer *signer, const hf_duty *duty,
         return outcome->result;
     }
     call cl;
-    if (pthread_mutex_init(&cl.mutex, NULL) != 0) {
-        return outcome_say(outcome, HF_DUTY_NO_MEMORY, "no memory");
-    }
-    if (pthread_cond_init(&cl.cond, NULL) == 0) {
-        (void)sign_protected(signer, &normal, hash, sign, context, outcome, &cl);
-        (void)pthread_cond_destroy(&cl.cond);
-    } else {
-        (void)outcome_say(outcome, HF_DUTY_NO_MEMORY, "no memory");
-    }
-    (void)pthread_mutex_destroy(&cl.mutex);
+    HF_ASSERT(sem_init(&cl.answered, 0, 0) == 0);
+    (void)sign_protected(signer, &normal, hash, sign, context, outcome, &cl);
+    (void)sem_destroy(&cl.answered);
     return outcome->result;
 }
 

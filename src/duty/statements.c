@@ -9,6 +9,15 @@
     "d.rollup_address = u.r AND d.validator_address = u.v AND d.slot = u.s AND d.duty_type = u.t"  \
     " AND d.block_index_within_checkpoint = u.i"
 
+/*
+ * The rows of a batch. Several unnest in one list go in step, row by row; in FROM each would fill a
+ * store of its own first, which costs a small batch more than all its rows.
+ */
+#define U_COLUMNS                                                                                  \
+    "unnest($1::text[]) AS r, unnest($2::text[]) AS v, unnest($3::bigint[]) AS s,"                 \
+    " unnest($4::text[]) AS t, unnest($5::int[]) AS i, unnest($6::text[]) AS k"
+#define U_ORDINAL "generate_subscripts($6::text[], 1) AS o"
+
 /* Columns of the arrays that the statements share. */
 enum { C_ROLLUP, C_VALIDATOR, C_SLOT, C_TYPE, C_INDEX, C_TOKEN, C_HASH, C_EXTRA, C_BLOCK, C_CHECK };
 
@@ -17,8 +26,7 @@ static const char insert_sql[] =
     "INSERT INTO validator_duties (rollup_address, validator_address, slot, duty_type,"
     " block_index_within_checkpoint, status, lock_token, message_hash, node_id, block_number,"
     " started_at) SELECT " U_KEY ", 'signing', u.k, u.h, $8, u.b, CURRENT_TIMESTAMP"
-    " FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::int[], $6::text[],"
-    " $7::text[], $9::bigint[]) AS u (r, v, s, t, i, k, h, b)"
+    " FROM (SELECT " U_COLUMNS ", unnest($7::text[]) AS h, unnest($9::bigint[]) AS b) AS u"
     " ON CONFLICT (rollup_address, validator_address, slot, duty_type,"
     " block_index_within_checkpoint) DO NOTHING";
 
@@ -27,16 +35,15 @@ static const char insert_v2_sql[] =
     " block_index_within_checkpoint, status, lock_token, message_hash, node_id, block_number,"
     " checkpoint_number, started_at)"
     " SELECT " U_KEY ", 'signing', u.k, u.h, $8, u.b, u.c, CURRENT_TIMESTAMP"
-    " FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::int[], $6::text[],"
-    " $7::text[], $9::bigint[], $10::bigint[]) AS u (r, v, s, t, i, k, h, b, c)"
+    " FROM (SELECT " U_COLUMNS ", unnest($7::text[]) AS h, unnest($9::bigint[]) AS b,"
+    " unnest($10::bigint[]) AS c) AS u"
     " ON CONFLICT (rollup_address, validator_address, slot, duty_type,"
     " block_index_within_checkpoint) DO NOTHING";
 
 /* $8 the token that was seen, $9 node */
 static const char takeover_sql[] =
     "UPDATE validator_duties d SET lock_token = u.k, node_id = $9, started_at = CURRENT_TIMESTAMP"
-    " FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::int[], $6::text[],"
-    " $7::text[], $8::text[]) AS u (r, v, s, t, i, k, h, o)"
+    " FROM (SELECT " U_COLUMNS ", unnest($7::text[]) AS h, unnest($8::text[]) AS o) AS u"
     " WHERE " D_IS_U " AND d.status = 'signing' AND d.message_hash = u.h AND d.lock_token = u.o"
     " AND NOT EXISTS (SELECT FROM holdfast_duty_watermarks w WHERE w.rollup_address = u.r"
     "  AND w.validator_address = u.v AND w.duty_type = u.t AND w.slot >= u.s)";
@@ -61,22 +68,20 @@ static const char read_sql[] =
     " CASE WHEN d.status IS DISTINCT FROM 'signed' THEN EXISTS"
     " (SELECT FROM holdfast_duty_watermarks w"
     "  WHERE w.rollup_address = u.r AND w.validator_address = u.v AND w.duty_type = u.t"
-    "  AND w.slot >= u.s) END, " WAIT_FOR_STANDBY
-    " FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::int[], $6::text[])"
-    " WITH ORDINALITY AS u (r, v, s, t, i, k, o) LEFT JOIN validator_duties d ON " D_IS_U;
+    "  AND w.slot >= u.s) END, " WAIT_FOR_STANDBY " FROM (SELECT " U_COLUMNS ", " U_ORDINAL
+    ") AS u LEFT JOIN validator_duties d ON " D_IS_U;
 
 /* $8 signature. The greatest: a clock that went back must not void a signature. */
 static const char complete_sql[] =
     "UPDATE validator_duties d SET status = 'signed', signature = u.g,"
     " completed_at = greatest(LOCALTIMESTAMP, d.started_at)"
-    " FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::int[], $6::text[],"
-    " $7::text[], $8::text[]) WITH ORDINALITY AS u (r, v, s, t, i, k, h, g, o)"
+    " FROM (SELECT " U_COLUMNS ", unnest($7::text[]) AS h, unnest($8::text[]) AS g, " U_ORDINAL
+    ") AS u"
     " WHERE " D_IS_U " AND d.status = 'signing' AND d.lock_token = u.k AND d.message_hash = u.h"
     " RETURNING u.o";
 
 static const char release_sql[] =
-    "DELETE FROM validator_duties d USING unnest($1::text[], $2::text[], $3::bigint[], $4::text[],"
-    " $5::int[], $6::text[]) AS u (r, v, s, t, i, k)"
+    "DELETE FROM validator_duties d USING (SELECT " U_COLUMNS ") AS u"
     " WHERE " D_IS_U " AND d.status = 'signing' AND d.lock_token = u.k";
 
 /* A takeover is not to be undone by a crash, unlike the lock of one that nobody held before. */
