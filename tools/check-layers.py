@@ -8,14 +8,14 @@ import sys
 
 # Low to high, the order of src/meson.build.
 LAYERS = ["base", "crypto", "eth", "aztec", "eth1", "net", "protect", "duty", "interchange", "auth", "policy", "audit", "seal", "ipc", "harden", "custody", "store",
-          "keeper", "front", "config", "supervisor", "cli"]
+          "relay", "keeper", "front", "config", "supervisor", "cli"]
 
 # Inclusions that the order would allow and the design does not: process boundaries.
 FORBIDDEN = {
-    "front": ["net", "duty", "custody", "store", "keeper"],  # the front holds no key and no rule
-    "keeper": ["net", "duty", "interchange", "custody", "store"],  # the keeper parses no text and opens no connection
-    "supervisor": ["front", "keeper", "store"],  # the supervisor starts them as programs
-    "cli": ["front", "keeper", "store"],
+    "front": ["net", "duty", "custody", "store", "relay", "keeper"],  # the front holds no key and no rule
+    "keeper": ["net", "duty", "interchange", "custody", "store", "relay"],  # the keeper parses no text and opens no connection
+    "supervisor": ["front", "keeper", "store", "relay"],  # the supervisor starts them as programs
+    "cli": ["front", "keeper", "store", "relay"],
 }
 
 # "src/a/file.c" -> headers of other folders beyond the public one, each with its reason.

@@ -16,6 +16,7 @@ FORBIDDEN = {
     "holdfast-front": ["libsqlite3", "libcurl", "libpq", "libyaml"],
     "holdfast-loader": NETWORK + ["libsqlite3"],
     "holdfast-store": ["libmicrohttpd", "libyaml"],
+    "holdfast-relay": ["libmicrohttpd", "libpq", "libsqlite3", "libsecp256k1", "libyaml"],
     "holdfast-duty": ["libmicrohttpd", "libcurl", "libsqlite3", "libsecp256k1", "libjansson", "libyaml"],
 }
 
@@ -24,6 +25,7 @@ FORBIDDEN_SYMBOLS = {
     "holdfast-store": ["hf_bls_sign_many", "hf_bls_key_from_bytes", "hf_keystore_decrypt", "hf_config_load"],
     "holdfast-front": ["hf_bls_sign_many", "hf_bls_key_from_bytes", "hf_secp256k1_sign", "hf_store_open_sqlite"],
     "holdfast-duty": ["hf_bls_sign_many", "hf_secp256k1_sign"],
+    "holdfast-relay": ["hf_bls_sign_many", "hf_secp256k1_sign", "hf_config_load"],
     "holdfast-keeper": ["hf_keystore_decrypt", "hf_interchange_parse", "hf_config_load"],
 }
 

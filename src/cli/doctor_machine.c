@@ -246,7 +246,7 @@ void hf_check_memlock(hf_doctor *doctor)
 void hf_check_file_capabilities(hf_doctor *doctor)
 {
     static const char *const names[] = {"holdfast-keeper", "holdfast-front", "holdfast-loader",
-                                        "holdfast-store", "holdfast-duty"};
+                                        "holdfast-store",  "holdfast-duty",  "holdfast-relay"};
     char dir[HF_PATH_LEN];
     char path[HF_PATH_LEN + 32];
     char value[64];

@@ -75,6 +75,13 @@ typedef struct hf_config {
     uint64_t keep_epochs;
     bool eth1_sign_data; /* read into eth1 */
     hf_eth1_settings eth1;
+    /* eth1.downstream; node_timeout_ms is 0 when there is none. The URL may hold a password. */
+    char node_url[HF_NODE_URL_LEN];
+    char node_url_file[HF_PATH_LEN]; /* read into node_url */
+    char node_ca_file[HF_PATH_LEN];
+    char node_cert_file[HF_PATH_LEN];
+    char node_key_file[HF_PATH_LEN];
+    uint32_t node_timeout_ms;
     bool audit_enabled;
     char audit_path[HF_PATH_LEN]; /* absolute */
     uint8_t audit_sync;           /* hf_audit_sync */

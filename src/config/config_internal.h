@@ -251,8 +251,8 @@ hf_status hf_config_print_custody(const hf_settings *settings, size_t i, hf_buf 
 
 /* audit.c: the settings of the audit log, and this node's name in it. */
 hf_status hf_config_finish_audit(hf_settings *settings, hf_error *err) HF_MUST_CHECK;
-/* eth1.c: the chain id of the network, where none is given. */
-void hf_config_finish_eth1(hf_settings *settings);
+/* eth1.c: the chain id of the network, where none is given; the node. */
+hf_status hf_config_finish_eth1(hf_settings *settings, hf_error *err) HF_MUST_CHECK;
 
 /* Every key with its value and origin, as YAML. */
 hf_status hf_config_print(const hf_settings *settings, hf_buf *out) HF_MUST_CHECK;

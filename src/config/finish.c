@@ -363,6 +363,8 @@ hf_status hf_config_finish(hf_settings *settings, const hf_config_flags *flags, 
     if (!hf_failed(st)) {
         st = hf_config_finish_audit(settings, err);
     }
-    hf_config_finish_eth1(settings);
+    if (!hf_failed(st)) {
+        st = hf_config_finish_eth1(settings, err);
+    }
     return st;
 }

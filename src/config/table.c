@@ -20,6 +20,7 @@
 #define KEYS_MAX 100000
 #define RELOAD_SECONDS_MAX 86400
 #define STORE_TIMEOUT_MS_MAX 10000
+#define NODE_TIMEOUT_MS_MAX 60000
 #define EPOCHS_MAX 1000000000
 #define AUDIT_BYTES_MAX (UINT64_C(1) << 40)
 
@@ -36,6 +37,12 @@
     {                                                                                              \
         .path = "duty_protection." name, .type = HF_VALUE_U32, .fallback = (standard),             \
         .least = (from), .most = (to), .offset = AT(config.duties.member), .help = (sentence)      \
+    }
+#define NODE_FILE(name, member, more_flags, sentence)                                              \
+    {                                                                                              \
+        .path = "eth1.downstream." name, .type = HF_VALUE_PATH,                                    \
+        .flags = HF_KEY_FILE_EXISTS | (more_flags), .offset = AT(config.member),                   \
+        .help = (sentence)                                                                         \
     }
 #define SOURCE(name, member, sentence)                                                             \
     {                                                                                              \
@@ -335,6 +342,26 @@ const hf_config_key hf_config_keys[] = {
      .fallback = "true",
      .offset = AT(config.eth1_sign_data),
      .help = "Whether POST /api/v1/eth1/sign signs bytes that nobody explains."},
+
+    {.path = "eth1.downstream.url",
+     .type = HF_VALUE_TEXT,
+     .most = HF_NODE_URL_LEN,
+     .flags = HF_KEY_SECRET,
+     .offset = AT(config.node_url),
+     .help = "A node that gets the methods of JSON-RPC which are not the signer's: https, or http "
+             "on this machine; with a password in it, better url_file."},
+    NODE_FILE("url_file", node_url_file, HF_KEY_FILE_PRIVATE,
+              "In place of url, a file with it, mode 0600."),
+    NODE_FILE("ca_file", node_ca_file, 0, "PEM: the only authorities to trust; else the system's."),
+    NODE_FILE("client_cert_file", node_cert_file, 0, "PEM, shown to a node that asks."),
+    NODE_FILE("client_key_file", node_key_file, HF_KEY_FILE_PRIVATE, "PEM, its key, mode 0600."),
+    {.path = "eth1.downstream.timeout_ms",
+     .type = HF_VALUE_U32,
+     .fallback = "5000",
+     .least = TIMEOUT_MS_MIN,
+     .most = NODE_TIMEOUT_MS_MAX,
+     .offset = AT(config.node_timeout_ms),
+     .help = "How long a call waits for the node before it is answered with an error."},
 
     {.path = "duty_protection.url",
      .type = HF_VALUE_TEXT,

@@ -34,7 +34,7 @@ typedef enum hf_method {
 /* "GET" and so on; HF_METHOD_OTHER for what no route has. */
 hf_method hf_method_parse(const char *name);
 
-/* Everything that a request's answer depends on beside the request; shared, constant. */
+/* Everything that a request's answer depends on beside the request; shared. */
 typedef struct hf_front_context {
     hf_network network;
     uint32_t request_timeout_ms;
@@ -43,6 +43,11 @@ typedef struct hf_front_context {
     bool key_manager_enabled;
     bool tls;
     hf_eth1_settings eth1;
+    struct {
+        uint32_t timeout_ms; /* 0: no node is configured */
+        bool is_connected;   /* to the process that speaks to it, and what that got: */
+        hf_harden_report protections;
+    } node;
     hf_harden_report protections; /* what this front got */
     int64_t (*unix_ms)(void);
 } hf_front_context;
@@ -105,8 +110,9 @@ struct hf_exchange {
     hf_bytes path_pubkey; /* the {pubkey} segment as sent, not NUL-terminated */
 
     /* the question to the keeper */
-    void *ask;  /* borrowed: frame below, or the job's; the server numbers it */
-    int ask_fd; /* -1, or a descriptor that goes along; the exchange owns it */
+    void *ask;       /* borrowed: frame below, or the job's; the server numbers it */
+    bool asks_relay; /* it goes to the relay instead */
+    int ask_fd;      /* -1, or a descriptor that goes along; the exchange owns it */
     uint32_t ask_timeout_ms;
     uint16_t expected; /* hf_msg_type of the reply */
     hf_front_on_reply on_reply;
@@ -123,6 +129,7 @@ struct hf_exchange {
         hf_msg_exit_approve exit_approve;
         hf_msg_eth1_sign eth1_sign;
         hf_msg_eth1_keys eth1_keys;
+        hf_msg_relay_ask relay;
     } frame;
 
     /* the answer */

@@ -93,7 +93,8 @@ void hf_keeper_flush(hf_server *server)
     watch_writable(server, server->queue_head != NULL);
 }
 
-static void put_question(hf_place *place)
+/* OK: an answer will come, or the deadline. */
+static hf_relay_outcome put_question(hf_place *place)
 {
     hf_exchange *x = &place->exchange;
     hf_server *server = place->server;
@@ -102,7 +103,11 @@ static void put_question(hf_place *place)
     hf_frame_header *header = x->ask;
     header->request_id = place->ask_id;
     place->deadline_ns = hf_time_mono_ns() + x->ask_timeout_ms * HF_NS_PER_MS;
+    if (x->asks_relay) {
+        return hf_relay_send(place);
+    }
     enqueue(place);
+    return HF_RELAY_OK;
 }
 
 bool hf_place_ask(hf_place *place)
@@ -118,18 +123,23 @@ bool hf_place_ask(hf_place *place)
         (void)hf_front_refuse(&place->exchange, refusal, NULL);
         return false;
     }
+    HF_ASSERT(!place->exchange.asks_relay); /* the keeper is asked first */
     server->asking++;
     place->state = HF_PLACE_ASKING;
-    put_question(place);
-    return true;
+    return put_question(place) == HF_RELAY_OK;
 }
 
 /* What the exchange does next, after a reply or its absence. */
 static void go_on(hf_place *place, hf_next next)
 {
-    if (next == HF_NEXT_ASK) {
-        put_question(place);
-        return;
+    hf_relay_leave(place);
+    while (next == HF_NEXT_ASK) {
+        hf_msg_relay_answer none = {.outcome = (uint32_t)put_question(place)};
+        if (none.outcome == HF_RELAY_OK) {
+            return;
+        }
+        hf_frame_init(&none, HF_MSG_RELAY_ANSWER, place->ask_id);
+        next = hf_front_reply(&place->exchange, &none);
     }
     place->server->asking--;
     place->ask_id = 0;
@@ -147,7 +157,7 @@ void hf_place_give_up(hf_place *place, hf_reason reason)
                                              : hf_front_refuse(&place->exchange, reason, NULL));
 }
 
-static void take_reply(hf_server *server, const void *frame)
+void hf_place_take_reply(hf_server *server, bool is_of_relay, const void *frame)
 {
     const hf_frame_header *header = frame;
     uint64_t index = header->request_id & UINT32_MAX;
@@ -156,7 +166,8 @@ static void take_reply(hf_server *server, const void *frame)
     }
     hf_place *place = &server->places[index];
     /* A reply to a question that was given up meanwhile belongs to nobody. */
-    if (place->state == HF_PLACE_ASKING && place->ask_id == header->request_id) {
+    if (place->state == HF_PLACE_ASKING && place->is_at_relay == is_of_relay &&
+        place->ask_id == header->request_id) {
         go_on(place, hf_front_reply(&place->exchange, frame));
     }
 }
@@ -180,7 +191,7 @@ void hf_keeper_receive(hf_server *server)
             if (!hf_frame_is_acceptable(frame, len, HF_CHANNEL_FRONT, false)) {
                 server->broken = "the keeper sent a frame that no keeper sends";
             } else {
-                take_reply(server, frame);
+                hf_place_take_reply(server, false, frame);
             }
         }
     }

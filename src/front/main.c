@@ -75,6 +75,7 @@ static hf_server_config describe_server(const hf_msg_front_config *config, const
                     .key_manager_enabled = config->key_manager_enabled != 0,
                     .tls = tls != NULL,
                     .eth1 = config->eth1,
+                    .node = {.timeout_ms = config->node_timeout_ms},
                     .unix_ms = hf_time_unix_ms},
         .max_connections = config->max_connections,
         .idle_timeout_seconds = config->idle_timeout_seconds,

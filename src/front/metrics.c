@@ -239,6 +239,8 @@ static void put_eth1(hf_text *out, const hf_metrics *m)
                         &m->eth1_duration[HF_STAGE_SIGN]);
     hf_metric_histogram(out, "eth1_duration_seconds", "stage=\"total\",",
                         &m->eth1_duration[HF_STAGE_TOTAL]);
+    put_one(out, "eth1_node_calls_total", "counter",
+            "Calls of other methods that were allowed to go to the node.", m->node_calls);
 }
 
 static void put_load(hf_text *out, const hf_front_context *context, const hf_metrics *m)
@@ -365,6 +367,8 @@ hf_status hf_front_metrics_format(const hf_front_context *context,
     put_protections(&text, context->protections.items, context->protections.count, "front");
     put_protections(&text, reply->store_protections, reply->store_protection_count, "store");
     put_protections(&text, reply->duty_protections, reply->duty_protection_count, "duty");
+    put_protections(&text, context->node.protections.items, context->node.protections.count,
+                    "relay");
     return text.st;
 }
 

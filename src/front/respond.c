@@ -18,6 +18,7 @@ void hf_front_init(hf_exchange *x, const hf_front_context *context)
     x->route = NULL;
     x->path_pubkey = hf_bytes_from(NULL, 0);
     x->ask = NULL;
+    x->asks_relay = false;
     x->ask_fd = -1;
     x->ask_timeout_ms = context->request_timeout_ms;
     x->expected = 0;

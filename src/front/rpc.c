@@ -1,37 +1,19 @@
 /*
  * JSON-RPC 2.0 at /: the methods with which wallets and rollup nodes have their signatures made,
- * alone or in batches, whose calls are done one after the other.
+ * alone or in batches, whose calls are done one after the other; the others go to a node, where
+ * there is one (rpc_node.c).
  *
  * A call that is refused is answered 200 with an error object, as JSON-RPC clients want it; but a
- * lone call keeps the HTTP status that says who should do something about it: 401, 429, 503, 500.
+ * lone call keeps the HTTP status that says who should do something about it: 401, 429, 5xx.
  */
-#include "front/eth1.h"
-#include "front/typed_data.h"
+#include "front/rpc_internal.h"
+
+#include <unistd.h>
 
 /* Calls of one batch. */
 #define BATCH_MAX 256
 /* Of an id, as it stands in the JSON. */
 #define ID_MAX 128
-
-#define PARSE_ERROR (-32700)
-#define INVALID_REQUEST (-32600)
-#define METHOD_NOT_FOUND (-32601)
-#define INVALID_PARAMS (-32602)
-#define INTERNAL_ERROR (-32603)
-#define REFUSED (-32000)
-
-typedef struct rpc {
-    hf_json json;
-    bool is_batch;
-    bool has_answered; /* a call of the batch */
-    uint32_t call;     /* value of the call under way, or behind the last */
-    uint32_t end;
-    hf_text text;
-    hf_codec_arena arena;
-    hf_eth1_call signature; /* that is asked for */
-    hf_typed_message typed; /* its bytes, of typed data */
-    uint32_t offset;        /* of eth_accounts */
-} rpc;
 
 typedef hf_next (*method_handler)(hf_exchange *x, uint32_t params);
 
@@ -41,7 +23,7 @@ static hf_next next_call(hf_exchange *x);
  */
 
 /* As it came: a string, a number or null; null for what is none of these. */
-static void put_id(rpc *job, uint32_t call)
+static void put_id(hf_rpc *job, uint32_t call)
 {
     const hf_json *json = &job->json;
     uint32_t id = hf_json_member(json, call, "id", 2);
@@ -56,14 +38,14 @@ static void put_id(rpc *job, uint32_t call)
     hf_text_put(&job->text, "%s", is_text ? "\"" : "");
 }
 
-static void begin_answer(rpc *job)
+static void begin_answer(hf_rpc *job)
 {
     hf_text_put(&job->text, "%s{\"jsonrpc\":\"2.0\",\"id\":", job->has_answered ? "," : "");
     put_id(job, job->call);
     job->has_answered = true;
 }
 
-static void put_error(rpc *job, int code, const char *sentence, const char *word)
+static void put_error(hf_rpc *job, int code, const char *sentence, const char *word)
 {
     begin_answer(job);
     hf_text_put(&job->text, ",\"error\":{\"code\":%d,\"message\":", code);
@@ -73,7 +55,7 @@ static void put_error(rpc *job, int code, const char *sentence, const char *word
 
 static hf_next finish(hf_exchange *x, unsigned status)
 {
-    rpc *job = x->job;
+    hf_rpc *job = x->job;
     if (job->is_batch) {
         hf_text_put(&job->text, "]");
     }
@@ -83,7 +65,7 @@ static hf_next finish(hf_exchange *x, unsigned status)
 /* The call is answered: with the next one goes on who has a batch. */
 static hf_next done(hf_exchange *x, unsigned status)
 {
-    rpc *job = x->job;
+    hf_rpc *job = x->job;
     if (!job->is_batch) {
         return finish(x, status);
     }
@@ -91,18 +73,18 @@ static hf_next done(hf_exchange *x, unsigned status)
     return next_call(x);
 }
 
-static hf_next fail(hf_exchange *x, int code, const char *sentence)
+hf_next hf_rpc_fail(hf_exchange *x, int code, const char *sentence)
 {
     x->reason = HF_REASON_MALFORMED;
     x->is_refused_here = true;
-    put_error(x->job, code, sentence, code == METHOD_NOT_FOUND ? "NOT_FOUND" : "MALFORMED");
+    put_error(x->job, code, sentence, code == HF_RPC_METHOD_NOT_FOUND ? "NOT_FOUND" : "MALFORMED");
     return done(x, 200);
 }
 
 static hf_next fail_params(hf_exchange *x, hf_status st, const hf_error *err)
 {
-    return st.code == HF_NOMEM ? fail(x, INTERNAL_ERROR, "internal error")
-                               : fail(x, INVALID_PARAMS, err->msg);
+    return st.code == HF_NOMEM ? hf_rpc_fail(x, HF_RPC_INTERNAL_ERROR, "internal error")
+                               : hf_rpc_fail(x, HF_RPC_INVALID_PARAMS, err->msg);
 }
 
 /* What the keeper would refuse, too. */
@@ -110,7 +92,7 @@ static hf_next fail_denied(hf_exchange *x, const char *sentence)
 {
     x->reason = HF_REASON_FORBIDDEN;
     x->is_refused_here = true;
-    put_error(x->job, REFUSED, sentence, hf_reason_describe(HF_REASON_FORBIDDEN)->code);
+    put_error(x->job, HF_RPC_REFUSED, sentence, hf_reason_describe(HF_REASON_FORBIDDEN)->code);
     return done(x, 200);
 }
 
@@ -119,28 +101,43 @@ static int code_of(hf_reason reason)
     switch (hf_reason_describe(reason)->http_status) {
     case 400:
     case 413:
-        return INVALID_PARAMS;
+        return HF_RPC_INVALID_PARAMS;
     case 500:
-        return INTERNAL_ERROR;
+        return HF_RPC_INTERNAL_ERROR;
     default:
-        return REFUSED;
+        return HF_RPC_REFUSED;
     }
 }
 
-static hf_next refused(hf_exchange *x, const hf_msg_eth1_reply *reply)
+hf_next hf_rpc_refuse(hf_exchange *x, hf_reason reason, const char *detail, bool counts_here)
 {
-    hf_reason reason = (hf_reason)reply->reason;
     const hf_reason_info *info = hf_reason_describe(reason);
-    char detail[HF_DETAIL_LEN];
-    (void)snprintf(detail, sizeof detail, "%.*s", HF_DETAIL_LEN - 1, reply->detail);
     x->reason = reason;
+    x->is_refused_here = counts_here;
     put_error(x->job, code_of(reason), detail[0] != '\0' ? detail : info->sentence, info->code);
     bool is_plain =
         info->http_status == 401 || info->http_status == 429 || info->http_status >= 500;
     return done(x, is_plain ? info->http_status : 200);
 }
 
-static void begin_result(rpc *job)
+static hf_next refused(hf_exchange *x, const hf_msg_eth1_reply *reply)
+{
+    char detail[HF_DETAIL_LEN];
+    (void)snprintf(detail, sizeof detail, "%.*s", HF_DETAIL_LEN - 1, reply->detail);
+    return hf_rpc_refuse(x, (hf_reason)reply->reason, detail, false);
+}
+
+hf_next hf_rpc_answer(hf_exchange *x, const char *member, hf_bytes value)
+{
+    hf_rpc *job = x->job;
+    begin_answer(job);
+    hf_text_put(&job->text, ",\"%s\":", member);
+    hf_text_put_bytes(&job->text, value.ptr, value.len);
+    hf_text_put(&job->text, "}");
+    return done(x, 200);
+}
+
+static void begin_result(hf_rpc *job)
 {
     begin_answer(job);
     hf_text_put(&job->text, ",\"result\":");
@@ -152,7 +149,7 @@ static void begin_result(rpc *job)
 static hf_next message_signed(hf_exchange *x, const void *frame)
 {
     const hf_msg_eth1_reply *reply = frame;
-    rpc *job = x->job;
+    hf_rpc *job = x->job;
     if (reply->reason != HF_REASON_OK) {
         return refused(x, reply);
     }
@@ -165,14 +162,15 @@ static hf_next message_signed(hf_exchange *x, const void *frame)
 static hf_next transaction_signed(hf_exchange *x, const void *frame)
 {
     const hf_msg_eth1_reply *reply = frame;
-    rpc *job = x->job;
+    hf_rpc *job = x->job;
     hf_codec_arena *arena = &job->arena;
     hf_rlp_writer writer = {arena->room + arena->used, arena->len - arena->used, 0};
     if (reply->reason != HF_REASON_OK) {
         return refused(x, reply);
     }
     if (hf_failed(hf_tx_encode_signed(job->signature.bytes, reply->signature, &writer))) {
-        return fail(x, INTERNAL_ERROR, "internal error"); /* not what a keeper signs */
+        return hf_rpc_fail(x, HF_RPC_INTERNAL_ERROR,
+                           "internal error"); /* not what a keeper signs */
     }
     HF_ASSERT(writer.used <= writer.room);
     begin_result(job);
@@ -200,7 +198,7 @@ static uint32_t param_at(const hf_json *json, uint32_t params, uint32_t place)
 
 static hf_next sign_message(hf_exchange *x, uint32_t params, uint32_t address, uint32_t message)
 {
-    rpc *job = x->job;
+    hf_rpc *job = x->job;
     hf_error err = {HF_OK, ""};
     const hf_path up = {.name = "params"};
     const hf_path address_path = {.up = &up, .index = address};
@@ -219,29 +217,29 @@ static hf_next sign_message(hf_exchange *x, uint32_t params, uint32_t address, u
 
 static hf_next eth_sign(hf_exchange *x, uint32_t params)
 {
-    const rpc *job = x->job;
+    const hf_rpc *job = x->job;
     return are_params(&job->json, params, 2, 2)
                ? sign_message(x, params, 0, 1)
-               : fail(x, INVALID_PARAMS, "params: must be [address, data]");
+               : hf_rpc_fail(x, HF_RPC_INVALID_PARAMS, "params: must be [address, data]");
 }
 
 /* A third one is the password of an account, which no key here has. */
 static hf_next personal_sign(hf_exchange *x, uint32_t params)
 {
-    const rpc *job = x->job;
+    const hf_rpc *job = x->job;
     return are_params(&job->json, params, 2, 3)
                ? sign_message(x, params, 1, 0)
-               : fail(x, INVALID_PARAMS, "params: must be [data, address]");
+               : hf_rpc_fail(x, HF_RPC_INVALID_PARAMS, "params: must be [data, address]");
 }
 
 static hf_next eth_sign_transaction(hf_exchange *x, uint32_t params)
 {
-    rpc *job = x->job;
+    hf_rpc *job = x->job;
     hf_error err = {HF_OK, ""};
     const hf_json *json = &job->json;
     bool is_bare = params != 0 && hf_json_is(json, params, HF_JSON_OBJECT);
     if (!is_bare && !are_params(json, params, 1, 1)) {
-        return fail(x, INVALID_PARAMS, "params: must be [transaction]");
+        return hf_rpc_fail(x, HF_RPC_INVALID_PARAMS, "params: must be [transaction]");
     }
     job->signature = (hf_eth1_call){.kind = HF_ETH1_TRANSACTION};
     hf_status st = hf_codec_transaction(json, is_bare ? params : param_at(json, params, 0),
@@ -254,13 +252,13 @@ static hf_next eth_sign_transaction(hf_exchange *x, uint32_t params)
 /* [address, typed data]: as an object, or as a string with its text. */
 static hf_next eth_sign_typed_data(hf_exchange *x, uint32_t params)
 {
-    rpc *job = x->job;
+    hf_rpc *job = x->job;
     hf_error err = {HF_OK, ""};
     const hf_json *json = &job->json;
     const hf_path up = {.name = "params"};
     const hf_path address_path = {.up = &up, .index = 0};
     if (!are_params(json, params, 2, 2)) {
-        return fail(x, INVALID_PARAMS, "params: must be [address, typed data]");
+        return hf_rpc_fail(x, HF_RPC_INVALID_PARAMS, "params: must be [address, typed data]");
     }
     job->signature = (hf_eth1_call){.kind = HF_ETH1_TYPED_DATA};
     hf_status st = hf_codec_address(json, param_at(json, params, 0), &address_path,
@@ -284,7 +282,7 @@ static hf_next eth_sign_typed_data(hf_exchange *x, uint32_t params)
 static hf_next take_accounts(hf_exchange *x, const void *frame)
 {
     const hf_msg_eth1_keys_reply *reply = frame;
-    rpc *job = x->job;
+    hf_rpc *job = x->job;
     uint32_t count = reply->count <= HF_ETH1_KEYS_PAGE ? reply->count : HF_ETH1_KEYS_PAGE;
     if (job->offset == 0) {
         begin_result(job);
@@ -304,9 +302,9 @@ static hf_next take_accounts(hf_exchange *x, const void *frame)
 
 static hf_next eth_accounts(hf_exchange *x, uint32_t params)
 {
-    rpc *job = x->job;
+    hf_rpc *job = x->job;
     if (params != 0 && !are_params(&job->json, params, 0, 0)) {
-        return fail(x, INVALID_PARAMS, "params: must be []");
+        return hf_rpc_fail(x, HF_RPC_INVALID_PARAMS, "params: must be []");
     }
     job->offset = 0;
     return hf_front_eth1_ask_keys(x, 0, take_accounts);
@@ -314,7 +312,7 @@ static hf_next eth_accounts(hf_exchange *x, uint32_t params)
 
 static hf_next health_status(hf_exchange *x, uint32_t params)
 {
-    rpc *job = x->job;
+    hf_rpc *job = x->job;
     (void)params;
     begin_result(job);
     hf_text_put(&job->text, "\"OK\"}");
@@ -324,9 +322,10 @@ static hf_next health_status(hf_exchange *x, uint32_t params)
 static hf_next eth_send_transaction(hf_exchange *x, uint32_t params)
 {
     (void)params;
-    return fail(x, METHOD_NOT_FOUND,
-                "a signer sends nothing: eth_signTransaction here, then eth_sendRawTransaction to "
-                "a node");
+    return hf_rpc_fail(
+        x, HF_RPC_METHOD_NOT_FOUND,
+        "a signer sends nothing: eth_signTransaction here, then eth_sendRawTransaction to "
+        "a node");
 }
 
 /* ---- calls ------------------------------------------------------------------------------------
@@ -359,41 +358,42 @@ static method_handler find_method(const hf_json *json, uint32_t name)
 
 static hf_next begin_call(hf_exchange *x)
 {
-    rpc *job = x->job;
+    hf_rpc *job = x->job;
     const hf_json *json = &job->json;
     uint32_t version = hf_json_member(json, job->call, "jsonrpc", 7);
     uint32_t name = hf_json_member(json, job->call, "method", 6);
     job->arena.used = 0;
     if (version != 0 && !hf_json_is_text(json, version, "2.0")) {
-        return fail(x, INVALID_REQUEST, "jsonrpc: must be \"2.0\"");
+        return hf_rpc_fail(x, HF_RPC_INVALID_REQUEST, "jsonrpc: must be \"2.0\"");
     }
     if (name == 0 || !hf_json_is(json, name, HF_JSON_STRING)) {
-        return fail(x, INVALID_REQUEST, "method: must be a string");
+        return hf_rpc_fail(x, HF_RPC_INVALID_REQUEST, "method: must be a string");
     }
     method_handler handler = find_method(json, name);
-    if (handler == NULL) {
-        return fail(x, METHOD_NOT_FOUND, "no such method is known to this signer");
-    }
-    return handler(x, hf_json_member(json, job->call, "params", 6));
+    uint32_t params = hf_json_member(json, job->call, "params", 6);
+    return handler != NULL ? handler(x, params) : hf_rpc_ask_node(x, name, params);
 }
 
 static hf_next next_call(hf_exchange *x)
 {
-    const rpc *job = x->job;
+    const hf_rpc *job = x->job;
     return job->call < job->end ? begin_call(x) : finish(x, 200);
 }
 
 static void free_rpc(void *context)
 {
-    rpc *job = context;
+    hf_rpc *job = context;
     hf_json_done(&job->json);
+    if (job->paper_fd >= 0) {
+        (void)close(job->paper_fd);
+    }
     free(job->arena.room);
     free(job);
 }
 
 static hf_next refuse_body(hf_exchange *x, int code, const char *sentence)
 {
-    rpc *job = x->job;
+    hf_rpc *job = x->job;
     x->reason = HF_REASON_MALFORMED;
     x->is_refused_here = true;
     job->is_batch = false;
@@ -406,10 +406,10 @@ static hf_next refuse_body(hf_exchange *x, int code, const char *sentence)
 
 static hf_next begin_batch(hf_exchange *x)
 {
-    rpc *job = x->job;
+    hf_rpc *job = x->job;
     uint32_t count = job->json.values[0].len;
     if (count == 0 || count > BATCH_MAX) {
-        return refuse_body(x, INVALID_REQUEST,
+        return refuse_body(x, HF_RPC_INVALID_REQUEST,
                            count == 0 ? "an empty batch" : "more than 256 calls in a batch");
     }
     job->is_batch = true;
@@ -422,7 +422,7 @@ static hf_next begin_batch(hf_exchange *x)
 hf_next hf_front_rpc(hf_exchange *x)
 {
     hf_error err = {HF_OK, ""};
-    rpc *job = malloc(sizeof *job);
+    hf_rpc *job = malloc(sizeof *job);
     if (job == NULL) {
         return hf_front_refuse(x, HF_REASON_INTERNAL, NULL);
     }
@@ -430,6 +430,9 @@ hf_next hf_front_rpc(hf_exchange *x)
     job->is_batch = false;
     job->has_answered = false;
     job->call = 0;
+    job->paper_fd = -1;
+    job->node_bytes = 0;
+    job->node_outcome = HF_RELAY_OK;
     job->arena = (hf_codec_arena){.len = hf_codec_arena_room(x->request.body.len)};
     job->arena.room = malloc(job->arena.len);
     x->job = job;
@@ -441,12 +444,12 @@ hf_next hf_front_rpc(hf_exchange *x)
         return HF_NEXT_ANSWER;
     }
     if (hf_failed(st)) {
-        return refuse_body(x, PARSE_ERROR, err.msg);
+        return refuse_body(x, HF_RPC_PARSE_ERROR, err.msg);
     }
     if (hf_json_is(&job->json, 0, HF_JSON_ARRAY)) {
         return begin_batch(x);
     }
     return hf_json_is(&job->json, 0, HF_JSON_OBJECT)
                ? begin_call(x)
-               : refuse_body(x, INVALID_REQUEST, "neither a call nor a list of calls");
+               : refuse_body(x, HF_RPC_INVALID_REQUEST, "neither a call nor a list of calls");
 }

@@ -53,6 +53,7 @@ hf_status hf_server_new(const hf_server_config *config, hf_server **ret_server, 
     server->config = *config;
     server->place_count = config->max_connections + HF_METRICS_CONNECTIONS + SPARE_PLACES;
     server->inbox = hf_inbox_new();
+    server->relay_fd = -1;
     server->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     hf_status st = hf_ok();
     if (server->inbox == NULL || server->epoll_fd < 0 || hf_failed(hf_places_init(server))) {
@@ -85,6 +86,9 @@ void hf_server_free(hf_server *server)
     }
     if (server->epoll_fd >= 0) {
         (void)close(server->epoll_fd);
+    }
+    if (server->relay_fd >= 0) {
+        (void)close(server->relay_fd);
     }
     hf_inbox_free(server->inbox);
     free(server->places);
@@ -153,18 +157,26 @@ static void answer_the_waiting(hf_server *server, hf_reason reason)
 static void take_control(hf_server *server)
 {
     size_t len = 0;
-    hf_status st = hf_frame_recv(server->config.control_fd, server->frame, &len, NULL);
+    int fd = -1;
+    hf_status st = hf_frame_recv(server->config.control_fd, server->frame, &len, &fd);
     if (st.code == HF_UNAVAILABLE) {
         return;
     }
     const hf_frame_header *header = (const void *)server->frame;
+    bool is_frame =
+        !hf_failed(st) && hf_frame_is_acceptable(server->frame, len, HF_CHANNEL_CONTROL, false);
     if (hf_failed(st)) {
         server->broken = "the supervisor is gone";
-    } else if (hf_frame_is_acceptable(server->frame, len, HF_CHANNEL_CONTROL, false) &&
-               header->type == HF_MSG_SHUTDOWN) {
+    } else if (is_frame && header->type == HF_MSG_SHUTDOWN) {
         start_draining(server);
+    } else if (is_frame && header->type == HF_MSG_NEW_CHANNEL && fd >= 0) {
+        hf_relay_attach(server, fd);
+        fd = -1;
     } else {
         server->broken = "the supervisor sent a frame that is not for a front";
+    }
+    if (fd >= 0) {
+        (void)close(fd);
     }
 }
 
@@ -201,6 +213,10 @@ static void note_event(hf_server *server, const struct epoll_event *event)
     }
     if (event->data.fd == server->config.control_fd) {
         take_control(server);
+        return;
+    }
+    if (event->data.fd == server->relay_fd) {
+        hf_relay_receive(server);
         return;
     }
     for (size_t i = 0; i < server->listener_count; i++) {

@@ -1,6 +1,7 @@
 /*
  * The server's parts: connections.c (places, bodies, deadlines), keeper_channel.c (questions and
- * replies), http.c (libmicrohttpd's callbacks), server.c (the loop and draining).
+ * replies), relay_channel.c (calls that go to a node), http.c (libmicrohttpd's callbacks), server.c
+ * (the loop and draining).
  *
  * A connection has one place, and a place holds one request at a time, so all memory of the waiting
  * requests exists from the start: nothing a client sends makes it grow but a large body.
@@ -39,6 +40,7 @@ typedef struct hf_place {
     bool is_too_large;   /* the body grew beyond the limit without announcing it */
     bool has_served;     /* a request was answered on this connection */
     bool is_queued;      /* its question waits for room in the channel */
+    bool is_at_relay;    /* its question is one for the relay */
     uint32_t generation; /* of questions: the upper half of the request id */
     uint64_t deadline_ns;
     uint64_t receiving_since_ns;
@@ -70,6 +72,8 @@ struct hf_server {
     uint32_t place_count;
     hf_place *free_places;
     uint32_t asking;
+    uint32_t at_relay;    /* of these */
+    int relay_fd;         /* -1: none now */
     hf_place *queue_head; /* questions that found the channel full, oldest first */
     hf_place *queue_tail;
     bool watches_writable;
@@ -113,6 +117,19 @@ void hf_keeper_flush(hf_server *server);
 void hf_place_give_up(hf_place *place, hf_reason reason);
 /* Tells the keeper of a refusal it does not know of, and logs it, within bounds. */
 void hf_place_note_refusal(hf_place *place);
+
+/* A reply from either channel. */
+void hf_place_take_reply(hf_server *server, bool is_of_relay, const void *frame);
+
+/* ---- relay_channel.c ------------------------------------------------------------------------ */
+
+/* A new channel from the supervisor, in place of the one before. */
+void hf_relay_attach(hf_server *server, int take_fd);
+/* Sends the question of the place; not OK: it was not sent, and this is why. */
+hf_relay_outcome hf_relay_send(hf_place *place);
+/* It has its answer, or waits no longer. */
+void hf_relay_leave(hf_place *place);
+void hf_relay_receive(hf_server *server);
 
 /* ---- http.c --------------------------------------------------------------------------------- */
 

@@ -297,6 +297,18 @@ static void put_audit(hf_text *out, const hf_msg_status_reply *s)
     hf_text_put(out, "}");
 }
 
+static void put_node(hf_text *out, const hf_front_context *context)
+{
+    if (context->node.timeout_ms == 0) {
+        hf_text_put(out, ",\"node\":{\"configured\":false}");
+        return;
+    }
+    hf_text_put(out, ",\"node\":{\"configured\":true,\"connected\":%s,\"protections\":",
+                context->node.is_connected ? "true" : "false");
+    put_protections(out, context->node.protections.items, context->node.protections.count);
+    hf_text_put(out, "}");
+}
+
 static void put_guard(hf_text *out, const hf_guard_report *guard)
 {
     hf_text_put(out, ",\"start_guard\":{\"state\":\"%s\",\"memory_witness\":%s,\"detail\":",
@@ -328,6 +340,7 @@ static void put_status(hf_text *out, const hf_front_context *context, const hf_m
     put_guard(out, &s->guard);
     put_duties(out, s);
     put_custodies(out, s);
+    put_node(out, context);
     put_audit(out, s);
     hf_text_put(out, ",\"reload\":");
     put_reload(out, s);

@@ -17,6 +17,7 @@
 #define ON_STORE ON(HF_CHANNEL_STORE)
 #define ON_CUSTODY_KEYS ON(HF_CHANNEL_CUSTODY_KEYS)
 #define ON_CUSTODY ON(HF_CHANNEL_CUSTODY)
+#define ON_RELAY ON(HF_CHANNEL_RELAY)
 
 typedef struct frame_rule {
     const char *name;
@@ -39,7 +40,7 @@ static const frame_rule rules[HF_MSG_COUNT_TYPES] = {
     RULE(LOADER_CONFIG, hf_msg_loader_config, 0, ON_CONTROL),
     RULE(DUTY_CONFIG, hf_msg_duty_config, 0, ON_CONTROL),
     RULE(STORE_CONFIG, hf_msg_store_config, 0, ON_CONTROL),
-    RULE(NEW_CHANNEL, hf_msg_new_channel, ON_CONTROL, 0),
+    RULE(NEW_CHANNEL, hf_msg_new_channel, ON_CONTROL, ON_CONTROL),
     RULE(SHUTDOWN, hf_msg_plain, ON_CONTROL, ON_CONTROL),
     RULE(READY, hf_msg_plain, 0, ON_CONTROL),
     RULE(LOAD_WANTED, hf_msg_plain, 0, ON_CONTROL),
@@ -140,6 +141,11 @@ static const frame_rule rules[HF_MSG_COUNT_TYPES] = {
     RULE(CUSTODY_UNWRAP, hf_msg_custody_wrap, 0, ON_CUSTODY),
     RULE(CUSTODY_WRAPPED, hf_msg_custody_wrapped, ON_CUSTODY, 0),
     RULE(CUSTODY_STATE, hf_msg_custody_state, ON_CUSTODY, 0),
+    ASK(NODE_CALL, hf_msg_ask, ON_FRONT),
+    RULE(RELAY_CONFIG, hf_msg_relay_config, 0, ON_CONTROL),
+    RULE(RELAY_ASK, hf_msg_relay_ask, ON_RELAY, 0),
+    RULE(RELAY_ANSWER, hf_msg_relay_answer, 0, ON_RELAY),
+    RULE(RELAY_HELLO, hf_msg_relay_hello, 0, ON_RELAY),
 };
 
 #define NO_PADDING(shape, bytes) _Static_assert(sizeof(shape) == (bytes), #shape " has padding")
@@ -219,6 +225,10 @@ NO_PADDING(hf_msg_custody_sign, 16 + 24 + HF_CUSTODY_MESSAGE_MAX);
 NO_PADDING(hf_msg_custody_signed, 16 + 8 + 64 + 160);
 NO_PADDING(hf_msg_custody_wrap, 16 + 16 + 256 + HF_CUSTODY_CONTEXT_MAX + HF_CUSTODY_BLOB_MAX);
 NO_PADDING(hf_msg_custody_wrapped, 16 + 8 + HF_CUSTODY_BLOB_MAX + 160);
+NO_PADDING(hf_msg_relay_config, 16 + 16 + 8 + HF_NODE_URL_LEN + 3 * HF_PATH_LEN);
+NO_PADDING(hf_msg_relay_ask, 16 + 16);
+NO_PADDING(hf_msg_relay_answer, 16 + 8);
+NO_PADDING(hf_msg_relay_hello, 16 + 8 + HF_PROTECTIONS_MAX * sizeof(hf_protection));
 NO_PADDING(hf_msg_custody_state, 16 + 8 + 160 + HF_PROTECTIONS_MAX * sizeof(hf_protection));
 _Static_assert(sizeof(hf_msg_loader_config) <= HF_IPC_MAX_BYTES, "a frame fits the buffer");
 

@@ -139,6 +139,8 @@ typedef struct hf_msg_front_config {
     char tls_client_ca[HF_PATH_LEN];
     char tls_known_clients[HF_PATH_LEN];
     hf_eth1_settings eth1;
+    uint32_t node_timeout_ms; /* of a call that goes to the node; 0: there is none */
+    uint32_t reserved_node;
 } hf_msg_front_config;
 
 typedef enum hf_key_backend {
@@ -211,8 +213,8 @@ typedef struct hf_caller {
     uint8_t reserved[6];
 } hf_caller;
 
-/* STATUS, RELOAD, AUTHORIZE, IMPORT_BEGIN, KEY_IMPORT. The descriptor of KEY_IMPORT is a memfd: u32
- * length and keystore JSON, u32 length and password. */
+/* STATUS, RELOAD, AUTHORIZE, IMPORT_BEGIN, NODE_CALL, KEY_IMPORT. The descriptor of KEY_IMPORT is a
+ * memfd: u32 length and keystore JSON, u32 length and password. */
 typedef struct hf_msg_ask {
     hf_frame_header header;
     hf_caller caller;
@@ -368,6 +370,7 @@ typedef struct hf_msg_status_reply {
 #include "ipc/ipc_eth1.h"
 #include "ipc/ipc_metrics.h"
 #include "ipc/ipc_policy.h"
+#include "ipc/ipc_relay.h"
 #include "ipc/ipc_seal.h"
 #include "ipc/ipc_store.h"
 

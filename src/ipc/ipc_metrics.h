@@ -95,6 +95,7 @@ typedef struct hf_metrics {
     hf_custody_counters custodies[HF_CUSTODIES_MAX];
     uint64_t eth1[HF_ETH1_KIND_COUNT][HF_RESULT_COUNT];
     hf_histogram eth1_duration[HF_STAGE_COUNT]; /* DECODE, SIGN, TOTAL */
+    uint64_t node_calls;                        /* that were allowed */
 } hf_metrics;
 
 typedef struct hf_msg_metrics_reply {

@@ -10,7 +10,7 @@ typedef enum hf_msg_type {
     HF_MSG_KEEPER_CONFIG = 1,
     HF_MSG_FRONT_CONFIG,
     HF_MSG_LOADER_CONFIG,
-    /* supervisor -> keeper, with one descriptor: a new channel */
+    /* supervisor -> keeper, front or relay, with one descriptor: a new channel */
     HF_MSG_NEW_CHANNEL,
     /* supervisor -> child */
     HF_MSG_SHUTDOWN, /* keeper: finish what is under way, exit 0; front: drain, exit 0 */
@@ -140,6 +140,14 @@ typedef enum hf_msg_type {
     HF_MSG_CUSTODY_SIGNED,
     HF_MSG_CUSTODY_WRAPPED, /* of WRAP and UNWRAP */
     HF_MSG_CUSTODY_STATE,
+
+    HF_MSG_NODE_CALL, /* front -> keeper, answered by RESULT: may the caller's call go to the node?
+                       */
+    HF_MSG_RELAY_CONFIG, /* supervisor -> relay: the first frame */
+    /* front -> relay, with one descriptor, and back */
+    HF_MSG_RELAY_ASK,
+    HF_MSG_RELAY_ANSWER,
+    HF_MSG_RELAY_HELLO,
     HF_MSG_COUNT_TYPES
 } hf_msg_type;
 
@@ -153,6 +161,7 @@ typedef enum hf_channel {
     HF_CHANNEL_STORE,        /* a lane to the store process */
     HF_CHANNEL_CUSTODY_KEYS, /* a back end of custody: which keys it has */
     HF_CHANNEL_CUSTODY,      /* the same one: signatures, and how it is */
+    HF_CHANNEL_RELAY,        /* between a front and the relay */
     HF_CHANNEL_COUNT
 } hf_channel;
 

@@ -58,6 +58,8 @@ static const hf_reason_info reasons[HF_REASON_COUNT] = {
     REASON(UNSUPPORTED_MEDIA_TYPE, 415, HF_LOG_INFO, "the body must be application/json"),
     REASON(WRONG_SHARE, 422, HF_LOG_UNUSUAL, "that is not the share of this holder"),
     REASON(RATE_LIMITED, 429, HF_LOG_UNUSUAL, "too many of these requests; ask again later"),
+    REASON(NODE_UNAVAILABLE, 502, HF_LOG_UNUSUAL, "the node gave no answer that can be used"),
+    REASON(NODE_TIMEOUT, 504, HF_LOG_UNUSUAL, "the node did not answer in time"),
     REASON(SEALED, 503, HF_LOG_INFO, "the signer is sealed"),
     REASON(STORE_UNAVAILABLE, 503, HF_LOG_BROKEN,
            "the slashing protection store cannot record; nothing was signed"),

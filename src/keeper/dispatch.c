@@ -87,7 +87,7 @@ static void take_store_lane(hf_keeper *keeper, uint64_t lane, int take_fd)
 
 static void take_channel(hf_keeper *keeper, const hf_msg_new_channel *frame, int take_fd)
 {
-    bool fits = frame->channel > HF_CHANNEL_CONTROL && frame->channel < HF_CHANNEL_COUNT;
+    bool fits = frame->channel > HF_CHANNEL_CONTROL && frame->channel < HF_CHANNEL_RELAY;
     if (take_fd < 0 || !fits) {
         hf_meter_add(&keeper->meter.now.bad_frames, 1);
         if (take_fd >= 0) {
@@ -207,6 +207,14 @@ static void on_reload(hf_keeper *keeper, hf_peer *peer, const void *frame, int *
     hf_auditor_note(keeper, HF_AUDIT_RELOADED, &keeper->asker,
                     reason == HF_REASON_OK ? "done" : "refused", "%s", "");
     hf_peer_send_result(keeper, peer, header->request_id, reason, 0, "");
+}
+
+static void on_node_call(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
+{
+    const hf_frame_header *header = frame;
+    (void)fd;
+    hf_meter_add(&keeper->meter.now.node_calls, 1);
+    hf_peer_send_result(keeper, peer, header->request_id, HF_REASON_OK, 0, "");
 }
 
 static void on_managed(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
@@ -343,6 +351,7 @@ static const struct {
     [HF_MSG_COUNT] = {on_count, false},
     [HF_MSG_METRICS] = {on_metrics, false},
     [HF_MSG_AUTHORIZE] = {on_managed, false},
+    [HF_MSG_NODE_CALL] = {on_node_call, false},
     [HF_MSG_KEY_IMPORT] = {on_managed, true},
     [HF_MSG_KEY_DELETE] = {on_managed, true},
     [HF_MSG_EXPORT_OPEN] = {on_managed, true},

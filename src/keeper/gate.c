@@ -36,6 +36,7 @@ static const struct {
     [HF_MSG_DUTY_SIGN] = {true, HF_SCOPE_DUTY},
     [HF_MSG_ETH1_SIGN] = {true, HF_SCOPE_ETH1_MESSAGE},
     [HF_MSG_ETH1_KEYS] = {true, HF_SCOPE_PUBLIC_KEYS},
+    [HF_MSG_NODE_CALL] = {true, HF_SCOPE_ETH1_NODE},
     [HF_MSG_POLICY_PUT] = {true, HF_SCOPE_POLICIES},
     [HF_MSG_POLICY_GET] = {true, HF_SCOPE_POLICIES},
     [HF_MSG_POLICY_LIST] = {true, HF_SCOPE_POLICIES},
@@ -91,7 +92,7 @@ static bool is_signing(hf_scope scope)
 static bool is_open(hf_scope scope)
 {
     return is_signing(scope) || scope == HF_SCOPE_PUBLIC_KEYS || scope == HF_SCOPE_STATUS ||
-           scope == HF_SCOPE_SEAL_STATUS || scope == HF_SCOPE_RELOAD;
+           scope == HF_SCOPE_SEAL_STATUS || scope == HF_SCOPE_RELOAD || scope == HF_SCOPE_ETH1_NODE;
 }
 
 static void note_caller(const hf_caller *caller, const char *accessor, hf_pass *pass)

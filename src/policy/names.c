@@ -29,6 +29,7 @@ static const struct {
     [HF_SCOPE_ETH1_MESSAGE] = {"eth1_message", HF_SCOPE_KEYS_MUST},
     [HF_SCOPE_ETH1_TYPED_DATA] = {"eth1_typed_data", HF_SCOPE_KEYS_MUST},
     [HF_SCOPE_ETH1_DATA] = {"eth1_data", HF_SCOPE_KEYS_MUST},
+    [HF_SCOPE_ETH1_NODE] = {"eth1_node", HF_SCOPE_KEYLESS},
 };
 
 _Static_assert(HF_SCOPE_COUNT < 64 && HF_OP_COUNT < 64, "a bit for each");

@@ -45,6 +45,7 @@ typedef enum hf_scope {
     HF_SCOPE_ETH1_MESSAGE,     /* eth_sign, personal_sign */
     HF_SCOPE_ETH1_TYPED_DATA,  /* eth_signTypedData, _v4 */
     HF_SCOPE_ETH1_DATA,        /* POST /api/v1/eth1/sign; what the data is, in addition */
+    HF_SCOPE_ETH1_NODE,        /* methods of JSON-RPC that go to a node */
     HF_SCOPE_COUNT
 } hf_scope;
 

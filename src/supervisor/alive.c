@@ -1,7 +1,7 @@
 /*
- * Children that hang: a front, the store, the process of duties or one of custody that gives no
- * sign of life is killed, and replaced like one that died. The keeper has more time, as its end is
- * the end of the service, and gives signs while its disk or database keeps it waiting
+ * Children that hang: a front, the store, the relay, the process of duties or one of custody that
+ * gives no sign of life is killed, and replaced like one that died. The keeper has more time, as
+ * its end is the end of the service, and gives signs while its disk or database keeps it waiting
  * (src/keeper/pulse.h): what is silent for so long comes back by a restart alone.
  */
 #include "supervisor/supervisor_internal.h"
@@ -10,7 +10,7 @@ bool hf_child_gives_signs(const hf_child *child)
 {
     return child->kind == HF_CHILD_FRONT || child->kind == HF_CHILD_STORE ||
            child->kind == HF_CHILD_DUTY || child->kind == HF_CHILD_CUSTODY ||
-           child->kind == HF_CHILD_KEEPER;
+           child->kind == HF_CHILD_RELAY || child->kind == HF_CHILD_KEEPER;
 }
 
 unsigned hf_child_silence_seconds(const hf_child *child)

@@ -16,6 +16,12 @@
 /* Room for a burst of frames between front and keeper, within what the kernel permits. */
 #define CHANNEL_BUFFER_BYTES (4 << 20)
 
+/* A front that dies sooner than this counts as one that cannot start. */
+#define EARLY_DEATH_NS (2 * HF_SECOND_NS)
+#define BACKOFF_FIRST_NS (HF_SECOND_NS / 10)
+#define BACKOFF_LAST_NS (2 * HF_SECOND_NS) /* a slot is 12 s: no duty is missed for it */
+#define BACKOFF_DOUBLINGS_MAX 5
+
 const char *hf_child_name(hf_child_kind kind)
 {
     switch (kind) {
@@ -33,6 +39,8 @@ const char *hf_child_name(hf_child_kind kind)
         return "store";
     case HF_CHILD_CUSTODY:
         return "hsm";
+    case HF_CHILD_RELAY:
+        return "relay";
     }
     return "child";
 }
@@ -50,6 +58,8 @@ static const char *program_of(hf_child_kind kind)
         return "holdfast-store";
     case HF_CHILD_CUSTODY:
         return "holdfast-hsm";
+    case HF_CHILD_RELAY:
+        return "holdfast-relay";
     case HF_CHILD_LOADER:
     case HF_CHILD_IMPORT:
         break;
@@ -254,8 +264,7 @@ bool hf_has_store(const hf_config *config)
     return config->store_backend != HF_STORE_SQLITE;
 }
 
-/* The URL as it is in its file now: a password may have been renewed since the start. */
-static void read_url_again(const char *path, char *url, size_t len)
+void hf_url_file_read(const char *path, char *url, size_t len)
 {
     hf_error err = {HF_OK, ""};
     hf_buf *text = NULL;
@@ -287,7 +296,7 @@ static void fill_store_config(const hf_config *config, hf_msg_store_config *fram
                                    .create_table = config->store_create_table};
     memcpy(frame->genesis_validators_root, config->network.genesis_validators_root, HF_ROOT_BYTES);
     memcpy(frame->url, config->store_url, sizeof frame->url);
-    read_url_again(config->store_url_file, frame->url, sizeof frame->url);
+    hf_url_file_read(config->store_url_file, frame->url, sizeof frame->url);
     memcpy(frame->table, config->store_table, sizeof frame->table);
     memcpy(frame->region, config->store_region, sizeof frame->region);
     memcpy(frame->endpoint, config->store_endpoint, sizeof frame->endpoint);
@@ -336,6 +345,21 @@ out:
     return st;
 }
 
+void hf_slot_schedule(hf_slot *slot, const hf_child *child, bool is_started)
+{
+    uint64_t now_ns = hf_time_mono_ns();
+    uint64_t wait_ns = 0;
+    bool early = !is_started || now_ns - child->started_ns < EARLY_DEATH_NS;
+    slot->failures = early ? slot->failures + 1 : 0;
+    if (slot->failures > 1) {
+        uint32_t doublings = slot->failures - 2;
+        wait_ns = BACKOFF_FIRST_NS
+                  << (doublings < BACKOFF_DOUBLINGS_MAX ? doublings : BACKOFF_DOUBLINGS_MAX);
+        wait_ns = wait_ns < BACKOFF_LAST_NS ? wait_ns : BACKOFF_LAST_NS;
+    }
+    slot->start_at_ns = now_ns + wait_ns + 1;
+}
+
 /* What all fronts share is divided between them, rounded up. */
 static uint32_t share(uint32_t total, uint32_t fronts)
 {
@@ -356,6 +380,7 @@ static void fill_front_config(const hf_supervisor *sup, hf_msg_front_config *fra
                               .idle_timeout_seconds = config->idle_timeout_seconds,
                               .key_manager_enabled = config->key_manager_enabled,
                               .eth1 = config->eth1,
+                              .node_timeout_ms = config->node_timeout_ms,
                               .has_metrics_listener = sup->metrics_fd >= 0};
     memcpy(frame->tls_cert, config->tls_cert, sizeof frame->tls_cert);
     memcpy(frame->tls_key, config->tls_key, sizeof frame->tls_key);
@@ -386,6 +411,7 @@ hf_status hf_start_front(hf_supervisor *sup, uint32_t slot, hf_error *err)
     if (!hf_failed(st)) {
         child->slot = slot;
         child->kill_at_ns = child->started_ns + FRONT_START_NS;
+        hf_relay_connect(sup, child);
     }
 out:
     hf_pair_close(pair);
@@ -403,8 +429,8 @@ hf_status hf_start_duty(hf_supervisor *sup, hf_error *err)
         return st;
     }
     memcpy(&frame.duties, &config->duties, sizeof frame.duties);
-    read_url_again(config->duty_url_file, frame.duties.database_url,
-                   sizeof frame.duties.database_url);
+    hf_url_file_read(config->duty_url_file, frame.duties.database_url,
+                     sizeof frame.duties.database_url);
     hf_frame_init(&frame, HF_MSG_DUTY_CONFIG, 0);
     st = hf_give_channel(sup, pair[1], HF_CHANNEL_DUTY, 0);
     if (hf_failed(st)) {

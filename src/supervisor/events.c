@@ -6,11 +6,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* A front that dies sooner than this counts as one that cannot start. */
-#define EARLY_DEATH_NS (2 * HF_SECOND_NS)
-#define BACKOFF_FIRST_NS (HF_SECOND_NS / 10)
-#define BACKOFF_LAST_NS (2 * HF_SECOND_NS) /* a slot is 12 s: no duty is missed for it */
-#define BACKOFF_DOUBLINGS_MAX 5
 /* Beyond the time that a request may take: a front closes its connections and ends. */
 #define DRAIN_EXTRA_NS (2 * HF_SECOND_NS)
 #define DRAIN_WITHOUT_KEEPER_NS HF_SECOND_NS
@@ -52,6 +47,19 @@ static void stop_all_of(hf_supervisor *sup, hf_child_kind kind)
     }
 }
 
+/* Whom the keeper and the fronts ask. */
+static const hf_child_kind asked[] = {HF_CHILD_DUTY, HF_CHILD_STORE, HF_CHILD_CUSTODY,
+                                      HF_CHILD_RELAY};
+
+static bool outlives_fronts(hf_child_kind kind)
+{
+    bool is_asked = kind == HF_CHILD_KEEPER;
+    for (size_t i = 0; i < HF_ARRAY_LEN(asked); i++) {
+        is_asked = is_asked || kind == asked[i];
+    }
+    return is_asked;
+}
+
 /* The fronts have ended: now the keeper, then who it asks; and when they have, too, all is done. */
 static void advance_stop(hf_supervisor *sup)
 {
@@ -64,15 +72,12 @@ static void advance_stop(hf_supervisor *sup)
         }
     }
     if (sup->phase == HF_PHASE_STOP_KEEPER && keeper == NULL) {
-        stop_all_of(sup, HF_CHILD_DUTY);
-        stop_all_of(sup, HF_CHILD_STORE);
-        stop_all_of(sup, HF_CHILD_CUSTODY);
-    }
-    if (sup->phase == HF_PHASE_STOP_KEEPER && keeper == NULL &&
-        hf_children_count(sup, HF_CHILD_LOADER) == 0 &&
-        hf_children_count(sup, HF_CHILD_DUTY) == 0 && hf_children_count(sup, HF_CHILD_STORE) == 0 &&
-        hf_children_count(sup, HF_CHILD_CUSTODY) == 0) {
-        sup->phase = HF_PHASE_DONE;
+        bool is_done = hf_children_count(sup, HF_CHILD_LOADER) == 0;
+        for (size_t i = 0; i < HF_ARRAY_LEN(asked); i++) {
+            stop_all_of(sup, asked[i]);
+            is_done = is_done && hf_children_count(sup, asked[i]) == 0;
+        }
+        sup->phase = is_done ? HF_PHASE_DONE : sup->phase;
     }
 }
 
@@ -88,8 +93,7 @@ void hf_stop_all(hf_supervisor *sup, int exit_status)
     uint64_t grace_ns = hf_child_keeper(sup) != NULL ? drain_ns(sup) : DRAIN_WITHOUT_KEEPER_NS;
     for (size_t i = 0; i < HF_CHILDREN_MAX; i++) {
         hf_child *child = &sup->children[i];
-        if (child->pid == 0 || child->kind == HF_CHILD_KEEPER || child->kind == HF_CHILD_DUTY ||
-            child->kind == HF_CHILD_STORE || child->kind == HF_CHILD_CUSTODY) {
+        if (child->pid == 0 || outlives_fronts(child->kind)) {
             continue;
         }
         if (child->kind == HF_CHILD_FRONT) {
@@ -126,21 +130,6 @@ static void keeper_ended(hf_supervisor *sup, const char *how)
     sup->exit_status = 1;
     hf_stop_all(sup, 1);
     hurry(sup); /* without the keeper a front has nothing to finish */
-}
-
-void hf_slot_schedule(hf_slot *slot, const hf_child *child, bool is_started)
-{
-    uint64_t now_ns = hf_time_mono_ns();
-    uint64_t wait_ns = 0;
-    bool early = !is_started || now_ns - child->started_ns < EARLY_DEATH_NS;
-    slot->failures = early ? slot->failures + 1 : 0;
-    if (slot->failures > 1) {
-        uint32_t doublings = slot->failures - 2;
-        wait_ns = BACKOFF_FIRST_NS
-                  << (doublings < BACKOFF_DOUBLINGS_MAX ? doublings : BACKOFF_DOUBLINGS_MAX);
-        wait_ns = wait_ns < BACKOFF_LAST_NS ? wait_ns : BACKOFF_LAST_NS;
-    }
-    slot->start_at_ns = now_ns + wait_ns + 1;
 }
 
 /* Does another front fill the slot of this one, or is about to? */
@@ -251,6 +240,9 @@ static void child_ended(hf_supervisor *sup, hf_child *child, int status)
     case HF_CHILD_CUSTODY:
         hf_custody_ended(sup, &was, status, how);
         break;
+    case HF_CHILD_RELAY:
+        hf_relay_ended(sup, &was, status, how);
+        break;
     }
     advance_stop(sup);
 }
@@ -324,6 +316,8 @@ static void start_fronts(hf_supervisor *sup)
 {
     sup->phase = HF_PHASE_FRONTS;
     start_duty(sup);
+    sup->relay_slot.start_at_ns = hf_has_relay(sup->config); /* now, or never */
+    hf_relay_start_due(sup, hf_time_mono_ns());
     for (uint32_t i = 0; i < sup->config->custody_count; i++) {
         sup->custody_slots[i].start_at_ns = 1; /* now */
     }
@@ -577,6 +571,7 @@ void hf_on_time(hf_supervisor *sup, uint64_t now_ns)
     if (sup->duty_slot.start_at_ns != 0 && now_ns >= sup->duty_slot.start_at_ns) {
         start_duty(sup);
     }
+    hf_relay_start_due(sup, now_ns);
     start_wanted_load(sup);
     if (sup->config->tls_reload_interval_seconds != 0 && now_ns >= sup->tls_look_at_ns) {
         sup->tls_look_at_ns = now_ns + sup->config->tls_reload_interval_seconds * HF_SECOND_NS;

@@ -61,6 +61,7 @@ static int sleep_ms(const hf_supervisor *sup, uint64_t now_ns)
             next = earlier(next, sup->slots[i].start_at_ns);
         }
         next = earlier(next, sup->duty_slot.start_at_ns);
+        next = earlier(next, sup->relay_slot.start_at_ns);
         next = earlier(next, sup->tls_look_at_ns);
     }
     return next <= now_ns ? 0 : (int)((next - now_ns) / 1000000U + 1);

@@ -10,7 +10,7 @@
     4 /* keystores imported at one time; the keeper asks for one after another                     \
        */
 /* Each front twice, while its successor takes over. */
-#define HF_CHILDREN_MAX (1 + 2 * HF_FRONTS_MAX + 1 + HF_IMPORTS_MAX + 2 + HF_CUSTODIES_MAX)
+#define HF_CHILDREN_MAX (1 + 2 * HF_FRONTS_MAX + 1 + HF_IMPORTS_MAX + 3 + HF_CUSTODIES_MAX)
 #define HF_SECOND_NS UINT64_C(1000000000)
 #define HF_ADDRESS_LEN 96
 
@@ -82,7 +82,8 @@ typedef enum hf_child_kind {
     HF_CHILD_IMPORT,
     HF_CHILD_DUTY,
     HF_CHILD_STORE,
-    HF_CHILD_CUSTODY
+    HF_CHILD_CUSTODY,
+    HF_CHILD_RELAY
 } hf_child_kind;
 
 typedef struct hf_child {
@@ -131,6 +132,7 @@ typedef struct hf_supervisor {
     hf_slot slots[HF_FRONTS_MAX];
     hf_slot duty_slot;
     hf_slot store_slot;
+    hf_slot relay_slot;
     hf_slot custody_slots[HF_CUSTODIES_MAX];
     hf_child children[HF_CHILDREN_MAX];
 } hf_supervisor;
@@ -142,6 +144,8 @@ hf_status hf_start_store(hf_supervisor *sup, hf_error *err) HF_MUST_CHECK;
 hf_status hf_start_front(hf_supervisor *sup, uint32_t slot, hf_error *err) HF_MUST_CHECK;
 /* The process that asks the database for duty locks, where one is configured. */
 hf_status hf_start_duty(hf_supervisor *sup, hf_error *err) HF_MUST_CHECK;
+/* The URL as it is in its file now, which may be "": a password may have been renewed since. */
+void hf_url_file_read(const char *path, char *url, size_t len);
 hf_status hf_start_loader(hf_supervisor *sup, hf_error *err) HF_MUST_CHECK;
 /* fd is the keystore and its password; stays open here. */
 hf_status hf_start_import(hf_supervisor *sup, int fd, uint64_t request_id,
@@ -167,6 +171,8 @@ size_t hf_children_count(const hf_supervisor *sup, hf_child_kind kind);
 /* Tells it to stop, and kills it when it has not within grace_ns. */
 void hf_child_stop(hf_child *child, uint64_t grace_ns);
 void hf_child_close_control(hf_child *child);
+/* Another in its place: at once, and later each time when it ends as soon as it is started. */
+void hf_slot_schedule(hf_slot *slot, const hf_child *child, bool is_started);
 const char *hf_child_name(hf_child_kind kind);
 
 /* ---- alive.c: children that hang ---------------------------------------------------------- */
@@ -188,6 +194,14 @@ void hf_forgive_silence(hf_supervisor *sup);
 /* Starts those that are due. */
 void hf_start_custodies(hf_supervisor *sup, uint64_t now_ns);
 void hf_custody_ended(hf_supervisor *sup, const hf_child *child, int status, const char *how);
+
+/* ---- relay.c ------------------------------------------------------------------------------ */
+
+bool hf_has_relay(const hf_config *config);
+void hf_relay_start_due(hf_supervisor *sup, uint64_t now_ns);
+/* Gives a front that was just started its channel to the relay, where there is one. */
+void hf_relay_connect(hf_supervisor *sup, const hf_child *front);
+void hf_relay_ended(hf_supervisor *sup, const hf_child *child, int status, const char *how);
 
 /* ---- policies.c ---------------------------------------------------------------------------- */
 
@@ -213,9 +227,6 @@ void hf_reload_keys(hf_supervisor *sup);
 
 /* Until the phase is DONE. */
 void hf_supervise(hf_supervisor *sup);
-
-/* events.c: at once, and later each time when it ends as soon as it is started. */
-void hf_slot_schedule(hf_slot *slot, const hf_child *child, bool is_started);
 
 void hf_on_signals(hf_supervisor *sup);
 void hf_on_admin(hf_supervisor *sup);

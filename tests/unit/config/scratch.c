@@ -59,6 +59,7 @@ int scratch_enter(void **state)
     scratch_write("ca.pem", "authorities", 0644);
     scratch_write("clients.txt", "vc AA:BB", 0644);
     scratch_write("pw.txt", "secret\n", 0600);
+    scratch_write("node.txt", "https://u:hunter2@node.example/key\n", 0600);
     scratch_write("url.txt", "postgresql://u:hunter2@h/d\n", 0600);
     scratch_write("loose-pw.txt", "secret\n", 0644);
     scratch_write("passwords/a.txt", "secret\n", 0600);

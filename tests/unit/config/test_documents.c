@@ -102,11 +102,12 @@ static void the_guide_has_every_usable_key_and_its_default(void **state)
 
 /* ---- the example -------------------------------------------------------------------------- */
 
-/* Settings of a back end other than the example's. */
+/* Settings of a back end other than the example's, or in place of another. */
 static bool is_of_another_backend(const char *line)
 {
     static const char *const keys[] = {"url: postgresql://holdfast@db.internal",
                                        "url_file: /etc/holdfast/database-url",
+                                       "  url_file: /etc/holdfast/node.url",
                                        "table:",
                                        "region:",
                                        "endpoint:",
@@ -187,6 +188,9 @@ static void make_example_files(void)
     scratch_write("yubihsm-password", "secret\n", 0600);
     scratch_write("canary.sh", "#!/bin/sh\n", 0700);
     scratch_write("duty-url.txt", "postgresql://holdfast@db.example/duties\n", 0600);
+    scratch_write("node-ca.pem", "authorities", 0644);
+    scratch_write("node-client.pem", "certificate", 0644);
+    scratch_write("node-client.key", "private key", 0600);
     scratch_write("tls/cert.pem", "certificate", 0644);
     scratch_write("tls/key.pem", "private key", 0600);
     scratch_write("tls/clients-ca.pem", "authorities", 0644);

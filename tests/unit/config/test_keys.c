@@ -5,6 +5,7 @@
 
 #define D "data_dir: data\n"
 #define AT4 "holdfast.yaml:4: "
+#define AT5 "holdfast.yaml:5: "
 #define POSTGRES D "slashing_protection:\n  backend: postgres\n"
 #define DYNAMODB D "slashing_protection:\n  backend: dynamodb\n"
 #define PASSWORD_SENTENCE                                                                          \
@@ -45,6 +46,8 @@ typedef struct key_case {
         "network." key, D NETWORK "  " key ": " good_value "\n",                                   \
             D "network:\n  " key ": " bad_value "\n", AT3 "network." key ": " what                 \
     }
+#define NODE "eth1:\n  downstream:\n    url: http://127.0.0.1:8545\n"
+#define NODE_CLIENT NODE "    client_cert_file: cert.pem\n    client_key_file: key.pem\n"
 #define DUTIES "duty_protection:\n  url: postgresql://db/x\n  node_id: a\n"
 #define DUTY_CASE(key, good_value, bad_value, range)                                               \
     {                                                                                              \
@@ -185,6 +188,24 @@ static const key_case cases[] = {
     WORD_CASE("eth1", "hashes", "refuse", "auto allow refuse"),
     {"eth1.sign_data", D "eth1:\n  sign_data: false\n", D "eth1:\n  sign_data: 0\n",
      AT3 "eth1.sign_data: 0: give true or false"},
+
+    {"eth1.downstream.url", D NODE, D "eth1:\n  downstream:\n    url: http://10.0.0.1\n",
+     AT4 "eth1.downstream.url: http to another machine is not protected: use https"},
+    {"eth1.downstream.url_file", D "eth1: {downstream: {url_file: node.txt}}\n",
+     D NODE "    url_file: node.txt\n",
+     AT5 "eth1.downstream.url_file: eth1.downstream.url is given, too"},
+    {"eth1.downstream.ca_file", D NODE "    ca_file: ca.pem\n",
+     D "eth1:\n  downstream:\n    ca_file: ca.pem\n",
+     AT4 "eth1.downstream.ca_file: needs eth1.downstream.url or url_file as well"},
+    {"eth1.downstream.client_cert_file", D NODE_CLIENT, D NODE "    client_cert_file: cert.pem\n",
+     AT5 "eth1.downstream.client_cert_file: eth1.downstream.client_cert_file and client_key_file "
+         "go together"},
+    {"eth1.downstream.client_key_file", D NODE_CLIENT, D NODE "    client_key_file: key.pem\n",
+     AT5 "eth1.downstream.client_key_file: eth1.downstream.client_cert_file and client_key_file "
+         "go together"},
+    {"eth1.downstream.timeout_ms", D NODE "    timeout_ms: 100\n",
+     D "eth1:\n  downstream:\n    timeout_ms: 99\n",
+     AT4 "eth1.downstream.timeout_ms: 99: give a number from 100 to 60000"},
 
     {"duty_protection.url", D DUTIES, D "duty_protection:\n  url: postgresql://db/x\n",
      AT3 "duty_protection.url: needs duty_protection.node_id as well"},
