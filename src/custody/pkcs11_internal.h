@@ -39,6 +39,8 @@ typedef struct hf_pkcs11 {
     pthread_mutex_t lock; /* of all below */
     pthread_cond_t changed;
     bool is_initialized;
+    bool is_fresh;        /* C_Initialize was just called: what the token shows now is true */
+    bool is_blind;        /* fewer keys than before: C_Initialize before they are believed gone */
     bool is_single;       /* the module is not for threads: one session */
     bool is_up;           /* logged in, with at least one session open */
     bool is_connecting;   /* by one thread, which alone uses the module meanwhile */

@@ -311,6 +311,27 @@ static CK_RV walk_all(walk *w, CK_OBJECT_HANDLE *objects)
     return rv;
 }
 
+/*
+ * What was found, in the place of what was known. A module that lost sight of a token which was
+ * pulled and put back finds none of its keys, and all of them after C_Initialize: fewer than
+ * before are believed only then.
+ */
+static CK_RV settle(hf_pkcs11 *p11, hf_p11_table *found, hf_p11_job *job)
+{
+    hf_p11_table old = *found;
+    (void)pthread_mutex_lock(&p11->lock);
+    p11->is_blind = found->count < p11->table.count && !p11->is_fresh;
+    bool is_blind = p11->is_blind;
+    if (!is_blind) {
+        old = p11->table;
+        p11->table = *found;
+    }
+    (void)pthread_mutex_unlock(&p11->lock);
+    *found = old;
+    job->function = "C_FindObjects finds keys no more";
+    return is_blind ? CKR_DEVICE_REMOVED : CKR_OK;
+}
+
 CK_RV hf_p11_keys_load(hf_pkcs11 *p11, CK_SESSION_HANDLE session, const hf_custody_visitor *visitor,
                        hf_p11_job *job)
 {
@@ -324,12 +345,7 @@ CK_RV hf_p11_keys_load(hf_pkcs11 *p11, CK_SESSION_HANDLE session, const hf_custo
         rv = walk_all(&w, objects);
     }
     if (rv == CKR_OK && !hf_failed(job->status)) {
-        hf_p11_table old;
-        (void)pthread_mutex_lock(&p11->lock);
-        old = p11->table;
-        p11->table = w.table;
-        (void)pthread_mutex_unlock(&p11->lock);
-        w.table = old;
+        rv = settle(p11, &w.table, job);
     }
     free(objects);
     free(w.table.entries);

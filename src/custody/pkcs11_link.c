@@ -53,6 +53,8 @@ static hf_status initialize(hf_pkcs11 *p11, hf_error *err)
         return hf_p11_fail(rv, "C_Initialize", err);
     }
     p11->is_initialized = true;
+    p11->is_fresh = true;
+    p11->is_blind = false;
     return hf_ok();
 }
 
@@ -118,11 +120,12 @@ static hf_status connect_once(hf_pkcs11 *p11, hf_error *err)
 
 static hf_status connect_token(hf_pkcs11 *p11, hf_error *err)
 {
-    bool was_initialized = p11->is_initialized;
+    bool was_initialized = p11->is_initialized && !p11->is_blind;
     hf_status st = hf_ok();
     if (was_initialized) {
         (void)p11->f->C_CloseAllSessions(p11->slot);
     } else {
+        finalize(p11);
         st = initialize(p11, err);
     }
     if (!hf_failed(st)) {
@@ -136,6 +139,7 @@ static hf_status connect_token(hf_pkcs11 *p11, hf_error *err)
             st = connect_once(p11, err);
         }
     }
+    p11->is_fresh = false;
     return st;
 }
 
@@ -308,12 +312,13 @@ static hf_p11_loss find_loss(hf_pkcs11 *p11, CK_SESSION_HANDLE session, CK_RV rv
     return loss;
 }
 
-/* The objects have other handles now. */
-static CK_RV reload_keys(hf_pkcs11 *p11, CK_SESSION_HANDLE session)
+/* The objects have other handles now, or the token is not what it was. */
+static hf_p11_loss reload_keys(hf_pkcs11 *p11, CK_SESSION_HANDLE session)
 {
     hf_error err;
     hf_status st;
-    return load_keys(p11, session, &err, &st);
+    CK_RV rv = load_keys(p11, session, &err, &st);
+    return rv != CKR_OK && find_loss(p11, session, rv) == HF_P11_LOST ? HF_P11_LOST : HF_P11_STALE;
 }
 
 hf_status hf_p11_run(hf_pkcs11 *p11, hf_p11_job *job, uint64_t deadline_ns)
@@ -335,7 +340,7 @@ hf_status hf_p11_run(hf_pkcs11 *p11, hf_p11_job *job, uint64_t deadline_ns)
         st = hf_p11_fail(rv, job->function, &err);
         hf_p11_loss loss = find_loss(p11, session, rv);
         if (loss == HF_P11_STALE && attempt == 0) {
-            (void)reload_keys(p11, session);
+            loss = reload_keys(p11, session);
         }
         release(p11, &visit, session, loss, &err);
         if (loss == HF_P11_FINE || attempt > 0 || hf_time_mono_ns() >= deadline_ns) {
