@@ -20,7 +20,7 @@ static void parse_one(hf_bytes yaml, size_t n)
     if (doc.type == HF_KEY_DOCUMENT_KEYSTORE) {
         HF_ASSERT(doc.keystore_path[0] == '/' && doc.password_path[0] == '/');
         HF_ASSERT(hf_bytes_is_zero(doc.secret, sizeof doc.secret));
-    } else {
+    } else if (doc.type != HF_KEY_DOCUMENT_MNEMONIC) {
         HF_ASSERT(doc.keystore_path[0] == '\0' && doc.password_path[0] == '\0');
     }
 }

@@ -24,7 +24,8 @@ static void note_unknown(const hf_key_source *source, const char *what)
 /* ---- key files --------------------------------------------------------------------------------
  */
 
-/* A keystore that a document names states its key; a raw key or a mnemonic is not looked at. */
+/* A keystore that a document names states its key; a raw key, a mnemonic or what a server has is
+ * not looked at. */
 static bool list_documents(const hf_key_file *file, const hf_key_row *row, hf_key_listing *out)
 {
     static hf_key_facts facts[HF_KEY_DOCUMENTS_MAX]; /* large; one thread */
@@ -59,7 +60,7 @@ static void list_files(const hf_key_source *source, hf_key_listing *out)
         }
     }
     if (!is_all) {
-        note_unknown(source, "raw keys and mnemonics are");
+        note_unknown(source, "raw keys, mnemonics and secrets of servers are");
     }
     hf_key_list_done(&list);
 }

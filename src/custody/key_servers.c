@@ -74,6 +74,13 @@ static hf_status list_server(const key_servers *all, const hf_key_server *server
     return st;
 }
 
+/* An even part of the time that is left: one that hangs leaves the others theirs. */
+static uint64_t share_of(uint64_t deadline_ns, size_t servers_left)
+{
+    uint64_t now_ns = hf_time_mono_ns();
+    return now_ns < deadline_ns ? now_ns + (deadline_ns - now_ns) / servers_left : deadline_ns;
+}
+
 static hf_status list(hf_custody *custody, const hf_custody_visitor *visitor, uint64_t deadline_ns,
                       hf_error *err)
 {
@@ -84,7 +91,8 @@ static hf_status list(hf_custody *custody, const hf_custody_visitor *visitor, ui
     hf_status st = hf_key_servers_read(&all->config, visitor, &servers, &first);
     for (size_t i = 0; i < servers.count; i++) {
         hf_error why = {HF_OK, ""};
-        hf_status one = list_server(all, &servers.servers[i], visitor, &keys, deadline_ns, &why);
+        hf_status one = list_server(all, &servers.servers[i], visitor, &keys,
+                                    share_of(deadline_ns, servers.count - i), &why);
         if (hf_failed(one) && !hf_failed(st)) {
             st = one;
             first = why;

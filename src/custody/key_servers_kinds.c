@@ -7,6 +7,7 @@
 
 #include "custody/aws_secrets.h"
 #include "custody/cloud_secrets.h"
+#include "custody/custody.h"
 #include "custody/key_servers_internal.h"
 #include "custody/vault.h"
 
@@ -130,9 +131,6 @@ static hf_status check_hashicorp(const hf_key_members *m, hf_error *err)
         !has_word(m, HF_MEMBER_TLS_ENABLED, "false")) {
         return refuse_word(m, HF_MEMBER_TLS_ENABLED, err);
     }
-    if (m->values[HF_MEMBER_TLS_KNOWN_SERVERS] != NULL) {
-        return hf_fail(err, HF_USAGE, "tlsKnownServersPath is not supported in this version");
-    }
     return st;
 }
 
@@ -146,6 +144,50 @@ static hf_status take_path(const hf_key_servers_config *config, const hf_key_mem
                               : hf_str_format(out, HF_PATH_LEN, "%s/%s", config->config_dir, path))
                ? hf_fail(err, HF_USAGE, "%s is too long", hf_key_member_name(which))
                : hf_ok();
+}
+
+/* A line of a known servers file: HOST:PORT and a SHA-256 fingerprint, with colons or not. */
+static bool take_known(char *line, const char *server, uint8_t ret_digest[32])
+{
+    char digits[2 * 32 + 1];
+    char *rest = NULL;
+    const char *name = strtok_r(line, " \t\r", &rest);
+    const char *fingerprint = name != NULL ? strtok_r(NULL, " \t\r", &rest) : NULL;
+    size_t n = 0;
+    if (fingerprint == NULL || name[0] == '#' || strcasecmp(name, server) != 0) {
+        return false;
+    }
+    for (; *fingerprint != '\0' && n < sizeof digits; fingerprint++) {
+        digits[n] = *fingerprint;
+        n += *fingerprint != ':';
+    }
+    return n == sizeof digits - 1 && !hf_failed(hf_hex_decode(digits, n, ret_digest, 32));
+}
+
+/* One that is not in the file has to be vouched for by an authority. */
+static hf_status find_known(const hf_key_servers_config *config, const hf_key_members *m,
+                            unsigned port, hf_vault_config *vault, hf_error *err)
+{
+    char path[HF_PATH_LEN];
+    char server[HF_PATH_LEN];
+    char *rest = NULL;
+    hf_buf *text = NULL;
+    hf_status st = take_path(config, m, HF_MEMBER_TLS_KNOWN_SERVERS, path, err);
+    if (path[0] == '\0' || !has_word(m, HF_MEMBER_TLS_ENABLED, "true") || hf_failed(st)) {
+        return st;
+    }
+    (void)snprintf(server, sizeof server, "%.900s:%u", text_of(m, HF_MEMBER_SERVER_HOST), port);
+    st = hf_file_read(path, HF_KEY_FILE_MAX_BYTES, &text, err);
+    char *lines = hf_failed(st) ? NULL : strdup(hf_buf_text(text));
+    for (char *line = lines != NULL ? strtok_r(lines, "\n", &rest) : NULL; line != NULL;
+         line = strtok_r(NULL, "\n", &rest)) {
+        vault->has_known_certificate =
+            vault->has_known_certificate || take_known(line, server, vault->known_certificate);
+    }
+    free(lines);
+    hf_buf_free(text);
+    /* With these files it cannot work, which stops no other. */
+    return hf_failed(st) ? hf_error_wrap(err, (hf_status){HF_USAGE}, "tlsKnownServersPath") : st;
 }
 
 /* Web3Signer takes the path with or without slashes at its ends. */
@@ -174,6 +216,9 @@ static hf_status fill_vault(const hf_key_servers_config *config, const hf_key_se
                                 has_word(m, HF_MEMBER_TLS_ENABLED, "true") ? "https" : "http",
                                 text_of(m, HF_MEMBER_SERVER_HOST), port))) {
         st = hf_fail(err, HF_USAGE, "serverHost is too long");
+    }
+    if (!hf_failed(st)) {
+        st = find_known(config, m, port, vault, err);
     }
     if (!hf_failed(st)) {
         st = copy_text(vault->token, sizeof vault->token, m, HF_MEMBER_TOKEN, err);

@@ -86,7 +86,8 @@ static hf_status check(const hf_vault_config *config, hf_error *err)
 
 static hf_status make_net(const hf_vault_config *config, hf_net **ret_net, hf_error *err)
 {
-    hf_net_config net = {.connect_timeout_ms = 0};
+    hf_net_config net = {.has_known_certificate = config->has_known_certificate};
+    memcpy(net.known_certificate, config->known_certificate, sizeof net.known_certificate);
     if (hf_failed(hf_str_copy(net.ca_file, sizeof net.ca_file, config->ca_file)) ||
         hf_failed(hf_str_copy(net.client_cert_file, sizeof net.client_cert_file,
                               config->client_cert_file)) ||

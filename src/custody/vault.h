@@ -39,6 +39,8 @@ typedef struct hf_vault_config {
     char field[HF_VAULT_TEXT_LEN]; /* the one field that holds keys; empty: all that do */
     hf_custody_type key_type;      /* of secrets that do not say: BLS or SECP256K1 */
     char ca_file[HF_PATH_LEN];
+    bool has_known_certificate;
+    uint8_t known_certificate[32]; /* SHA-256; trusted beside the authorities */
     char client_cert_file[HF_PATH_LEN];
     char client_key_file[HF_PATH_LEN];
     hf_vault_auth auth;

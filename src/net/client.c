@@ -1,5 +1,6 @@
 /* HTTPS requests: a multi handle that keeps its connections, easy handles used over and over. */
 #include <curl/curl.h>
+#include <openssl/ssl.h>
 
 #include "net/net_internal.h"
 
@@ -105,13 +106,42 @@ static bool set_client_certificate(const hf_net *net, CURL *easy)
             curl_easy_setopt(easy, CURLOPT_SSLKEY, config->client_key_file) == CURLE_OK);
 }
 
+static int verify_known(X509_STORE_CTX *store, void *context)
+{
+    const hf_net *net = context;
+    const X509 *shown = X509_STORE_CTX_get0_cert(store);
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned int len = 0;
+    if (shown != NULL && X509_digest(shown, EVP_sha256(), digest, &len) == 1 &&
+        len == sizeof net->config.known_certificate &&
+        hf_bytes_equal(digest, net->config.known_certificate, len)) {
+        X509_STORE_CTX_set_error(store, X509_V_OK);
+        return 1;
+    }
+    return X509_verify_cert(store);
+}
+
+static CURLcode prepare_known(CURL *easy, void *context, void *net)
+{
+    (void)easy;
+    SSL_CTX_set_cert_verify_callback(context, verify_known, net);
+    return CURLE_OK;
+}
+
+static bool set_known_certificate(hf_net *net, CURL *easy)
+{
+    return !net->config.has_known_certificate ||
+           (curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, prepare_known) == CURLE_OK &&
+            curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, net) == CURLE_OK);
+}
+
 /* What is the same for all requests. */
 static bool set_common(hf_net *net, slot *at)
 {
     CURL *easy = at->easy;
     const char *ca = net->config.ca_file;
     uint32_t connect_ms = net->config.connect_timeout_ms;
-    return set_client_certificate(net, easy) &&
+    return set_client_certificate(net, easy) && set_known_certificate(net, easy) &&
            curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, at->error) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_PRIVATE, at) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&

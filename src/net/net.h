@@ -39,6 +39,10 @@ typedef struct hf_net_config {
     uint32_t connect_timeout_ms; /* 0: 1000; the deadline counts as well */
     char client_cert_file[512];  /* PEM, shown to servers that ask; empty: none */
     char client_key_file[512];   /* PEM; private */
+    /* SHA-256 of one certificate that is trusted beside what authorities vouch for; its name counts
+     * as ever. */
+    bool has_known_certificate;
+    uint8_t known_certificate[32];
 } hf_net_config;
 
 /* Signature version 4 over the whole request; service is "dynamodb", "sts"... */

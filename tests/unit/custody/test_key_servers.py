@@ -2,6 +2,7 @@
 """test_key_servers.py DRIVER: Web3Signer's key files that name a server, against doubles of the servers."""
 
 import os
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -133,9 +134,37 @@ class Vault(KeyFiles):
     def test_a_server_that_is_away_fails_the_list_after_the_others(self):
         self.put("a.yaml", self.hashicorp("keys/1", serverPort=1))
         self.put("b.yaml", self.hashicorp("keys/2"))
-        keys, failed, result = self.driver().list(3000)
+        keys, failed, result = self.driver().list(2000)
         self.assertEqual((failed, [key[1] for key in keys]), ([], [secret(2)]))
         self.assertIn("UNAVAILABLE", result)
+
+    def test_known_servers(self):
+        key, certificate = (os.path.join(self.folder, name) for name in ("tls.key", "tls.crt"))
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+                        "-subj", "/CN=vault", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
+                       check=True, stderr=subprocess.DEVNULL)
+        shown = subprocess.run(["openssl", "x509", "-in", certificate, "-noout", "-fingerprint", "-sha256"], check=True,
+                               capture_output=True, text=True).stdout.strip().rpartition("=")[2]
+        vault = vault_double.Vault(context=vault_double.tls_context(certificate, key))
+        self.addCleanup(vault.close)
+        vault.tree = self.vault.tree
+        self.put("a.yaml", self.hashicorp("keys/1", serverPort=vault.port, tlsEnabled="true", tlsKnownServersPath="known"))
+        driver = self.driver()
+
+        def known(text, milliseconds=300):
+            with open(os.path.join(self.folder, "known"), "w", encoding="utf-8") as out:
+                out.write(text)
+            return driver.list(milliseconds)
+
+        self.assertIn("a.yaml: tlsKnownServersPath: ", driver.list()[1][0])
+        for text in (f"# known\nother:8200 {'00' * 32}\n127.0.0.1:{vault.port} {shown}\n",
+                     f"127.0.0.1:{vault.port} {shown.replace(':', '').lower()}"):
+            self.assert_keys(known(text, 20000), 1)
+        # Another certificate, another server, or nothing that is a fingerprint: only authorities count.
+        for text in (f"127.0.0.1:{vault.port} {'00' * 32}\n127.0.0.1:1 {shown}\n", f"127.0.0.1:{vault.port} {shown}:00\n"):
+            keys, failed, result = known(text)
+            self.assertEqual((keys, failed), ([], []))
+            self.assertIn("UNAVAILABLE", result)
 
     def test_kubernetes(self):
         self.put("a.yaml", self.hashicorp("keys/1", authMethod="KUBERNETES", kubernetesRole="r", token=None,
