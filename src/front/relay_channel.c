@@ -8,8 +8,10 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-/* Under way at one front: a node that hangs takes no places from signatures. */
+/* Under way at one front, and of all that it lets wait: a node that hangs takes few places from
+ * signatures. */
 #define AT_RELAY_MAX 128
+#define AT_RELAY_SHARE 4
 /* Answers read before the sockets get their turn. */
 #define ANSWERS_PER_TURN 64
 
@@ -49,6 +51,7 @@ hf_relay_outcome hf_relay_send(hf_place *place)
         return HF_RELAY_ABSENT;
     }
     if (server->at_relay >= AT_RELAY_MAX ||
+        server->at_relay > server->config.context.max_in_flight / AT_RELAY_SHARE ||
         hf_failed(hf_frame_send_fd(server->relay_fd, x->ask, x->ask_fd))) {
         return HF_RELAY_BUSY; /* that it is gone is noticed in a moment */
     }

@@ -68,7 +68,9 @@ static bool is_kept_back(const char *name, size_t len)
 static hf_next node_failed(hf_exchange *x, hf_relay_outcome outcome)
 {
     hf_rpc *job = x->job;
-    job->node_outcome = outcome;
+    if (outcome != HF_RELAY_TOO_LONG) { /* which says nothing about the other calls */
+        job->node_outcome = outcome;
+    }
     return hf_rpc_refuse(x, failures[outcome].reason, failures[outcome].sentence, true);
 }
 

@@ -16,8 +16,9 @@
 
 /* Each front twice, while its successor takes over, and some whose end is not yet noticed. */
 #define CLIENTS_MAX 160
-/* Calls that wait for a thread. */
+/* Calls that wait for a thread, and the bytes of these. */
 #define QUEUE_MAX 1024
+#define QUEUE_BYTES_MAX (64U << 20)
 #define TICK_MS 250
 /* Calls taken from one front before the others have their turn. */
 #define CALLS_A_TURN 32
@@ -57,6 +58,7 @@ struct server {
     call *head;
     call *tail;
     size_t waiting;
+    size_t waiting_bytes;
     hf_relay_outcome last;
     uint64_t logged_at_ns;
     /* the main thread's */
@@ -112,6 +114,7 @@ static call *take_call(server *s)
     call *c = s->head;
     s->head = c->next;
     s->waiting--;
+    s->waiting_bytes -= c->ask.call_len;
     (void)pthread_mutex_unlock(&s->lock);
     return c;
 }
@@ -157,7 +160,8 @@ static bool is_stuck(const server *s, uint64_t now_ns)
 /* With the lock held; true when the call will be answered by a thread. */
 static bool enqueue(server *s, size_t index, const hf_msg_relay_ask *ask, int paper_fd)
 {
-    call *c = s->waiting < QUEUE_MAX ? malloc(sizeof *c) : NULL;
+    bool has_room = s->waiting < QUEUE_MAX && s->waiting_bytes + ask->call_len <= QUEUE_BYTES_MAX;
+    call *c = has_room ? malloc(sizeof *c) : NULL;
     if (c == NULL) {
         return false;
     }
@@ -168,6 +172,7 @@ static bool enqueue(server *s, size_t index, const hf_msg_relay_ask *ask, int pa
     *(s->head != NULL ? &s->tail->next : &s->head) = c;
     s->tail = c;
     s->waiting++;
+    s->waiting_bytes += ask->call_len;
     (void)pthread_cond_signal(&s->work);
     return true;
 }

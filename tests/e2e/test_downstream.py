@@ -91,6 +91,9 @@ class NodeHandler(http.server.BaseHTTPRequestHandler):
     def t_large(self, _):
         self.answer(b'{"result":"' + b"y" * (ANSWER_MAX - 20) + b'"}')
 
+    def t_medium(self, _):
+        self.answer(b'{"result":"' + b"z" * (ANSWER_MAX // 2) + b'"}')
+
     def t_redirect(self, _):
         self.answer(b"", 307, headers=[("Location", self.node.url + "/elsewhere")])
 
@@ -219,9 +222,10 @@ def test_a_silent_node_holds_up_nothing(signer):
 
 
 def test_large_answers_pass_within_a_bound_for_each_request(signer):
-    status, answers = call(signer, [{"id": 1, "method": "t_large"}, {"id": 2, "method": "t_large"}])
-    assert status == 200 and len(answers[0]["result"]) == ANSWER_MAX - 20
-    assert answers[1]["error"]["data"]["code"] == "NODE_UNAVAILABLE"
+    status, answers = call(signer, [{"id": 1, "method": "t_huge"}, {"id": 2, "method": "t_medium"}, {"id": 3, "method": "t_large"}])
+    assert status == 200 and len(answers[1]["result"]) == ANSWER_MAX // 2
+    assert [answers[i]["error"]["data"]["code"] for i in (0, 2)] == ["NODE_UNAVAILABLE"] * 2
+    assert len(call(signer, {"id": 1, "method": "t_large"})[1]["result"]) == ANSWER_MAX - 20
 
 
 def test_a_large_call_passes(signer, node):
