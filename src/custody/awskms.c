@@ -215,7 +215,7 @@ static hf_status convert(hf_awskms *kms, const wrapping *what, uint64_t deadline
     json_decref(context);
     hf_status st = hf_aws_ask_one(kms->service, what->operation, body, deadline_ns, &answer, err);
     if (hf_failed(st)) {
-        return hf_error_wrap(err, st, "%s", what->reference);
+        return st; /* who asks knows which key; with an ARN before it the reason would be cut off */
     }
     const char *arn = json_string_value(json_object_get(answer, "KeyId"));
     if (arn == NULL || !hf_kms_key_fits(what->reference, arn)) {

@@ -72,6 +72,7 @@ typedef enum hf_store_call {
     HF_CALL_TAKE_OVER,
     HF_CALL_ANCHOR_GET,
     HF_CALL_ANCHOR_SET,
+    HF_CALL_LOOK,
     HF_CALL_COUNT
 } hf_store_call;
 

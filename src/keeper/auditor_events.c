@@ -161,7 +161,8 @@ bool hf_auditor_admit(hf_keeper *keeper, hf_request *request, const hf_eth_reque
         slot->event.has_root = true;
         memcpy(slot->event.root, admission->root, HF_ROOT_BYTES);
         slot->ticket = ++auditor->tickets;
-        *ret_is_taken = auditor->is_strict && !admission->is_slashable;
+        *ret_is_taken = auditor->is_strict && !admission->is_slashable &&
+                        !hf_look_is_needed(keeper, request->key);
         slot->request = *ret_is_taken ? request : NULL;
         request->audit = slot;
         request->ticket = slot->ticket;

@@ -124,6 +124,7 @@ static hf_reason admit(hf_keeper *keeper, const hf_msg_duty_sign *frame, hf_duty
     work->key = key;
     memcpy(work->ask.hash, frame->hash, sizeof work->ask.hash);
     hf_aztec_digest(frame->hashing, frame->hash, work->digest);
+    work->look = hf_look_want(keeper, key);
     return hf_auditor_admit_duty(keeper, work) ? HF_REASON_OK : HF_REASON_AUDIT_UNAVAILABLE;
 }
 
@@ -190,6 +191,7 @@ hf_reason hf_duties_take_vote(hf_keeper *keeper, const hf_eth1_work *asked,
     memcpy(work->ask.hash, asked->digest, sizeof work->ask.hash);
     memcpy(work->digest, asked->digest, sizeof work->digest);
     hf_frame_init(&work->reply, HF_MSG_DUTY_REPLY, frame->header.request_id);
+    work->look = hf_look_want(keeper, work->key);
     if (!hf_auditor_admit_duty(keeper, work)) {
         hf_duties_answer_front(keeper, work, HF_REASON_AUDIT_UNAVAILABLE, "");
         hf_duties_put(duties, work);

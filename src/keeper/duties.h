@@ -16,6 +16,7 @@ typedef struct hf_duty_work {
     bool is_unsent; /* ask waits for room in the channel */
     hf_pass pass;
     struct hf_audit_slot *audit; /* as of a request */
+    uint64_t look;               /* hf_look_want */
     uint64_t ticket;
     uint64_t received_ns;
     uint64_t deadline_ns;

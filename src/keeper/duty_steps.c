@@ -86,10 +86,13 @@ static void set_asked(hf_duties *duties, const hf_duty_work *work, bool is_asked
 static void finish(hf_keeper *keeper, hf_duty_work *work, hf_reason reason, const char *detail)
 {
     /* The line was written while the database was asked; only now does a signature leave. */
-    if (reason == HF_REASON_OK && !hf_auditor_wait(keeper, work->ticket)) {
-        hf_wipe(work->reply.signature, sizeof work->reply.signature);
-        work->reply.stored = 0;
-        reason = HF_REASON_AUDIT_UNAVAILABLE;
+    if (reason == HF_REASON_OK) {
+        reason = hf_auditor_wait(keeper, work->ticket) ? hf_look_wait(keeper, work->look, work->key)
+                                                       : HF_REASON_AUDIT_UNAVAILABLE;
+        if (reason != HF_REASON_OK) {
+            hf_wipe(work->reply.signature, sizeof work->reply.signature);
+            work->reply.stored = 0;
+        }
     }
     set_asked(&keeper->duties, work, false);
     if (work->peer != NULL) {

@@ -205,14 +205,15 @@ static void let_go(hf_keeper *keeper, hf_eth1_work *work, bool is_durable)
         finish(keeper, work, HF_REASON_STORE_UNAVAILABLE, "what was spent cannot be written down");
         return;
     }
-    if (work->reply.reason == HF_REASON_OK &&
-        (is_durable || hf_auditor_wait(keeper, work->ticket))) {
-        finish(keeper, work, HF_REASON_OK, "");
-        return;
+    hf_reason reason = HF_REASON_INTERNAL;
+    if (work->reply.reason == HF_REASON_OK) {
+        reason = is_durable || hf_auditor_wait(keeper, work->ticket)
+                     ? hf_look_wait(keeper, work->look, work->key)
+                     : HF_REASON_AUDIT_UNAVAILABLE;
     }
-    hf_reason reason =
-        work->reply.reason == HF_REASON_OK ? HF_REASON_AUDIT_UNAVAILABLE : HF_REASON_INTERNAL;
-    hf_wipe(work->reply.signature, sizeof work->reply.signature);
+    if (reason != HF_REASON_OK) {
+        hf_wipe(work->reply.signature, sizeof work->reply.signature);
+    }
     finish(keeper, work, reason, "");
 }
 

@@ -19,6 +19,7 @@ typedef struct hf_eth1_work {
     hf_key *key;
     hf_pass pass;
     struct hf_audit_slot *audit; /* as of a request */
+    uint64_t look;               /* hf_look_want */
     uint64_t ticket;
     uint64_t spending_ticket; /* of the value that has to be kept; 0: none */
     bool is_taken;            /* a vote: the room of duties answers */

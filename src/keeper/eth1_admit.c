@@ -248,6 +248,7 @@ static hf_reason take(const question *q, bool counts)
     }
     (void)atomic_fetch_add(&q->key->refs, 1);
     work->key = q->key;
+    work->look = hf_look_want(q->keeper, q->key);
     if (!hf_auditor_admit_eth1(q->keeper, work)) {
         return HF_REASON_AUDIT_UNAVAILABLE;
     }

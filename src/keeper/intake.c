@@ -139,8 +139,8 @@ static void start_request(hf_keeper *keeper, hf_request *request, const hf_msg_s
     if (!hf_auditor_admit(keeper, request, &frame->request, admission, &is_taken)) {
         hf_signers_forget(keeper, request);
         hf_request_finish(keeper, request, HF_REASON_AUDIT_UNAVAILABLE, "");
-    } else if (admission->is_slashable) {
-        **slashable_end = request;
+    } else if (admission->is_slashable || hf_look_is_needed(keeper, request->key)) {
+        **slashable_end = request; /* the protector's, as what can be slashed */
         *slashable_end = &request->next;
     } else if (!is_taken) {
         hf_signers_sign(keeper, request);
@@ -195,6 +195,7 @@ static void take_sign(hf_keeper *keeper, hf_peer *peer, const hf_msg_sign *frame
     (void)atomic_fetch_add(&key->refs, 1);
     request->key = key;
     request->message = admission.message;
+    request->is_slashable = admission.is_slashable;
     start_request(keeper, request, frame, &admission, slashable_end);
 }
 

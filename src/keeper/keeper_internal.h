@@ -152,6 +152,7 @@ typedef struct hf_request {
     hf_root_group *group;
     uint32_t operation;
     hf_message message;
+    bool is_slashable;
     hf_pass pass;
     struct hf_audit_slot *audit; /* its line in the audit log; NULL: none */
     uint64_t ticket;             /* to wait for that line; 0: none */
@@ -267,6 +268,8 @@ void hf_signers_forget(hf_keeper *keeper, hf_request *list);
 
 #define HF_BATCH_MAX 1024
 
+#include "keeper/looks.h"
+
 typedef struct hf_protector {
     pthread_mutex_t lock;
     pthread_cond_t work;
@@ -282,6 +285,7 @@ typedef struct hf_protector {
     bool healthy;      /* under lock, with the sentence; that thread alone writes it */
     char detail[HF_DETAIL_LEN];
     hf_watermark high;
+    hf_looks looks;
     _Atomic uint64_t last_turn_ns; /* of its thread, which takes one a second at least */
     uint64_t next_health_ns;
     hf_message messages[HF_BATCH_MAX];
@@ -294,6 +298,16 @@ void hf_protector_stop(hf_keeper *keeper);
 /* Any thread. Can the store record, as far as is known? Otherwise the reason. */
 bool hf_protector_is_healthy(hf_keeper *keeper, char ret_detail[HF_DETAIL_LEN]);
 void hf_protector_push(hf_keeper *keeper, hf_request *list);
+/* For looks.c, on its thread. The next question to the store waits as long as these may. */
+void hf_protector_limit_wait(hf_keeper *keeper, const hf_request *list);
+uint64_t hf_protector_last_ticket(const hf_request *list);
+void hf_protector_refuse(hf_keeper *keeper, hf_request *list, hf_reason reason);
+/* Are the tokens that these requests came with those of the moment of the last question? */
+bool hf_protector_has_tokens(hf_keeper *keeper, const hf_request *list);
+/* And is the request's one of them, and its key one still? */
+hf_reason hf_protector_may_still(hf_keeper *keeper, const hf_request *request, bool has_tokens);
+/* Are their lines durable? Otherwise they are refused. */
+bool hf_protector_is_logged(hf_keeper *keeper, hf_request *list);
 /* Any thread. There are jobs to be done between two batches, or a new store process. */
 void hf_protector_wake(hf_keeper *keeper, bool is_new_store);
 

@@ -73,7 +73,7 @@ bool hf_protector_is_healthy(hf_keeper *keeper, char ret_detail[HF_DETAIL_LEN])
 
 /* ---- deciding -------------------------------------------------------------------------------- */
 
-static void refuse_list(hf_keeper *keeper, hf_request *list, hf_reason reason)
+void hf_protector_refuse(hf_keeper *keeper, hf_request *list, hf_reason reason)
 {
     hf_signers_forget(keeper, list);
     while (list != NULL) {
@@ -87,13 +87,14 @@ static bool is_idle(hf_keeper *keeper)
 {
     hf_protector *protector = &keeper->protector;
     (void)pthread_mutex_lock(&protector->lock);
-    bool nothing_waits = protector->head == NULL && !protector->has_jobs;
+    bool nothing_waits = protector->head == NULL && !protector->has_jobs &&
+                         protector->looks.wanted == protector->looks.taken;
     (void)pthread_mutex_unlock(&protector->lock);
     return nothing_waits;
 }
 
 /* Tickets rise along a list. */
-static uint64_t last_ticket(const hf_request *list)
+uint64_t hf_protector_last_ticket(const hf_request *list)
 {
     while (list->next != NULL) {
         list = list->next;
@@ -133,6 +134,23 @@ static hf_reason look_at_seal(hf_keeper *keeper, const hf_request *request)
     return reason;
 }
 
+hf_reason hf_protector_may_still(hf_keeper *keeper, const hf_request *request, bool has_tokens)
+{
+    hf_reason reason = look_at_token(keeper, request, has_tokens);
+    return reason == HF_REASON_OK ? look_at_seal(keeper, request) : reason;
+}
+
+bool hf_protector_is_logged(hf_keeper *keeper, hf_request *list)
+{
+    hf_pulse_to_disk(); /* the auditor's, whose own pulse tells */
+    bool is_logged = hf_auditor_wait_all(keeper, list->ticket, hf_protector_last_ticket(list));
+    hf_pulse_from_disk();
+    if (!is_logged) {
+        hf_protector_refuse(keeper, list, HF_REASON_AUDIT_UNAVAILABLE);
+    }
+    return is_logged;
+}
+
 /* Splits the decided batch into what may be signed and what is refused. */
 static void release_batch(hf_keeper *keeper, hf_request *list, bool is_current)
 {
@@ -146,26 +164,17 @@ static void release_batch(hf_keeper *keeper, hf_request *list, bool is_current)
         list->next = NULL;
         hf_meter_observe(&keeper->meter.now.duration[list->operation][HF_STAGE_DECIDE],
                          now - list->admitted_ns);
-        hf_reason reason = hf_verdict_allows(*verdict) ? look_at_token(keeper, list, is_current)
-                                                       : hf_reason_from_verdict(*verdict);
-        if (reason == HF_REASON_OK) {
-            reason = look_at_seal(keeper, list);
-        }
+        hf_reason reason = hf_verdict_allows(*verdict)
+                               ? hf_protector_may_still(keeper, list, is_current)
+                               : hf_reason_from_verdict(*verdict);
         if (reason == HF_REASON_OK) {
             *allowed_end = list;
             allowed_end = &list->next;
         } else {
-            refuse_list(keeper, list, reason);
+            hf_protector_refuse(keeper, list, reason);
         }
     }
-    if (allowed == NULL) {
-        return;
-    }
-    hf_pulse_to_disk(); /* the auditor's, whose own pulse tells */
-    bool is_logged = hf_auditor_wait(keeper, last_ticket(allowed));
-    hf_pulse_from_disk();
-    if (!is_logged) {
-        refuse_list(keeper, allowed, HF_REASON_AUDIT_UNAVAILABLE);
+    if (allowed == NULL || !hf_protector_is_logged(keeper, allowed)) {
         return;
     }
     /* A lone request: this thread is awake already, and nothing waits for it. */
@@ -183,10 +192,10 @@ static uint64_t shared_budget_ns(const hf_keeper *keeper)
     return keeper->config.store_timeout_ms * HF_NS_PER_MS + SHARED_MARGIN_NS;
 }
 
-static void limit_wait(hf_keeper *keeper, const hf_request *list)
+void hf_protector_limit_wait(hf_keeper *keeper, const hf_request *list)
 {
     hf_store_client *client = keeper->store_clients[HF_LANE_SIGNING];
-    uint64_t oldest = UINT64_MAX;
+    uint64_t oldest = list != NULL ? UINT64_MAX : hf_time_mono_ns();
     if (client == NULL) {
         return;
     }
@@ -208,7 +217,7 @@ static uint64_t stale_after_ns(hf_keeper *keeper)
 }
 
 /* Are the tokens that these requests came with those of the moment of the decision? */
-static bool has_current_tokens(hf_keeper *keeper, const hf_request *list)
+bool hf_protector_has_tokens(hf_keeper *keeper, const hf_request *list)
 {
     hf_store *store = keeper->protector.store;
     for (; list != NULL; list = list->next) {
@@ -251,13 +260,14 @@ static bool is_guarded(hf_keeper *keeper, hf_request *list)
         return true;
     }
     if (keeper->guard.report.state == HF_GUARD_PENDING) {
-        limit_wait(keeper, list);
+        hf_protector_limit_wait(keeper, list);
         ask_health(keeper);
     }
     return hf_guard_is_open(keeper);
 }
 
-static void decide_batch(hf_keeper *keeper, hf_request *list, size_t n)
+/* True: the store was asked, and said how far its records have come. */
+static bool decide_batch(hf_keeper *keeper, hf_request *list, size_t n)
 {
     hf_protector *protector = &keeper->protector;
     hf_error err = {.code = HF_OK};
@@ -267,14 +277,15 @@ static void decide_batch(hf_keeper *keeper, hf_request *list, size_t n)
     hf_pulse_from_disk();
     if (!is_open) {
         bool is_pending = keeper->guard.report.state == HF_GUARD_PENDING;
-        refuse_list(keeper, list, is_pending ? HF_REASON_STORE_UNAVAILABLE : HF_REASON_START_GUARD);
-        return;
+        hf_protector_refuse(keeper, list,
+                            is_pending ? HF_REASON_STORE_UNAVAILABLE : HF_REASON_START_GUARD);
+        return false;
     }
     for (hf_request *request = list; request != NULL; request = request->next) {
         protector->messages[i++] = request->message;
     }
-    limit_wait(keeper, list);
-    hf_auditor_hurry(keeper, last_ticket(list));
+    hf_protector_limit_wait(keeper, list);
+    hf_auditor_hurry(keeper, hf_protector_last_ticket(list));
     uint64_t start = hf_time_mono_ns();
     hf_pulse_to_disk();
     hf_status st = protector->store->ops->decide(protector->store, protector->messages, n,
@@ -288,17 +299,18 @@ static void decide_batch(hf_keeper *keeper, hf_request *list, size_t n)
     }
     if (hf_failed(st)) {
         hf_meter_add(&keeper->meter.now.store_failures, 1);
-        refuse_list(keeper, list, HF_REASON_STORE_UNAVAILABLE);
-        return;
+        hf_protector_refuse(keeper, list, HF_REASON_STORE_UNAVAILABLE);
+        return false;
     }
     hf_pulse_to_disk();
     bool is_witnessed = hf_guard_note(keeper);
     hf_pulse_from_disk();
     if (!is_witnessed) { /* before any signature is made: the witness knows of it */
-        refuse_list(keeper, list, HF_REASON_START_GUARD);
-        return;
+        hf_protector_refuse(keeper, list, HF_REASON_START_GUARD);
+        return true;
     }
-    release_batch(keeper, list, has_current_tokens(keeper, list));
+    release_batch(keeper, list, hf_protector_has_tokens(keeper, list));
+    return true;
 }
 
 /* Takes out of the list what has waited too long; returns how many remain. */
@@ -317,7 +329,7 @@ static size_t drop_stale(hf_keeper *keeper, hf_request **list)
         }
         *link = request->next;
         request->next = NULL;
-        refuse_list(keeper, request, reason);
+        hf_protector_refuse(keeper, request, reason);
     }
     return n;
 }
@@ -347,7 +359,8 @@ static void wait_for_work(hf_keeper *keeper)
     }
     struct timespec when = {.tv_sec = (time_t)(until / HF_NS_PER_SECOND),
                             .tv_nsec = (long)(until % HF_NS_PER_SECOND)};
-    if (!protector->has_jobs && !protector->is_new_store) {
+    bool is_looked_for = protector->looks.wanted > protector->looks.done;
+    if (!protector->has_jobs && !protector->is_new_store && !is_looked_for) {
         (void)pthread_cond_timedwait(&protector->work, &protector->lock, &when);
     }
 }
@@ -390,9 +403,9 @@ static void gather(hf_keeper *keeper)
 static void work_once(hf_keeper *keeper, hf_request *list)
 {
     size_t n = drop_stale(keeper, &list);
-    if (n > 0) {
-        decide_batch(keeper, list, n);
-    }
+    hf_request *others = hf_looks_split(&list, &n);
+    bool is_seen = n > 0 && decide_batch(keeper, list, n);
+    hf_looks_answer(keeper, others, is_seen);
     if (!keeper->jobs.has_thread) {
         hf_pulse_to_disk(); /* pruning, imports, records */
         hf_jobs_work_once(keeper);
@@ -416,6 +429,7 @@ static void *protector_main(void *context)
             list = take_batch(protector);
         }
         protector->has_jobs = false;
+        protector->looks.taken = protector->looks.wanted;
         if (protector->is_new_store) {
             protector->is_new_store = false;
             protector->next_health_ns = 0;
@@ -461,6 +475,7 @@ hf_status hf_protector_init(hf_keeper *keeper, hf_store *take_store, hf_store *j
     (void)pthread_condattr_init(&attr);
     (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     (void)pthread_cond_init(&protector->work, &attr);
+    (void)pthread_cond_init(&protector->looks.settled, &attr);
     (void)pthread_condattr_destroy(&attr);
     if (protector->is_looked_at) { /* the store is open: decided before the first request comes */
         (void)hf_guard_is_open(keeper);

@@ -207,7 +207,7 @@ uint8_t hf_seal_state_for_status(const hf_keeper *keeper);
 /* Any thread: the store is at this generation. */
 void hf_seal_note_generation(hf_keeper *keeper, uint64_t generation);
 /*
- * Protector: may a recorded request of a sealed key be signed as of this generation? Waits a moment
+ * Any thread: may a request of a sealed key be signed as of this generation? Waits a moment
  * for what another node changed. SEALED, UNKNOWN_KEY, STORE_UNAVAILABLE.
  */
 hf_reason hf_seal_catch_up(hf_keeper *keeper, const struct hf_key *key, uint64_t generation);

@@ -1,6 +1,6 @@
 /*
  * Nodes that share a store: a seal command, a change of the seal or of a key on one of them counts
- * on the others before their next slashable signature, because the generation of the records comes
+ * on the others before their next signature (looks.c), because the generation of the records comes
  * back with each decision.
  */
 #include "keeper/keeper_internal.h"

@@ -295,6 +295,14 @@ static hf_status client_health(hf_store *self, hf_error *err)
     return st;
 }
 
+static hf_status client_look(hf_store *self, hf_error *err)
+{
+    hf_msg_store_call question = {0};
+    hf_msg_store_result answer;
+    return ask(hf_client_of(self), &question, HF_CALL_LOOK, hf_client_of(self)->timeout_ns, &answer,
+               err);
+}
+
 static hf_status client_import_begin(hf_store *self, hf_error *err)
 {
     hf_msg_store_call question = {0};
@@ -449,6 +457,7 @@ static void client_close(hf_store *self)
 static const hf_store_ops client_ops = {
     .decide = client_decide,
     .health = client_health,
+    .look = client_look,
     .import_begin = client_import_begin,
     .import_add = client_import_add,
     .import_commit = client_import_commit,

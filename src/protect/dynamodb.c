@@ -183,6 +183,7 @@ static void dynamo_close(hf_store *self)
 static const hf_store_ops dynamo_ops = {
     .decide = hf_dynamo_decide,
     .health = hf_dynamo_health,
+    .look = hf_dynamo_glance,
     .import_begin = hf_dynamo_import_begin,
     .import_add = hf_dynamo_import_add,
     .import_commit = hf_dynamo_import_commit,

@@ -243,6 +243,7 @@ json_t *hf_dynamo_meta_get(const hf_dynamo *store);
 hf_status hf_dynamo_take_meta(hf_dynamo *store, const json_t *item, hf_error *err) HF_MUST_CHECK;
 hf_status hf_dynamo_set_high(hf_store *self, const hf_watermark *high, hf_error *err);
 hf_status hf_dynamo_health(hf_store *self, hf_error *err);
+hf_status hf_dynamo_glance(hf_store *self, hf_error *err);
 
 /* ---- the operations ----------------------------------------------------------------------- */
 

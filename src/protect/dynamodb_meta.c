@@ -258,3 +258,11 @@ hf_status hf_dynamo_health(hf_store *self, hf_error *err)
                          : hf_fail(err, HF_CORRUPT, "DynamoDB table %.80s does not keep conditions",
                                    store->config.table);
 }
+
+hf_status hf_dynamo_glance(hf_store *self, hf_error *err)
+{
+    hf_dynamo *store = (hf_dynamo *)self;
+    uint64_t deadline_ns = hf_dynamo_deadline(store);
+    hf_status st = hf_dynamo_prepare(store, deadline_ns, err);
+    return hf_failed(st) ? st : hf_dynamo_look(store, deadline_ns, err);
+}

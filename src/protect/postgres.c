@@ -171,6 +171,28 @@ static hf_status pg_health(hf_store *self, hf_error *err)
     return st;
 }
 
+static hf_status look_once(hf_pg_store *store, hf_error *err)
+{
+    hf_status st = hf_pg_ensure(store, err);
+    if (hf_failed(st) || !store->has_records) {
+        return st; /* without records nothing can have changed */
+    }
+    st = hf_pg_send(&store->link, HF_PG_PRESENT, NULL, err);
+    if (!hf_failed(st)) {
+        st = hf_pg_trip(&store->link, err);
+    }
+    return hf_failed(st) ? st : hf_pg_take_present(store, hf_pg_result(&store->link, 0), err);
+}
+
+static hf_status pg_look(hf_store *self, hf_error *err)
+{
+    hf_pg_store *store = (hf_pg_store *)self;
+    hf_pg_set_deadline(store);
+    bool was_up = store->link.conn != NULL;
+    hf_status st = look_once(store, err);
+    return hf_failed(st) && was_up && store->link.may_retry ? look_once(store, err) : st;
+}
+
 static hf_status put_bound(hf_pg_params *params, uint8_t storage[8], bool has, uint64_t value,
                            hf_error *err)
 {
@@ -341,6 +363,7 @@ static void pg_close(hf_store *self)
 static const hf_store_ops postgres_ops = {
     .decide = hf_pg_decide,
     .health = pg_health,
+    .look = pg_look,
     .import_begin = hf_pg_import_begin,
     .import_add = hf_pg_import_add,
     .import_commit = hf_pg_import_commit,

@@ -137,6 +137,8 @@ typedef struct hf_store_ops {
                         hf_verdict *ret_verdicts, hf_error *err);
     /* Is it able to record right now? Writes nothing that lasts. */
     hf_status (*health)(hf_store *self, hf_error *err);
+    /* Reads the generation as it is now, in one round trip. NULL where nobody else writes. */
+    hf_status (*look)(hf_store *self, hf_error *err);
 
     /*
      * Import: all or nothing. begin, add any number of times (staged outside the history), then
@@ -171,7 +173,7 @@ typedef struct hf_store_ops {
      */
     hf_status (*change_records)(hf_store *self, const hf_record_change *changes, size_t n,
                                 hf_error *err);
-    /* The generation as of the last decide, health, records or change_records; 0 before. */
+    /* The generation as of the last decide, health, look, records or change_records; 0 before. */
     uint64_t (*generation)(const hf_store *self);
     /* As of the last decide or health that went well, or of opening; asks nobody, costs nothing.
      * UNAVAILABLE when there was none yet. */

@@ -145,6 +145,8 @@ static hf_status run_call(server *s, const hf_msg_store_call *ask, hf_msg_store_
     case HF_CALL_HEALTH:
         st = ops->health(s->store, err);
         return hf_failed(st) ? st : ops->mark(s->store, &answer->mark, err);
+    case HF_CALL_LOOK:
+        return ops->look != NULL ? ops->look(s->store, err) : hf_ok();
     case HF_CALL_TAKE_OVER:
         st = ops->take_over(s->store, ask->has_watermark != 0 ? &ask->watermark : NULL,
                             ask->lineage, err);

@@ -276,6 +276,8 @@ def test_a_canary_locks_everything(signers):
     signed(signer.attest(b, 1, 2))
     refused(signer.attest(a, 1, 2), "CANARY")
     refused(signer.attest(b, 2, 3), "CANARY")
+    reveal = {"type": "RANDAO_REVEAL", "fork_info": fork_info(), "randao_reveal": {"epoch": "3"}}
+    refused(signer.sign(b, reveal), "CANARY")  # of a file's key, and cannot be slashed
     signer.stop()
     signer.start()
     signed(signer.attest(b, 2, 3))

@@ -222,6 +222,10 @@ static void test_seen_with_a_decision(void **state)
     assert_int_equal(turn(one, &now), HF_OK);
     assert_code(store->ops->health(store, &two.test.err), HF_OK);
     assert_int_equal(store->ops->generation(store), before.generation + 3);
+    now = look(one);
+    assert_int_equal(turn(one, &now), HF_OK);
+    assert_code(store->ops->look(store, &two.test.err), HF_OK);
+    assert_int_equal(store->ops->generation(store), before.generation + 4);
     test_store_close(&two.test);
 }
 

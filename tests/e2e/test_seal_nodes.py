@@ -1,0 +1,62 @@
+"""Nodes that share a store: a seal command on one counts on the others before any signature, slashable or not."""
+
+import os
+import re
+
+import postgres
+import pytest
+from harness import fork_info, write_private
+from test_seal import Sealed
+
+pytestmark = pytest.mark.skipif(postgres.missing() is not None, reason=str(postgres.missing()))
+
+
+def reveal(epoch):
+    return {"type": "RANDAO_REVEAL", "fork_info": fork_info(), "randao_reveal": {"epoch": str(epoch)}}
+
+
+def two_nodes(folder, server):
+    nodes = []
+    for name in ("one", "two"):
+        os.makedirs(f"{folder}/{name}")
+        write_private(f"{folder}/{name}/url", server.url())
+        nodes.append(Sealed(f"{folder}/{name}", config="slashing_protection:\n  backend: postgres\n"
+                                                       f"  url_file: {folder}/{name}/url\n"))
+    return nodes
+
+
+def unseal(node):
+    node.wait_until(lambda: node.state()["state"] == "sealed", "it knows of the seal")
+    node.unseal("alice")
+
+
+def test_what_cannot_be_slashed_is_sealed_at_once_as_well(tmp_path):
+    with postgres.Postgres() as server:
+        one, two = two_nodes(tmp_path, server)
+        with one, two:
+            one.init(1, "alice")
+            unseal(one)
+            unseal(two)
+            pubkey = one.add_keys(1)[0]
+            two.wait_until(lambda: two.sign(pubkey, reveal(1))[0] == 200, "the new key is here")
+            for epoch in range(2, 5):
+                assert two.sign(pubkey, reveal(epoch))[0] == 200
+                one.seal("seal")
+                status, body = two.sign(pubkey, reveal(epoch))  # the very next
+                assert (status, body["code"]) == (503, "SEALED"), body
+                unseal(one)
+                unseal(two)
+            # One key less: not on the next request, either.
+            assert two.sign(pubkey, reveal(9))[0] == 200
+            one.holdfast("key", "deactivate", pubkey)
+            assert two.sign(pubkey, reveal(9))[0] in (404, 503)
+            one.holdfast("key", "activate", pubkey)
+            two.wait_until(lambda: two.sign(pubkey, reveal(9))[0] == 200, "it is back")
+            # A store that says nothing may have been told to seal.
+            server.freeze()
+            try:
+                status, body = two.sign(pubkey, reveal(10))
+                assert (status, body["code"]) == (503, "STORE_UNAVAILABLE"), body
+            finally:
+                server.thaw()
+            two.wait_until(lambda: two.sign(pubkey, reveal(10))[0] == 200, "the store answers again")
