@@ -140,18 +140,18 @@ void hf_secp256k1_address(const uint8_t pubkey[HF_SECP256K1_PUBKEY_BYTES],
 hf_status hf_secp256k1_sign(hf_secp256k1 *secp, const hf_secp256k1_key *key,
                             const uint8_t digest[HF_KECCAK_BYTES],
                             uint8_t ret_signature[HF_SECP256K1_SIGNATURE_BYTES]) HF_MUST_CHECK;
-/* Who signed this digest. INVALID_INPUT when nobody can have. Accepts the higher s too. */
 /*
  * A signature that a device made, r || s: *ret_signature is it with the lower s, and with the v
- * that makes it recover to address. CRYPTO: it is of no such key, or over other bytes.
+ * that makes it recover to pubkey. CRYPTO: it is of no such key, or over other bytes.
  */
 hf_status hf_secp256k1_complete(const hf_secp256k1 *secp, const uint8_t digest[HF_KECCAK_BYTES],
                                 const uint8_t compact[HF_SECP256K1_SIGNATURE_BYTES - 1],
-                                const uint8_t address[HF_ADDRESS_BYTES],
+                                const uint8_t pubkey[HF_SECP256K1_PUBKEY_BYTES],
                                 uint8_t ret_signature[HF_SECP256K1_SIGNATURE_BYTES]) HF_MUST_CHECK;
 /* A public key from outside, in SEC1's forms, as x and y. CRYPTO: no point of the curve. */
 hf_status hf_secp256k1_pubkey_parse(const hf_secp256k1 *secp, hf_bytes sec1,
                                     uint8_t ret_pubkey[HF_SECP256K1_PUBKEY_BYTES]) HF_MUST_CHECK;
+/* Who signed this digest. INVALID_INPUT when nobody can have. Accepts the higher s too. */
 hf_status hf_secp256k1_recover(const hf_secp256k1 *secp, const uint8_t digest[HF_KECCAK_BYTES],
                                const uint8_t signature[HF_SECP256K1_SIGNATURE_BYTES],
                                uint8_t ret_address[HF_ADDRESS_BYTES]) HF_MUST_CHECK;

@@ -8,6 +8,8 @@
 #define SIGNATURES_PER_BLINDING 256
 /* v of an Ethereum signature is the recovery id above this. */
 #define V_BASE 27
+/* Ids 2 and 3 are of an r beyond the curve's order, which nobody will ever see. */
+#define IDS 2
 /* 0x04, x, y */
 #define UNCOMPRESSED_BYTES 65
 
@@ -104,44 +106,51 @@ hf_status hf_secp256k1_sign(hf_secp256k1 *secp, const hf_secp256k1_key *key,
     return hf_ok();
 }
 
+static bool recover(const hf_secp256k1 *secp, const uint8_t digest[HF_KECCAK_BYTES],
+                    const uint8_t *compact, int id, uint8_t ret_pubkey[HF_SECP256K1_PUBKEY_BYTES])
+{
+    secp256k1_ecdsa_recoverable_signature parsed;
+    secp256k1_pubkey point;
+    if (secp256k1_ecdsa_recoverable_signature_parse_compact(secp->context, &parsed, compact, id) !=
+            1 ||
+        secp256k1_ecdsa_recover(secp->context, &point, &parsed, digest) != 1) {
+        return false;
+    }
+    serialise(secp, &point, ret_pubkey);
+    return true;
+}
+
 hf_status hf_secp256k1_recover(const hf_secp256k1 *secp, const uint8_t digest[HF_KECCAK_BYTES],
                                const uint8_t signature[HF_SECP256K1_SIGNATURE_BYTES],
                                uint8_t ret_address[HF_ADDRESS_BYTES])
 {
-    secp256k1_ecdsa_recoverable_signature parsed;
-    secp256k1_pubkey point;
     uint8_t pubkey[HF_SECP256K1_PUBKEY_BYTES];
-    int recovery_id = signature[HF_SECP256K1_SIGNATURE_BYTES - 1] - V_BASE;
-    if (recovery_id < 0 || recovery_id > 1 ||
-        secp256k1_ecdsa_recoverable_signature_parse_compact(secp->context, &parsed, signature,
-                                                            recovery_id) != 1 ||
-        secp256k1_ecdsa_recover(secp->context, &point, &parsed, digest) != 1) {
+    int id = signature[HF_SECP256K1_SIGNATURE_BYTES - 1] - V_BASE;
+    if (id < 0 || id >= IDS || !recover(secp, digest, signature, id, pubkey)) {
         return (hf_status){HF_INVALID_INPUT};
     }
-    serialise(secp, &point, pubkey);
     hf_secp256k1_address(pubkey, ret_address);
     return hf_ok();
 }
 
 hf_status hf_secp256k1_complete(const hf_secp256k1 *secp, const uint8_t digest[HF_KECCAK_BYTES],
                                 const uint8_t compact[HF_SECP256K1_SIGNATURE_BYTES - 1],
-                                const uint8_t address[HF_ADDRESS_BYTES],
+                                const uint8_t pubkey[HF_SECP256K1_PUBKEY_BYTES],
                                 uint8_t ret_signature[HF_SECP256K1_SIGNATURE_BYTES])
 {
     secp256k1_ecdsa_signature parsed;
-    uint8_t signature[HF_SECP256K1_SIGNATURE_BYTES];
-    uint8_t signer[HF_ADDRESS_BYTES];
+    uint8_t low[HF_SECP256K1_SIGNATURE_BYTES - 1];
+    uint8_t signer[HF_SECP256K1_PUBKEY_BYTES];
     if (secp256k1_ecdsa_signature_parse_compact(secp->context, &parsed, compact) != 1) {
         return (hf_status){HF_CRYPTO};
     }
     (void)secp256k1_ecdsa_signature_normalize(secp->context, &parsed, &parsed);
-    (void)secp256k1_ecdsa_signature_serialize_compact(secp->context, signature, &parsed);
-    /* Ids 2 and 3 are of an r beyond the curve's order, which nobody will ever see. */
-    for (uint8_t id = 0; id < 2; id++) {
-        signature[sizeof signature - 1] = (uint8_t)(V_BASE + id);
-        if (!hf_failed(hf_secp256k1_recover(secp, digest, signature, signer)) &&
-            hf_bytes_equal(signer, address, sizeof signer)) {
-            memcpy(ret_signature, signature, sizeof signature);
+    (void)secp256k1_ecdsa_signature_serialize_compact(secp->context, low, &parsed);
+    for (int id = 0; id < IDS; id++) {
+        if (recover(secp, digest, low, id, signer) &&
+            hf_bytes_equal(signer, pubkey, sizeof signer)) {
+            memcpy(ret_signature, low, sizeof low);
+            ret_signature[sizeof low] = (uint8_t)(V_BASE + id);
             return hf_ok();
         }
     }

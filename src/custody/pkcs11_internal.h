@@ -63,6 +63,16 @@ typedef struct hf_pkcs11 {
     hf_p11_table table;
 } hf_pkcs11;
 
+/* Parameters of PKCS#11 are not const; modules only read those that this is used for. */
+static inline unsigned char *hf_p11_unconst(const uint8_t *in)
+{
+    union {
+        const uint8_t *in;
+        unsigned char *out;
+    } bytes = {.in = in};
+    return bytes.out;
+}
+
 /* ---- pkcs11_names.c: return values ---------------------------------------------------------- */
 
 /* "CKR_PIN_LOCKED"; "CKR_VENDOR_DEFINED" and the like for those without a name here. */

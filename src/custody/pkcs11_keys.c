@@ -393,14 +393,10 @@ static CK_RV run_sign(hf_pkcs11 *p11, CK_SESSION_HANDLE session, hf_p11_job *job
     if (rv != CKR_OK) {
         return rv;
     }
-    /* The parameter is not const in PKCS#11, and modules only read it. */
-    union {
-        const uint8_t *in;
-        unsigned char *out;
-    } bytes = {.in = s->message.ptr};
     s->len = sizeof s->signature;
     job->function = "C_Sign";
-    rv = p11->f->C_Sign(session, bytes.out, s->message.len, s->signature, &s->len);
+    rv = p11->f->C_Sign(session, hf_p11_unconst(s->message.ptr), s->message.len, s->signature,
+                        &s->len);
     if (rv == CKR_OK && (s->len == 0 || s->len > HF_CUSTODY_SIGNATURE_BYTES || s->len % 2 != 0)) {
         job->status = hf_fail(job->err, HF_CORRUPT,
                               "the token gave a signature of %lu bytes, not of 64", s->len);

@@ -59,42 +59,19 @@ static void fill(parameters *p, hf_p11_sealing *sealing)
     }
 }
 
-/* Parameters of PKCS#11 are not const; modules only read these. */
-static unsigned char *unconst(const uint8_t *in)
+static CK_RV encrypt_or_decrypt(hf_pkcs11 *p11, CK_SESSION_HANDLE session, hf_p11_sealing *sealing,
+                                parameters *p, bool encrypts, const char **function)
 {
-    union {
-        const uint8_t *in;
-        unsigned char *out;
-    } bytes = {.in = in};
-    return bytes.out;
-}
-
-static CK_RV encrypt(hf_pkcs11 *p11, CK_SESSION_HANDLE session, hf_p11_sealing *sealing,
-                     parameters *p, const char **function)
-{
-    *function = "C_EncryptInit";
-    CK_RV rv = p11->f->C_EncryptInit(session, &p->mechanism, sealing->key);
+    CK_C_EncryptInit begin = encrypts ? p11->f->C_EncryptInit : p11->f->C_DecryptInit;
+    CK_C_Encrypt run = encrypts ? p11->f->C_Encrypt : p11->f->C_Decrypt;
+    *function = encrypts ? "C_EncryptInit" : "C_DecryptInit";
+    CK_RV rv = begin(session, &p->mechanism, sealing->key);
     if (rv != CKR_OK) {
         return rv;
     }
     CK_ULONG len = sealing->out_len;
-    *function = "C_Encrypt";
-    rv = p11->f->C_Encrypt(session, unconst(sealing->in), sealing->in_len, sealing->out, &len);
-    sealing->out_len = len;
-    return rv;
-}
-
-static CK_RV decrypt(hf_pkcs11 *p11, CK_SESSION_HANDLE session, hf_p11_sealing *sealing,
-                     parameters *p, const char **function)
-{
-    *function = "C_DecryptInit";
-    CK_RV rv = p11->f->C_DecryptInit(session, &p->mechanism, sealing->key);
-    if (rv != CKR_OK) {
-        return rv;
-    }
-    CK_ULONG len = sealing->out_len;
-    *function = "C_Decrypt";
-    rv = p11->f->C_Decrypt(session, unconst(sealing->in), sealing->in_len, sealing->out, &len);
+    *function = encrypts ? "C_Encrypt" : "C_Decrypt";
+    rv = run(session, hf_p11_unconst(sealing->in), sealing->in_len, sealing->out, &len);
     sealing->out_len = len;
     return rv;
 }
@@ -112,7 +89,7 @@ static CK_RV wrap_object(hf_pkcs11 *p11, CK_SESSION_HANDLE session, hf_p11_seali
         {CKA_KEY_TYPE, &type, sizeof type},
         {CKA_TOKEN, &no, sizeof no},
         {CKA_EXTRACTABLE, &yes, sizeof yes},
-        {CKA_VALUE, unconst(sealing->in), sealing->in_len},
+        {CKA_VALUE, hf_p11_unconst(sealing->in), sealing->in_len},
     };
     CK_OBJECT_HANDLE object = CK_INVALID_HANDLE;
     *function = "C_CreateObject";
@@ -142,8 +119,9 @@ static CK_RV unwrap_object(hf_pkcs11 *p11, CK_SESSION_HANDLE session, hf_p11_sea
     };
     CK_OBJECT_HANDLE object = CK_INVALID_HANDLE;
     *function = "C_UnwrapKey";
-    CK_RV rv = p11->f->C_UnwrapKey(session, &p->mechanism, sealing->key, unconst(sealing->in),
-                                   sealing->in_len, template, HF_ARRAY_LEN(template), &object);
+    CK_RV rv =
+        p11->f->C_UnwrapKey(session, &p->mechanism, sealing->key, hf_p11_unconst(sealing->in),
+                            sealing->in_len, template, HF_ARRAY_LEN(template), &object);
     if (rv != CKR_OK) {
         return rv;
     }
@@ -161,7 +139,7 @@ CK_RV hf_p11_seal(hf_pkcs11 *p11, CK_SESSION_HANDLE session, hf_p11_sealing *sea
     parameters p = {0};
     fill(&p, sealing);
     return sealing->by_object ? wrap_object(p11, session, sealing, &p, function)
-                              : encrypt(p11, session, sealing, &p, function);
+                              : encrypt_or_decrypt(p11, session, sealing, &p, true, function);
 }
 
 CK_RV hf_p11_open_sealed(hf_pkcs11 *p11, CK_SESSION_HANDLE session, hf_p11_sealing *sealing,
@@ -170,5 +148,5 @@ CK_RV hf_p11_open_sealed(hf_pkcs11 *p11, CK_SESSION_HANDLE session, hf_p11_seali
     parameters p = {0};
     fill(&p, sealing);
     return sealing->by_object ? unwrap_object(p11, session, sealing, &p, function)
-                              : decrypt(p11, session, sealing, &p, function);
+                              : encrypt_or_decrypt(p11, session, sealing, &p, false, function);
 }

@@ -79,7 +79,7 @@ typedef enum hf_custody_type {
 #define HF_CUSTODY_SECRET_BYTES 32
 #define HF_CUSTODY_PUBLIC_MAX 65 /* SEC1 uncompressed; 32 bytes for Ed25519 */
 #define HF_CUSTODY_SIGNATURE_BYTES 64
-#define HF_CUSTODY_MESSAGE_MAX 4096
+#define HF_CUSTODY_MESSAGE_MAX 256 /* a digest; the bytes of a vote, for Ed25519 */
 #define HF_CUSTODY_NAME_LEN 256
 
 typedef struct hf_msg_custody_key {

@@ -13,6 +13,10 @@
 #define TICK_IDLE_MS 1000
 /* Its state comes once a second. */
 #define STATE_PATIENCE_NS (4 * HF_NS_PER_SECOND)
+/* So many questions keep a back end busy for a while: its answers gather for a moment, and go on
+ * together, by one wake-up of each thread and process on their way. */
+#define BUSY_OUT 64
+#define GATHER_MS 4
 
 static void wake(hf_custody_room *room)
 {
@@ -58,11 +62,14 @@ static bool push(hf_custody_room *room, hf_custody_work *work)
         put_work(room, work);
         return false;
     }
-    *(room->incoming != NULL ? &room->incoming_tail->next : &room->incoming) = work;
+    bool is_first = room->incoming == NULL; /* of those that come, the thread was woken for it */
+    *(is_first ? &room->incoming : &room->incoming_tail->next) = work;
     room->incoming_tail = work;
     work->next = NULL;
     (void)pthread_mutex_unlock(&room->lock);
-    wake(room);
+    if (is_first) {
+        wake(room);
+    }
     return true;
 }
 
@@ -79,7 +86,7 @@ bool hf_custody_sign(hf_keeper *keeper, const hf_key *key, const uint8_t digest[
     work->handle = atomic_load(&key->handle);
     work->deadline_ns = deadline_ns;
     memcpy(work->digest, digest, sizeof work->digest);
-    memcpy(work->address, key->address, sizeof work->address);
+    memcpy(work->pubkey, key->point, sizeof work->pubkey);
     work->on_signed = callback;
     work->context = context;
     return push(room, work);
@@ -210,7 +217,7 @@ static void take_signature(hf_keeper *keeper, hf_custody_work *work,
         return;
     }
     if (hf_failed(hf_secp256k1_complete(keeper->custody.secp, work->digest, answer->signature,
-                                        work->address, signature))) {
+                                        work->pubkey, signature))) {
         hf_log(HF_LOG_BROKEN, "custody_wrong_signature",
                "%s gave a signature that is not of the key that was asked for",
                hf_key_backend_name((hf_key_backend)keeper->custody.ends[work->custody].backend));
@@ -351,16 +358,49 @@ static void receive(hf_keeper *keeper, uint32_t custody)
 /* ---- the thread: questions --------------------------------------------------------------------
  */
 
-static hf_status send_question(const hf_custody_end *end, const hf_custody_work *work)
+/* Questions for one back end, which leave by one call. */
+typedef struct parcel {
+    hf_custody_end *end;
+    size_t n;
+    hf_custody_work *works[HF_OUTBOX_FRAMES];
+    const void *frames[HF_OUTBOX_FRAMES];
+    hf_msg_custody_sign questions[HF_OUTBOX_FRAMES];
+} parcel;
+
+static void send_parcel(hf_keeper *keeper, parcel *p)
 {
-    if (work->wrap != NULL) {
-        return hf_frame_send(end->fd, work->wrap);
+    size_t sent = 0;
+    if (p->n == 0) {
+        return;
     }
-    hf_msg_custody_sign frame = {
-        .deadline_ns = work->deadline_ns, .handle = work->handle, .len = sizeof work->digest};
-    hf_frame_init(&frame, HF_MSG_CUSTODY_SIGN, work->id);
-    memcpy(frame.message, work->digest, sizeof work->digest);
-    return hf_frame_send(end->fd, &frame);
+    hf_status st = hf_frames_send(p->end->fd, p->frames, p->n, &sent);
+    for (size_t i = sent; i < p->n; i++) {
+        fail(keeper, p->works[i],
+             st.code == HF_UNAVAILABLE ? "its process takes no more questions"
+                                       : "its process is gone");
+    }
+    p->n = 0;
+}
+
+static void put_into(hf_keeper *keeper, parcel *p, hf_custody_end *end, hf_custody_work *work)
+{
+    if (p->n == HF_OUTBOX_FRAMES || p->end != end) {
+        send_parcel(keeper, p);
+        p->end = end;
+    }
+    p->works[p->n] = work;
+    p->frames[p->n] = work->wrap;
+    if (work->wrap == NULL) {
+        hf_msg_custody_sign *frame = &p->questions[p->n];
+        *frame = (hf_msg_custody_sign){
+            .deadline_ns = work->deadline_ns, .handle = work->handle, .len = sizeof work->digest};
+        hf_frame_init(frame, HF_MSG_CUSTODY_SIGN, work->id);
+        memcpy(frame->message, work->digest, sizeof work->digest);
+        p->frames[p->n] = frame;
+    }
+    p->n++;
+    *out_flag(&keeper->custody, work) = true;
+    end->out++;
 }
 
 /*
@@ -379,7 +419,7 @@ static bool must_refuse(hf_custody_room *room, const hf_custody_end *end,
     return refuse;
 }
 
-static void begin(hf_keeper *keeper, hf_custody_work *work)
+static void begin(hf_keeper *keeper, parcel *p, hf_custody_work *work)
 {
     hf_custody_room *room = &keeper->custody;
     hf_custody_end *end = &room->ends[work->custody];
@@ -392,20 +432,15 @@ static void begin(hf_keeper *keeper, hf_custody_work *work)
         fail(keeper, work, why);
         return;
     }
-    hf_status st = send_question(end, work);
-    if (hf_failed(st)) {
-        fail(keeper, work,
-             st.code == HF_UNAVAILABLE ? "its process takes no more questions"
-                                       : "its process is gone");
-        return;
-    }
-    *out_flag(&keeper->custody, work) = true;
-    end->out++;
+    put_into(keeper, p, end, work);
 }
 
 static void begin_incoming(hf_keeper *keeper)
 {
     hf_custody_room *room = &keeper->custody;
+    parcel p;
+    p.end = NULL;
+    p.n = 0;
     (void)pthread_mutex_lock(&room->lock);
     hf_custody_work *list = room->incoming;
     room->incoming = NULL;
@@ -413,8 +448,9 @@ static void begin_incoming(hf_keeper *keeper)
     while (list != NULL) {
         hf_custody_work *work = list;
         list = work->next;
-        begin(keeper, work);
+        begin(keeper, &p, work);
     }
+    send_parcel(keeper, &p);
 }
 
 static void check_deadlines(hf_keeper *keeper)
@@ -433,16 +469,39 @@ static void check_deadlines(hf_keeper *keeper)
 /* ---- the thread: its turns --------------------------------------------------------------------
  */
 
-static void turn(hf_keeper *keeper)
+/* Only where all that are asked are busy: none waits for another's answers. */
+static bool may_gather(const hf_custody_room *room)
 {
-    hf_custody_room *room = &keeper->custody;
-    struct pollfd fds[HF_CUSTODIES_MAX + 1];
+    bool is_busy = false;
+    for (uint32_t i = 0; i < room->count; i++) {
+        uint32_t out = room->ends[i].out;
+        if (out > 0 && out < BUSY_OUT) {
+            return false;
+        }
+        is_busy = is_busy || out > 0;
+    }
+    return is_busy;
+}
+
+/* Until something is to be done; returns with what came in fds, the channels and the wake-ups. */
+static void wait_turn(hf_custody_room *room, struct pollfd fds[HF_CUSTODIES_MAX + 1])
+{
+    if (may_gather(room)) {
+        hf_time_sleep_ns(GATHER_MS * HF_NS_PER_MS);
+    }
     for (uint32_t i = 0; i < room->count; i++) {
         fds[i] = (struct pollfd){.fd = room->ends[i].fd, .events = POLLIN};
     }
     fds[room->count] = (struct pollfd){.fd = room->wake_fd, .events = POLLIN};
     bool is_busy = atomic_load(&room->in_use) > 0;
     (void)poll(fds, room->count + 1, is_busy ? TICK_BUSY_MS : TICK_IDLE_MS);
+}
+
+static void turn(hf_keeper *keeper)
+{
+    hf_custody_room *room = &keeper->custody;
+    struct pollfd fds[HF_CUSTODIES_MAX + 1];
+    wait_turn(room, fds);
     if (fds[room->count].revents != 0) {
         uint64_t wakes;
         (void)!read(room->wake_fd, &wakes, sizeof wakes);
@@ -462,12 +521,14 @@ static void *custody_main(void *context)
     while (!atomic_load(&room->stop)) {
         adopt_channels(keeper);
         begin_incoming(keeper);
+        hf_peers_send_waiting(keeper);
         turn(keeper);
     }
     for (uint32_t i = 0; i < room->count; i++) {
         lose_channel(keeper, i, "the keeper stops");
     }
     begin_incoming(keeper); /* to be told that */
+    hf_peers_send_waiting(keeper);
     return NULL;
 }
 

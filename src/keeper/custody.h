@@ -13,7 +13,8 @@
 
 /*
  * On the custody thread, once for each question that was taken. signature: r, s (low) and v of 27
- * or 28, which recovers to the key's own address; NULL unless reason is OK. detail: a sentence.
+ * or 28, which recovers to the key's own public key; NULL unless reason is OK. detail: a sentence.
+ * Answers that it queues for peers are sent by the thread, with those of other questions.
  */
 typedef void (*hf_custody_signed)(hf_keeper *keeper, void *context, hf_reason reason,
                                   const uint8_t signature[HF_SECP256K1_SIGNATURE_BYTES],
@@ -31,7 +32,7 @@ typedef struct hf_custody_work {
     uint64_t deadline_ns;
     uint64_t taken_ns;
     uint8_t digest[HF_KECCAK_BYTES];
-    uint8_t address[HF_ADDRESS_BYTES];
+    uint8_t pubkey[HF_SECP256K1_PUBKEY_BYTES];
     hf_msg_custody_wrap *wrap; /* owned; NULL: a signature is wanted */
     hf_custody_signed on_signed;
     hf_custody_wrapped on_wrapped;

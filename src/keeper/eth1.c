@@ -229,15 +229,14 @@ static void take_signature(hf_keeper *keeper, void *context, hf_reason reason,
                          hf_time_mono_ns() - work->admitted_ns);
     }
     finish(keeper, work, reason, detail);
-    hf_peers_send_waiting(keeper);
 }
 
 /* A key that stays inside is asked only when what is written of the request is durable. */
-static void ask_custody(hf_keeper *keeper, hf_eth1_work *work)
+static void ask_custody(hf_keeper *keeper, hf_eth1_work *work, bool is_durable)
 {
     if (!hf_spending_wait(keeper, work->spending_ticket)) {
         finish(keeper, work, HF_REASON_STORE_UNAVAILABLE, "what was spent cannot be written down");
-    } else if (!hf_auditor_wait(keeper, work->ticket)) {
+    } else if (!is_durable && !hf_auditor_wait(keeper, work->ticket)) {
         finish(keeper, work, HF_REASON_AUDIT_UNAVAILABLE, "");
     } else if (!hf_custody_sign(keeper, work->key, work->digest, work->deadline_ns, take_signature,
                                 work)) {
@@ -272,7 +271,7 @@ static void handle_group(hf_keeper *keeper, hf_secp256k1 *secp, hf_eth1_work *li
     while (list != NULL) {
         hf_eth1_work *next = list->next;
         if (hf_key_is_remote(list->key)) {
-            ask_custody(keeper, list);
+            ask_custody(keeper, list, are_durable);
         } else {
             let_go(keeper, list, are_durable);
         }

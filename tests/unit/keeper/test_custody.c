@@ -296,6 +296,25 @@ static void a_signature_of_another_key_does_not_leave(void **state)
     assert_int_equal(hf_meter_get(&r->keeper.meter.now.custodies[0].wrong), 4);
 }
 
+/* More than one call carries, and enough for their answers to gather. */
+static void many_questions_go_out_and_come_back_together(void **state)
+{
+    static result got[100];
+    rig *r = *state;
+    list_inside(r, 0, 1, 1);
+    for (size_t i = 0; i < HF_ARRAY_LEN(got); i++) {
+        ask(r, 1, &got[i]);
+    }
+    for (size_t i = 0; i < HF_ARRAY_LEN(got); i++) {
+        hf_msg_custody_signed answer = answer_of(r, question(r, 0), 1);
+        send_answer(r, 0, &answer);
+    }
+    for (size_t i = 0; i < HF_ARRAY_LEN(got); i++) {
+        assert_int_equal(reason_of(&got[i]), HF_REASON_OK);
+        assert_is_of_key(r, &got[i], 1);
+    }
+}
+
 static void hostile_answers_are_passed_over(void **state)
 {
     rig *r = *state;
@@ -437,6 +456,7 @@ int main(void)
         TEST(what_cannot_be_is_not_taken),
         TEST(a_signature_is_made_low_and_recovers),
         TEST(a_signature_of_another_key_does_not_leave),
+        TEST(many_questions_go_out_and_come_back_together),
         TEST(hostile_answers_are_passed_over),
         TEST(a_back_end_that_is_away_or_hangs_is_answered_for),
         TEST(secrets_are_unwrapped_by_a_question),
