@@ -21,7 +21,8 @@ ASAN_ENV = {
 }
 TSAN_ENV = {"TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1"}
 # What puts all of the keeper's threads to work at once.
-TSAN_E2E = ("test_crash.py", "test_store_faults.py", "test_slashing_cli.py", "test_loading.py", "test_key_manager.py")
+TSAN_E2E = ("test_crash.py", "test_store_faults.py", "test_slashing_cli.py", "test_loading.py", "test_key_manager.py",
+            "test_seal_tokens.py::test_a_token_alone_unseals_at_the_start", "test_device_pulled.py::test_a_device_pulled_while_it_signs")
 UNIT_TIMEOUT = 900
 PYTEST_TIMEOUT = 1500
 # What valgrind would take minutes for and the sanitizers see as well; and what forbids system calls
