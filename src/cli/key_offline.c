@@ -167,7 +167,8 @@ void hf_cli_key_list_offline(const hf_config *config, hf_key_listing *out)
             list_files(source, out);
         }
         for (uint32_t k = 0; k < config->custody_count; k++) {
-            if (config->custodies[k].source == source->place) {
+            if (hf_key_backend_is_custody(config->custodies[k].backend) &&
+                config->custodies[k].source == source->place) {
                 list_custody(&config->custodies[k], source, out);
             }
         }
