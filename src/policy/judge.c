@@ -7,23 +7,8 @@ typedef struct judgement {
     const hf_eth_request *request;
     hf_policy_key key;
     uint64_t now_slot;
-    char *sentence;
-    size_t len;
+    hf_limit_sentence sentence;
 } judgement;
-
-static hf_limit_verdict refuse(judgement *j, hf_limit_verdict verdict, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static hf_limit_verdict refuse(judgement *j, hf_limit_verdict verdict, const char *fmt, ...)
-{
-    char sentence[160];
-    va_list ap;
-    va_start(ap, fmt);
-    (void)vsnprintf(sentence, sizeof sentence, fmt, ap);
-    va_end(ap);
-    hf_str_cut(j->sentence, j->len, sentence);
-    return verdict;
-}
 
 /* ---- fork versions and exits ------------------------------------------------------------------
  */
@@ -40,9 +25,9 @@ static hf_limit_verdict judge_version(judgement *j, const hf_limit *limit)
             return HF_LIMIT_PASSED;
         }
     }
-    return refuse(j, HF_LIMIT_FORK_VERSION,
-                  "fork version 0x%02x%02x%02x%02x is not among those allowed", used[0], used[1],
-                  used[2], used[3]);
+    return hf_limit_refuse(&j->sentence, HF_LIMIT_FORK_VERSION,
+                           "fork version 0x%02x%02x%02x%02x is not among those allowed", used[0],
+                           used[1], used[2], used[3]);
 }
 
 static hf_limit_verdict judge_exit(judgement *j, const hf_limit *limit)
@@ -51,14 +36,15 @@ static hf_limit_verdict judge_exit(judgement *j, const hf_limit *limit)
         return HF_LIMIT_PASSED;
     }
     if (limit->exits == HF_EXITS_REFUSED) {
-        return refuse(j, HF_LIMIT_EXIT, "exits of this key are refused");
+        return hf_limit_refuse(&j->sentence, HF_LIMIT_EXIT, "exits of this key are refused");
     }
     const hf_limit_context *context = j->context;
     if (hf_approvals_have(context->approvals, &j->key, context->asker, context->now_unix_ms)) {
         return HF_LIMIT_PASSED;
     }
-    return refuse(j, HF_LIMIT_EXIT_APPROVAL,
-                  "somebody else has to approve this exit first (holdfast policy approve-exit)");
+    return hf_limit_refuse(
+        &j->sentence, HF_LIMIT_EXIT_APPROVAL,
+        "somebody else has to approve this exit first (holdfast policy approve-exit)");
 }
 
 /* ---- who is paid, and gas ---------------------------------------------------------------------
@@ -87,7 +73,8 @@ static hf_limit_verdict judge_recipient(judgement *j, const hf_limit *limit,
         return HF_LIMIT_PASSED;
     }
     hf_hex_encode(address, 20, text);
-    return refuse(j, HF_LIMIT_FEE_RECIPIENT, "fee recipient 0x%s is not among those allowed", text);
+    return hf_limit_refuse(&j->sentence, HF_LIMIT_FEE_RECIPIENT,
+                           "fee recipient 0x%s is not among those allowed", text);
 }
 
 static hf_limit_verdict judge_gas(judgement *j, const hf_limit *limit, uint64_t gas)
@@ -96,9 +83,9 @@ static hf_limit_verdict judge_gas(judgement *j, const hf_limit *limit, uint64_t 
         return HF_LIMIT_PASSED;
     }
     bool is_low = gas < limit->gas_min;
-    return refuse(j, HF_LIMIT_GAS_LIMIT, "gas limit %llu is %s %llu", (unsigned long long)gas,
-                  is_low ? "below" : "above",
-                  (unsigned long long)(is_low ? limit->gas_min : limit->gas_max));
+    return hf_limit_refuse(&j->sentence, HF_LIMIT_GAS_LIMIT, "gas limit %llu is %s %llu",
+                           (unsigned long long)gas, is_low ? "below" : "above",
+                           (unsigned long long)(is_low ? limit->gas_min : limit->gas_max));
 }
 
 static const hf_block_proof *find_proof(const judgement *j, uint32_t index)
@@ -117,7 +104,8 @@ static hf_limit_verdict proof_is_missing(judgement *j, const hf_limit *limit, co
     if (!limit->needs_proofs) {
         return HF_LIMIT_PASSED;
     }
-    return refuse(j, HF_LIMIT_BLOCK_PROOF, "the block comes without a proof of its %s", what);
+    return hf_limit_refuse(&j->sentence, HF_LIMIT_BLOCK_PROOF,
+                           "the block comes without a proof of its %s", what);
 }
 
 static bool proves(const judgement *j, const hf_block_proof *proof, const uint8_t leaf[32])
@@ -151,11 +139,13 @@ static hf_limit_verdict judge_block_recipient(judgement *j, const hf_limit *limi
     if (proof->has_value == 0) {
         return proves_a_recipient(j, limit, proof)
                    ? HF_LIMIT_PASSED
-                   : refuse(j, HF_LIMIT_FEE_RECIPIENT,
-                            "the block's proof leads to none of the fee recipients allowed");
+                   : hf_limit_refuse(
+                         &j->sentence, HF_LIMIT_FEE_RECIPIENT,
+                         "the block's proof leads to none of the fee recipients allowed");
     }
     if (!proves(j, proof, proof->value) || !hf_bytes_is_zero(proof->value + 20, 12)) {
-        return refuse(j, HF_LIMIT_BLOCK_PROOF, "the proof of the block's fee recipient is wrong");
+        return hf_limit_refuse(&j->sentence, HF_LIMIT_BLOCK_PROOF,
+                               "the proof of the block's fee recipient is wrong");
     }
     return judge_recipient(j, limit, proof->value);
 }
@@ -170,7 +160,8 @@ static hf_limit_verdict judge_block_gas(judgement *j, const hf_limit *limit, uin
         return proof_is_missing(j, limit, "gas limit, or without its value");
     }
     if (!proves(j, proof, proof->value) || !hf_bytes_is_zero(proof->value + 8, 24)) {
-        return refuse(j, HF_LIMIT_BLOCK_PROOF, "the proof of the block's gas limit is wrong");
+        return hf_limit_refuse(&j->sentence, HF_LIMIT_BLOCK_PROOF,
+                               "the proof of the block's gas limit is wrong");
     }
     return judge_gas(j, limit, hf_le64_get(proof->value));
 }
@@ -214,14 +205,16 @@ static hf_limit_verdict judge_slots(judgement *j, const hf_limit *limit, uint64_
                                     uint64_t last)
 {
     if (first > j->now_slot && first - j->now_slot > limit->slots_ahead) {
-        return refuse(j, HF_LIMIT_CLOCK, "slot %llu is %llu ahead of the clock, at most %llu",
-                      (unsigned long long)first, (unsigned long long)(first - j->now_slot),
-                      (unsigned long long)limit->slots_ahead);
+        return hf_limit_refuse(&j->sentence, HF_LIMIT_CLOCK,
+                               "slot %llu is %llu ahead of the clock, at most %llu",
+                               (unsigned long long)first, (unsigned long long)(first - j->now_slot),
+                               (unsigned long long)limit->slots_ahead);
     }
     if (last < j->now_slot && j->now_slot - last > limit->slots_behind) {
-        return refuse(j, HF_LIMIT_CLOCK, "slot %llu is %llu behind the clock, at most %llu",
-                      (unsigned long long)last, (unsigned long long)(j->now_slot - last),
-                      (unsigned long long)limit->slots_behind);
+        return hf_limit_refuse(&j->sentence, HF_LIMIT_CLOCK,
+                               "slot %llu is %llu behind the clock, at most %llu",
+                               (unsigned long long)last, (unsigned long long)(j->now_slot - last),
+                               (unsigned long long)limit->slots_behind);
     }
     return HF_LIMIT_PASSED;
 }
@@ -317,9 +310,10 @@ static hf_limit_verdict judge_rate(judgement *j, const hf_limit *limit, size_t n
     bool has = takes ? hf_rates_take(rates, rate, setter, &j->key, operation, now_ns)
                      : hf_rates_has(rates, rate, setter, &j->key, operation, now_ns);
     return has ? HF_LIMIT_PASSED
-               : refuse(j, HF_LIMIT_RATE, "more than %u of %s in %u s for this key",
-                        (unsigned)rate->count, hf_eth_operation_name((hf_operation)operation),
-                        (unsigned)(rate->period_ms / 1000));
+               : hf_limit_refuse(&j->sentence, HF_LIMIT_RATE,
+                                 "more than %u of %s in %u s for this key", (unsigned)rate->count,
+                                 hf_eth_operation_name((hf_operation)operation),
+                                 (unsigned)(rate->period_ms / 1000));
 }
 
 /* ---- all of them ------------------------------------------------------------------------------
@@ -347,8 +341,7 @@ hf_limit_verdict hf_limits_judge(const hf_limit *limits, size_t count,
     judgement j = {.context = context,
                    .request = request,
                    .key = hf_policy_key_from(request->pubkey, HF_BLS_PUBKEY_BYTES),
-                   .sentence = ret_sentence,
-                   .len = len};
+                   .sentence = {ret_sentence, len}};
     j.now_slot =
         slot_at(context->network, context->now_unix_ms / 1000, context->now_unix_ms % 1000);
     HF_ASSERT(request->operation < HF_OP_COUNT);

@@ -10,23 +10,8 @@ typedef struct judgement {
     const hf_limit_context *context;
     const hf_eth1_question *q;
     hf_policy_key key;
-    char *sentence;
-    size_t len;
+    hf_limit_sentence sentence;
 } judgement;
-
-static hf_limit_verdict refuse(judgement *j, hf_limit_verdict verdict, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static hf_limit_verdict refuse(judgement *j, hf_limit_verdict verdict, const char *fmt, ...)
-{
-    char sentence[320];
-    va_list ap;
-    va_start(ap, fmt);
-    (void)vsnprintf(sentence, sizeof sentence, fmt, ap);
-    va_end(ap);
-    hf_str_cut(j->sentence, j->len, sentence);
-    return verdict;
-}
 
 /* ---- chain, recipient, method ---------------------------------------------------------------- */
 
@@ -37,10 +22,10 @@ static hf_limit_verdict judge_chain(judgement *j, const hf_limit_eth1 *limit, ui
             return HF_LIMIT_PASSED;
         }
     }
-    return limit->chain_count == 0
-               ? HF_LIMIT_PASSED
-               : refuse(j, HF_LIMIT_CHAIN, "chain %llu is not among those allowed",
-                        (unsigned long long)chain);
+    return limit->chain_count == 0 ? HF_LIMIT_PASSED
+                                   : hf_limit_refuse(&j->sentence, HF_LIMIT_CHAIN,
+                                                     "chain %llu is not among those allowed",
+                                                     (unsigned long long)chain);
 }
 
 static hf_limit_verdict judge_target(judgement *j, const hf_limit_eth1 *limit,
@@ -56,14 +41,16 @@ static hf_limit_verdict judge_target(judgement *j, const hf_limit_eth1 *limit,
         return HF_LIMIT_PASSED;
     }
     hf_hex_encode(address, HF_ADDRESS_BYTES, text);
-    return refuse(j, HF_LIMIT_RECIPIENT, "0x%s is not among the recipients allowed", text);
+    return hf_limit_refuse(&j->sentence, HF_LIMIT_RECIPIENT,
+                           "0x%s is not among the recipients allowed", text);
 }
 
 static hf_limit_verdict judge_creation(judgement *j, const hf_limit_eth1 *limit)
 {
     bool is_refused = limit->refuses_creation ||
                       ((limit->target_count > 0 || limit->has_methods) && !limit->may_create);
-    return is_refused ? refuse(j, HF_LIMIT_CREATION, "the transaction would create a contract")
+    return is_refused ? hf_limit_refuse(&j->sentence, HF_LIMIT_CREATION,
+                                        "the transaction would create a contract")
                       : HF_LIMIT_PASSED;
 }
 
@@ -79,10 +66,12 @@ static hf_limit_verdict judge_method(judgement *j, const hf_limit_eth1 *limit, h
         }
     }
     if (data.len < 4) {
-        return refuse(j, HF_LIMIT_METHOD, "the data is shorter than the selector of a method");
+        return hf_limit_refuse(&j->sentence, HF_LIMIT_METHOD,
+                               "the data is shorter than the selector of a method");
     }
-    return refuse(j, HF_LIMIT_METHOD, "method 0x%02x%02x%02x%02x is not among those allowed",
-                  data.ptr[0], data.ptr[1], data.ptr[2], data.ptr[3]);
+    return hf_limit_refuse(&j->sentence, HF_LIMIT_METHOD,
+                           "method 0x%02x%02x%02x%02x is not among those allowed", data.ptr[0],
+                           data.ptr[1], data.ptr[2], data.ptr[3]);
 }
 
 /* ---- amounts --------------------------------------------------------------------------------- */
@@ -97,7 +86,7 @@ static hf_limit_verdict judge_amount(judgement *j, hf_limit_verdict verdict, con
     }
     hf_amount_format(amount, is);
     hf_amount_format(most, may);
-    return refuse(j, verdict, "%s %s wei is above %s", what, is, may);
+    return hf_limit_refuse(&j->sentence, verdict, "%s %s wei is above %s", what, is, may);
 }
 
 /* The most that this transaction can cost beside its value. */
@@ -123,11 +112,13 @@ static hf_limit_verdict judge_day(judgement *j, const hf_limit_eth1 *limit)
         return HF_LIMIT_PASSED;
     }
     if (spending == NULL) {
-        return refuse(j, HF_LIMIT_DAY, "what was spent today is not known: see the log");
+        return hf_limit_refuse(&j->sentence, HF_LIMIT_DAY,
+                               "what was spent today is not known: see the log");
     }
     uint64_t hour = hf_spending_hour(spending, j->context->now_unix_ms);
     if (!hf_spending_has_room(spending, j->q->address, hour)) {
-        return refuse(j, HF_LIMIT_DAY, "too many keys have spent something today");
+        return hf_limit_refuse(&j->sentence, HF_LIMIT_DAY,
+                               "too many keys have spent something today");
     }
     hf_spending_sum(spending, j->q->address, hour, &sum);
     hf_amount_add(&sum, &j->q->tx->value);
@@ -180,7 +171,7 @@ static hf_limit_verdict judge_typed_data(judgement *j, const hf_limit_eth1 *limi
 {
     const hf_eip712_domain *domain = &j->q->typed->domain;
     if (limit->refuses_typed_data) {
-        return refuse(j, HF_LIMIT_MESSAGE, "typed data of this key is refused");
+        return hf_limit_refuse(&j->sentence, HF_LIMIT_MESSAGE, "typed data of this key is refused");
     }
     hf_limit_verdict verdict = judge_chain(j, limit, domain_chain(domain));
     return verdict == HF_LIMIT_PASSED ? judge_target(j, limit, domain->contract) : verdict;
@@ -198,8 +189,9 @@ static hf_limit_verdict judge_one(judgement *j, const hf_limit_eth1 *limit)
 {
     if (j->q->is_hash) {
         return says_anything(limit)
-                   ? refuse(j, HF_LIMIT_OPAQUE,
-                            "a hash alone does not say what it is of, and this key has limits")
+                   ? hf_limit_refuse(
+                         &j->sentence, HF_LIMIT_OPAQUE,
+                         "a hash alone does not say what it is of, and this key has limits")
                    : HF_LIMIT_PASSED;
     }
     switch (j->q->kind) {
@@ -209,13 +201,13 @@ static hf_limit_verdict judge_one(judgement *j, const hf_limit_eth1 *limit)
         return judge_typed_data(j, limit);
     case HF_ETH1_MESSAGE:
     case HF_ETH1_DATA:
-        return limit->refuses_messages
-                   ? refuse(j, HF_LIMIT_MESSAGE, "messages of this key are refused")
-                   : HF_LIMIT_PASSED;
+        return limit->refuses_messages ? hf_limit_refuse(&j->sentence, HF_LIMIT_MESSAGE,
+                                                         "messages of this key are refused")
+                                       : HF_LIMIT_PASSED;
     case HF_ETH1_KIND_COUNT:
         break;
     }
-    return refuse(j, HF_LIMIT_OPAQUE, "a kind that is none");
+    return hf_limit_refuse(&j->sentence, HF_LIMIT_OPAQUE, "a kind that is none");
 }
 
 static hf_limit_verdict judge_rate(judgement *j, const hf_limit *limit, size_t number, bool takes)
@@ -231,9 +223,9 @@ static hf_limit_verdict judge_rate(judgement *j, const hf_limit *limit, size_t n
     bool has = takes ? hf_rates_take(rates, rate, setter, &j->key, operation, now_ns)
                      : hf_rates_has(rates, rate, setter, &j->key, operation, now_ns);
     return has ? HF_LIMIT_PASSED
-               : refuse(j, HF_LIMIT_RATE, "more than %u of %s in %u s for this key",
-                        (unsigned)rate->count, hf_eth1_kind_name(j->q->kind),
-                        (unsigned)(rate->period_ms / 1000));
+               : hf_limit_refuse(&j->sentence, HF_LIMIT_RATE,
+                                 "more than %u of %s in %u s for this key", (unsigned)rate->count,
+                                 hf_eth1_kind_name(j->q->kind), (unsigned)(rate->period_ms / 1000));
 }
 
 /* ---- all of them ----------------------------------------------------------------------------- */
@@ -249,8 +241,7 @@ hf_limit_verdict hf_limits_judge_eth1(const hf_limit *limits, size_t count,
     judgement j = {.context = context,
                    .q = question,
                    .key = hf_policy_key_from(question->address, HF_ADDRESS_BYTES),
-                   .sentence = ret_sentence,
-                   .len = len};
+                   .sentence = {ret_sentence, len}};
     bool counts = false;
     HF_ASSERT(question->kind < HF_ETH1_KIND_COUNT);
     for (unsigned turn = TURN_REQUEST; turn < TURN_COUNT; turn++) {

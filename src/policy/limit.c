@@ -231,3 +231,15 @@ hf_status hf_limit_finish(hf_limit *limit, hf_error *err)
     hf_keyset_sort(&limit->keys);
     return hf_limit_check(limit, err);
 }
+
+hf_limit_verdict hf_limit_refuse(const hf_limit_sentence *sentence, hf_limit_verdict verdict,
+                                 const char *fmt, ...)
+{
+    char text[320];
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    hf_str_cut(sentence->text, sentence->len, text);
+    return verdict;
+}

@@ -40,6 +40,16 @@ hf_status hf_policy_rule_check(const hf_policy_rule *rule, hf_error *err) HF_MUS
 
 hf_status hf_limit_check(const hf_limit *limit, hf_error *err) HF_MUST_CHECK;
 
+/* Where the sentence of a refusal goes, for the log. */
+typedef struct hf_limit_sentence {
+    char *text;
+    size_t len;
+} hf_limit_sentence;
+
+/* Says why, and returns verdict. */
+hf_limit_verdict hf_limit_refuse(const hf_limit_sentence *sentence, hf_limit_verdict verdict,
+                                 const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
 /* ---- limit_eth1.c: the members that speak of the execution layer ------------------------------
  */
 
