@@ -134,6 +134,21 @@ hf_status hf_cli_key_find_keystores(const char *place, const char *password_dir,
                : hf_fail(err, HF_NOT_FOUND, "%s: no keystores there", place);
 }
 
+hf_status hf_cli_key_gather_keystores(const char *place, const hf_key_passwords *passwords,
+                                      hf_key_list *list, hf_buf **ret_password, hf_error *err)
+{
+    const hf_cli_passphrase from = {
+        .file = passwords->file, .fd = passwords->fd, .prompt = "Password of the keystores"};
+    if ((passwords->file != NULL) + (passwords->dir != NULL) + (passwords->fd != NULL) > 1) {
+        return hf_fail(err, HF_USAGE,
+                       "one of --password-file, --password-dir and --password-fd is enough");
+    }
+    hf_status st = hf_cli_key_find_keystores(place, passwords->dir, list, err);
+    return hf_failed(st) || passwords->dir != NULL
+               ? st
+               : hf_cli_passphrase_read(&from, ret_password, err);
+}
+
 hf_status hf_cli_signer_connect(const hf_config_flags *flags, hf_admin **ret_admin, hf_error *err)
 {
     char data_dir[HF_PATH_LEN];

@@ -10,9 +10,7 @@
 
 typedef struct import_options {
     hf_config_flags flags;
-    const char *password_file;
-    const char *password_dir;
-    const char *password_fd;
+    hf_key_passwords passwords;
     const char *backend;
     bool json;
 } import_options;
@@ -106,17 +104,6 @@ out:
 
 /* ---- the whole ----------------------------------------------------------------------------- */
 
-static hf_status read_passwords(const import_options *o, import_run *run, hf_error *err)
-{
-    const hf_cli_passphrase from = {
-        .file = o->password_file, .fd = o->password_fd, .prompt = "Password of the keystores"};
-    if ((o->password_file != NULL) + (o->password_dir != NULL) + (o->password_fd != NULL) > 1) {
-        return hf_fail(err, HF_USAGE,
-                       "one of --password-file, --password-dir and --password-fd is enough");
-    }
-    return o->password_dir != NULL ? hf_ok() : hf_cli_passphrase_read(&from, &run->password, err);
-}
-
 /* Keys that root leaves in another user's folder could not be read there. */
 static hf_status check_owner(const char *data_dir, hf_error *err)
 {
@@ -186,10 +173,7 @@ static hf_status seal_all(import_run *run, hf_error *err)
 
 static hf_status prepare(const import_options *o, const char *dir, import_run *run, hf_error *err)
 {
-    hf_status st = hf_cli_key_find_keystores(dir, o->password_dir, &run->list, err);
-    if (!hf_failed(st)) {
-        st = read_passwords(o, run, err);
-    }
+    hf_status st = hf_cli_key_gather_keystores(dir, &o->passwords, &run->list, &run->password, err);
     if (!hf_failed(st)) {
         st = o->backend != NULL ? reach_signer(o, run, err) : make_folders(o, run, err);
     }
@@ -283,18 +267,7 @@ int hf_cli_key_import(int argc, char **argv)
     import_options o = {0};
     const hf_cli_option options[] = {
         HF_CLI_STORE_OPTIONS(o.flags),
-        {.name = "password-file",
-         .argument = "FILE",
-         .help = "one password for all (mode 0600); else it is asked for",
-         .text = &o.password_file},
-        {.name = "password-dir",
-         .argument = "DIR",
-         .help = "NAME.txt with the password of each NAME.json",
-         .text = &o.password_dir},
-        {.name = "password-fd",
-         .argument = "FD",
-         .help = "one password for all from an open descriptor",
-         .text = &o.password_fd},
+        HF_KEY_PASSWORD_OPTIONS(o.passwords),
         {.name = "backend",
          .argument = "NAME",
          .help = "sealed: into the sealed store of the running, unsealed signer",

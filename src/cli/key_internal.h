@@ -88,12 +88,38 @@ static inline bool hf_cli_key_is_sealed(const char *backend)
 /* Does a signer with this data folder answer at its admin socket? */
 bool hf_cli_key_signer_runs(const char *data_dir);
 
+/* Where the passwords of keystores come from: at most one of the three; none: the terminal. */
+typedef struct hf_key_passwords {
+    const char *file;
+    const char *dir;
+    const char *fd;
+} hf_key_passwords;
+
+#define HF_KEY_PASSWORD_OPTIONS(passwords)                                                         \
+    {.name = "password-file",                                                                      \
+     .argument = "FILE",                                                                           \
+     .help = "one password for all (mode 0600); else it is asked for",                             \
+     .text = &(passwords).file},                                                                   \
+        {.name = "password-dir",                                                                   \
+         .argument = "DIR",                                                                        \
+         .help = "NAME.txt with the password of each NAME.json",                                   \
+         .text = &(passwords).dir},                                                                \
+    {                                                                                              \
+        .name = "password-fd", .argument = "FD",                                                   \
+        .help = "one password for all from an open descriptor", .text = &(passwords).fd            \
+    }
+
 /*
  * The keystores of a folder, or the one file. Each gets NAME.txt of password_dir as its password
  * path; with NULL that path means nothing. NOT_FOUND when there are none.
  */
 hf_status hf_cli_key_find_keystores(const char *place, const char *password_dir, hf_key_list *list,
                                     hf_error *err) HF_MUST_CHECK;
+/* The same, with the one password of all of them; *ret_password stays NULL where a folder has them.
+ */
+hf_status hf_cli_key_gather_keystores(const char *place, const hf_key_passwords *passwords,
+                                      hf_key_list *list, hf_buf **ret_password,
+                                      hf_error *err) HF_MUST_CHECK;
 
 /* ---- many keys at once (key_jobs.c) -------------------------------------------------------- */
 

@@ -10,9 +10,7 @@ typedef struct wrap_options {
     hf_config_flags flags;
     const char *backend;
     hf_cli_list set;
-    const char *password_file;
-    const char *password_dir;
-    const char *password_fd;
+    hf_key_passwords passwords;
     bool json;
 } wrap_options;
 
@@ -313,22 +311,12 @@ static int report(const wrap_run *run, bool as_json)
 
 static hf_status prepare(const wrap_options *o, const char *place, wrap_run *run, hf_error *err)
 {
-    const hf_cli_passphrase from = {
-        .file = o->password_file, .fd = o->password_fd, .prompt = "Password of the keystores"};
     hf_status st = find_wrapper(o->backend, &run->wrapper, err);
-    if (!hf_failed(st) &&
-        (o->password_file != NULL) + (o->password_dir != NULL) + (o->password_fd != NULL) > 1) {
-        st = hf_fail(err, HF_USAGE,
-                     "one of --password-file, --password-dir and --password-fd is enough");
-    }
     if (!hf_failed(st)) {
         st = gather_settings(&o->flags, &o->set, run, err);
     }
     if (!hf_failed(st)) {
-        st = hf_cli_key_find_keystores(place, o->password_dir, &run->list, err);
-    }
-    if (!hf_failed(st) && o->password_dir == NULL) {
-        st = hf_cli_passphrase_read(&from, &run->password, err);
+        st = hf_cli_key_gather_keystores(place, &o->passwords, &run->list, &run->password, err);
     }
     return hf_failed(st) ? st : make_room(run, run->list.count, err);
 }
@@ -362,18 +350,7 @@ int hf_cli_key_wrap(int argc, char **argv)
          .argument = "NAME=VALUE",
          .help = "a setting of the back end, before that of the configuration",
          .list = &o.set},
-        {.name = "password-file",
-         .argument = "FILE",
-         .help = "one password for all (mode 0600); else it is asked for",
-         .text = &o.password_file},
-        {.name = "password-dir",
-         .argument = "DIR",
-         .help = "NAME.txt with the password of each NAME.json",
-         .text = &o.password_dir},
-        {.name = "password-fd",
-         .argument = "FD",
-         .help = "one password for all from an open descriptor",
-         .text = &o.password_fd},
+        HF_KEY_PASSWORD_OPTIONS(o.passwords),
         {.name = "json", .help = "print the outcome of each key as JSON", .on = &o.json},
     };
     const hf_cli_command command = {
