@@ -8,6 +8,8 @@
 
 /* A connection's memory: headers (at most half of it) and what a read brings of the body. */
 #define CONNECTION_BYTES 8192
+/* Where requests go that the protector decides. */
+#define SIGNING "/api/v1/eth2/sign/"
 #define RETRY_AFTER_SECONDS "1"
 #define RETRY_LIMITED_SECONDS "3"
 
@@ -163,12 +165,14 @@ static void note_certificate(hf_place *place)
 static void *on_request_line(void *context, const char *uri, struct MHD_Connection *http)
 {
     (void)context;
-    (void)uri;
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(http, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     hf_place *place = info != NULL ? info->socket_context : NULL;
     if (place != NULL) {
         hf_place_start(place);
+    }
+    if (place != NULL && strncmp(uri, SIGNING, sizeof SIGNING - 1) == 0) {
+        hf_keeper_announce(place->server);
     }
     return place;
 }

@@ -93,6 +93,17 @@ void hf_keeper_flush(hf_server *server)
     watch_writable(server, server->queue_head != NULL);
 }
 
+void hf_keeper_announce(hf_server *server)
+{
+    hf_msg_plain soon = {0};
+    if (server->asking > 0) { /* the keeper is awake */
+        return;
+    }
+    hf_frame_init(&soon, HF_MSG_SOON, 0);
+    hf_status lost = hf_frame_send(server->config.keeper_fd, &soon);
+    (void)lost;
+}
+
 /* OK: an answer will come, or the deadline. */
 static hf_relay_outcome put_question(hf_place *place)
 {

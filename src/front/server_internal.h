@@ -113,6 +113,8 @@ bool hf_place_ask(hf_place *place);
 void hf_keeper_receive(hf_server *server);
 /* Sends what waited for room. */
 void hf_keeper_flush(hf_server *server);
+/* A signing request is being read, and will be put soon: a keeper that rests wakes up meanwhile. */
+void hf_keeper_announce(hf_server *server);
 /* The keeper did not answer in time, or we cannot wait for it (reason). */
 void hf_place_give_up(hf_place *place, hf_reason reason);
 /* Tells the keeper of a refusal it does not know of, and logs it, within bounds. */

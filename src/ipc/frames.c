@@ -48,6 +48,7 @@ static const frame_rule rules[HF_MSG_COUNT_TYPES] = {
     ASK(SIGN, hf_msg_sign, ON_FRONT),
     RULE(SIGN_REPLY, hf_msg_sign_reply, 0, ON_FRONT),
     RULE(COUNT, hf_msg_count, ON_FRONT, 0),
+    RULE(SOON, hf_msg_plain, ON_FRONT, 0),
     RULE(METRICS, hf_msg_plain, ON_FRONT, 0),
     RULE(METRICS_REPLY, hf_msg_metrics_reply, 0, ON_FRONT),
     ASK(AUTHORIZE, hf_msg_ask, ON_FRONT),

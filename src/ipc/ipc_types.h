@@ -23,6 +23,7 @@ typedef enum hf_msg_type {
     HF_MSG_SIGN,
     HF_MSG_SIGN_REPLY,
     HF_MSG_COUNT, /* no reply */
+    HF_MSG_SOON,  /* no reply: SIGN comes as soon as its request is read */
     HF_MSG_METRICS,
     HF_MSG_METRICS_REPLY,
     HF_MSG_AUTHORIZE,

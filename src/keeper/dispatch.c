@@ -175,6 +175,14 @@ static void on_count(hf_keeper *keeper, hf_peer *peer, const void *frame, int *f
     take_count(keeper, frame);
 }
 
+static void on_soon(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
+{
+    (void)peer;
+    (void)frame;
+    (void)fd;
+    hf_protector_expect(keeper);
+}
+
 static void on_metrics(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
 {
     (void)fd;
@@ -349,6 +357,7 @@ static const struct {
     [HF_MSG_NEW_CHANNEL] = {on_new_channel, false},
     [HF_MSG_SHUTDOWN] = {on_shutdown, false},
     [HF_MSG_COUNT] = {on_count, false},
+    [HF_MSG_SOON] = {on_soon, false},
     [HF_MSG_METRICS] = {on_metrics, false},
     [HF_MSG_AUTHORIZE] = {on_managed, false},
     [HF_MSG_NODE_CALL] = {on_node_call, false},

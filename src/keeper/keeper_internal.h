@@ -277,9 +277,10 @@ typedef struct hf_protector {
     hf_store *store;
     hf_request *head;
     hf_request *tail;
-    size_t count;      /* requests in the list */
-    bool has_jobs;     /* those jobs that are done between two batches */
-    bool is_new_store; /* a store process was attached: look at its health now */
+    _Atomic size_t count; /* requests in the list; changed under the lock */
+    bool is_expecting;    /* a request is being read */
+    bool has_jobs;        /* those jobs that are done between two batches */
+    bool is_new_store;    /* a store process was attached: look at its health now */
     bool stop;
     bool is_looked_at; /* the protector's thread only: healthy is more than a guess */
     bool healthy;      /* under lock, with the sentence; that thread alone writes it */
@@ -298,6 +299,8 @@ void hf_protector_stop(hf_keeper *keeper);
 /* Any thread. Can the store record, as far as is known? Otherwise the reason. */
 bool hf_protector_is_healthy(hf_keeper *keeper, char ret_detail[HF_DETAIL_LEN]);
 void hf_protector_push(hf_keeper *keeper, hf_request *list);
+/* Any thread. A request comes within a moment: its thread stays awake for it. */
+void hf_protector_expect(hf_keeper *keeper);
 /* For looks.c, on its thread. The next question to the store waits as long as these may. */
 void hf_protector_limit_wait(hf_keeper *keeper, const hf_request *list);
 uint64_t hf_protector_last_ticket(const hf_request *list);

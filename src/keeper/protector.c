@@ -6,6 +6,8 @@
 #include "keeper/keeper_internal.h"
 #include "keeper/pulse.h"
 
+#include <sched.h>
+
 #define HEALTH_INTERVAL_NS UINT64_C(1000000000)
 /* A store that has been silent for so long cannot record, whatever it said before. */
 #define SILENT_NS (UINT64_C(3) * HEALTH_INTERVAL_NS)
@@ -13,6 +15,8 @@
 #define BUSY_BACKLOG 16
 #define GATHER_PAUSE_NS (2 * HF_NS_PER_MS)
 #define GATHER_ROUNDS 8
+/* What a front takes at most to read a request that it announced. */
+#define AWAKE_NS (HF_NS_PER_MS / 5)
 /* A request that waited longer than any client does is refused instead of recorded. */
 #define STALE_AFTER_NS (UINT64_C(30) * 1000000000)
 /* Beyond a shared store's own timeout: the store process, and the way there and back. */
@@ -350,6 +354,22 @@ static void look_at_health(hf_keeper *keeper)
     }
 }
 
+/*
+ * On an idle machine it takes as long to wake a core as to read a request: so this thread is awake
+ * before the request is there. It gives way to whoever has work. Called and returns with the lock
+ * held.
+ */
+static void stay_awake(hf_protector *protector)
+{
+    uint64_t until = hf_time_mono_ns() + AWAKE_NS;
+    protector->is_expecting = false;
+    (void)pthread_mutex_unlock(&protector->lock);
+    while (atomic_load(&protector->count) == 0 && hf_time_mono_ns() < until) {
+        (void)sched_yield();
+    }
+    (void)pthread_mutex_lock(&protector->lock);
+}
+
 static void wait_for_work(hf_keeper *keeper)
 {
     hf_protector *protector = &keeper->protector;
@@ -362,6 +382,9 @@ static void wait_for_work(hf_keeper *keeper)
     bool is_looked_for = protector->looks.wanted > protector->looks.done;
     if (!protector->has_jobs && !protector->is_new_store && !is_looked_for) {
         (void)pthread_cond_timedwait(&protector->work, &protector->lock, &when);
+    }
+    if (protector->is_expecting && protector->head == NULL) {
+        stay_awake(protector);
     }
 }
 
@@ -501,6 +524,15 @@ void hf_protector_stop(hf_keeper *keeper)
         hf_auditor_anchor(keeper, protector->store, true);
     }
     protector->store->ops->close(protector->store);
+}
+
+void hf_protector_expect(hf_keeper *keeper)
+{
+    hf_protector *protector = &keeper->protector;
+    (void)pthread_mutex_lock(&protector->lock);
+    protector->is_expecting = true;
+    (void)pthread_mutex_unlock(&protector->lock);
+    (void)pthread_cond_signal(&protector->work);
 }
 
 void hf_protector_push(hf_keeper *keeper, hf_request *list)

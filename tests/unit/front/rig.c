@@ -12,6 +12,7 @@
 #define PATIENCE_MS 5000
 
 static _Alignas(8) uint8_t frame[HF_IPC_MAX_BYTES];
+static unsigned announced;
 
 hf_server_config rig_defaults(void)
 {
@@ -181,13 +182,24 @@ void rig_ask(const rig *r, const char *request, rig_answer *answer)
 static bool receive(const rig *r, int timeout_ms, int *ret_fd)
 {
     struct pollfd waiting = {.fd = r->keeper, .events = POLLIN};
-    size_t len = 0;
-    if (poll(&waiting, 1, timeout_ms) != 1 || (waiting.revents & POLLIN) == 0) {
-        return false;
-    }
-    HF_ASSERT(!hf_failed(hf_frame_recv(r->keeper, frame, &len, ret_fd)));
-    HF_ASSERT(hf_frame_is_acceptable(frame, len, HF_CHANNEL_FRONT, true));
+    const hf_frame_header *header = (const void *)frame;
+    do {
+        size_t len = 0;
+        if (poll(&waiting, 1, timeout_ms) != 1 || (waiting.revents & POLLIN) == 0) {
+            return false;
+        }
+        HF_ASSERT(!hf_failed(hf_frame_recv(r->keeper, frame, &len, ret_fd)));
+        HF_ASSERT(hf_frame_is_acceptable(frame, len, HF_CHANNEL_FRONT, true));
+        announced += header->type == HF_MSG_SOON;
+    } while (header->type == HF_MSG_SOON);
     return true;
+}
+
+unsigned rig_take_announced(void)
+{
+    unsigned count = announced;
+    announced = 0;
+    return count;
 }
 
 const hf_frame_header *rig_keeper_take(const rig *r, int *ret_fd)

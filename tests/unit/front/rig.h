@@ -40,6 +40,8 @@ void rig_ask(const rig *r, const char *request, rig_answer *answer);
 /* The next frame to the keeper but COUNT, whose reason goes to *ret_counted when not NULL. */
 const hf_frame_header *rig_keeper_take(const rig *r, int *ret_fd);
 bool rig_keeper_is_quiet(const rig *r, int for_ms);
+/* How many of the frames since the last call only said that one comes. */
+unsigned rig_take_announced(void);
 hf_reason rig_keeper_take_count(const rig *r);
 void rig_keeper_send(const rig *r, const void *frame);
 

@@ -103,6 +103,30 @@ static void signs_in_text_unless_asked_for_json(void **state)
     (void)close(fd);
 }
 
+static void announces_a_lone_request_to_sign(void **state)
+{
+    const rig *r = *state;
+    int first = rig_connect(r, r->port);
+    int second = rig_connect(r, r->port);
+    (void)rig_take_announced();
+    rig_send(first, sign_request("", RANDAO));
+    uint64_t first_id = take_sign(r);
+    assert_int_equal(rig_take_announced(), 1);
+    rig_send(second, sign_request("", RANDAO)); /* the keeper is at work already */
+    uint64_t second_id = take_sign(r);
+    assert_int_equal(rig_take_announced(), 0);
+    reply_signature(r, first_id, 1);
+    reply_signature(r, second_id, 2);
+    assert_true(rig_read(first, &answer) && answer.status == 200);
+    assert_true(rig_read(second, &answer) && answer.status == 200);
+    rig_send(first, "GET /upcheck HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_true(rig_read(first, &answer) && answer.status == 200);
+    assert_true(rig_keeper_is_quiet(r, 50));
+    assert_int_equal(rig_take_announced(), 0);
+    (void)close(first);
+    (void)close(second);
+}
+
 static void tells_a_refusal_of_the_keeper(void **state)
 {
     const rig *r = *state;
@@ -416,6 +440,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         CASE(answers_upcheck_by_accept, setup),
         CASE(signs_in_text_unless_asked_for_json, setup),
+        CASE(announces_a_lone_request_to_sign, setup),
         CASE(tells_a_refusal_of_the_keeper, setup),
         CASE(refuses_by_the_head, setup),
         CASE(bounds_a_body_without_length, setup),

@@ -15,7 +15,7 @@
  * channel. */
 static const uint16_t open_to_fronts[] = {
     HF_MSG_COUNT,      HF_MSG_METRICS,       HF_MSG_HEALTH,       HF_MSG_EXPORT_READ,
-    HF_MSG_IMPORT_ADD, HF_MSG_IMPORT_COMMIT, HF_MSG_IMPORT_ABORT,
+    HF_MSG_IMPORT_ADD, HF_MSG_IMPORT_COMMIT, HF_MSG_IMPORT_ABORT, HF_MSG_SOON,
 };
 
 static bool is_open_to_fronts(uint16_t type)
@@ -62,7 +62,7 @@ static const uint16_t only_asked[] = {
     HF_MSG_POLICY_GET,   HF_MSG_POLICY_LIST, HF_MSG_SEAL_STATUS,   HF_MSG_SEALED_LIST,
     HF_MSG_STORE_STATUS, HF_MSG_METRICS,     HF_MSG_HEALTH,        HF_MSG_COUNT,
     HF_MSG_EXPORT_READ,  HF_MSG_IMPORT_ADD,  HF_MSG_IMPORT_COMMIT, HF_MSG_IMPORT_ABORT,
-    HF_MSG_NODE_CALL,
+    HF_MSG_NODE_CALL,    HF_MSG_SOON,
 };
 
 static bool is_only_asked(uint16_t type)
