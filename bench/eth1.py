@@ -68,6 +68,9 @@ class Eth1Rows:
         self.compare(f"the same, {BATCH} calls a request / libsecp256k1 loop", self.loop, BATCH, 0.25)
         try:
             self.compare(f"the same, {BATCH} calls a request / the npm package's signer", self.npm_signer, BATCH, 15)
+            self.bench.notes["the npm package's signer"] = (
+                "Secp256k1Signer.signMessage of @aztec/foundation in a loop, on one core: the same hash and signature, but in its "
+                "caller's process, without HTTP, JSON or an audit log; the package has nothing that answers JSON-RPC")
         except npm.pytest.skip.Exception as why:
             self.bench.notes["not measured, eth_sign / the npm package's signer"] = str(why)
 
