@@ -1,5 +1,7 @@
 """What tests of the start guard share: who asks near the present epoch, and remembers all that was ever signed."""
 
+import json
+import os
 import time
 
 import evidence
@@ -51,3 +53,31 @@ class Witness:
     def judge(self):
         pair = evidence.slashable_pair(list(self.signed))
         assert pair is None, pair
+
+
+def started(signer):
+    signer.start()
+    signer.wait_until(lambda: signer.get("/healthcheck")[0] == 200, "it can sign")
+    return signer
+
+
+def guard(signer):
+    return json.loads(harness.run("slashing", "status", "--data-dir", signer.data_dir, "--json").stdout)["start_guard"]
+
+
+def start_on_a_log_of_another_day(signer):
+    """Of a running signer: its audit log is put back to what it was two starts ago. It finds out."""
+    witness = Witness(signer)
+    path = os.path.join(signer.data_dir, "audit.log")
+    witness.sign_on(1)
+    signer.stop()
+    with open(path, "rb") as log:
+        old = log.read()
+    started(signer)
+    witness.sign_on(1)
+    signer.stop()
+    with open(path, "wb") as log:
+        log.write(old)
+    os.unlink(path + ".journal")
+    started(signer)
+    signer.wait_until(lambda: "audit_broken" in signer.log(), "the store knows of a line that is not there")

@@ -8,7 +8,7 @@ import subprocess
 import harness
 import postgres
 import pytest
-from guarded import Witness, present_epoch
+from guarded import Witness, guard, present_epoch, start_on_a_log_of_another_day, started
 
 pytestmark = pytest.mark.skipif(postgres.missing() is not None, reason=str(postgres.missing()))
 
@@ -47,16 +47,6 @@ def restore(server, name, text):
     server.psql(f'DROP DATABASE "{name}" WITH (FORCE)')
     server.create_database(name)
     server.psql(text, name)
-
-
-def started(signer):
-    signer.start()
-    signer.wait_until(lambda: signer.get("/healthcheck")[0] == 200, "it can sign")
-    return signer
-
-
-def guard(signer):
-    return json.loads(harness.run("slashing", "status", "--data-dir", signer.data_dir, "--json").stdout)["start_guard"]
 
 
 def audited(signer):
@@ -137,19 +127,6 @@ def test_a_log_of_another_day(pair):
     one, two, _ = pair
     started(two)
     started(one)
-    witness = Witness(one)
-    witness.sign_on(1)
-    path = os.path.join(one.data_dir, "audit.log")
-    one.stop()
-    with open(path, "rb") as log:
-        old = log.read()
-    started(one)
-    witness.sign_on(1)
-    one.stop()
-    with open(path, "wb") as log:
-        log.write(old)
-    os.unlink(path + ".journal")
-    started(one)
-    one.wait_until(lambda: "audit_broken" in one.log(), "the store knows of a line that is not there")
+    start_on_a_log_of_another_day(one)
     assert "holdfast_audit_broken 1" in one.metrics()
     assert "audit_broken" not in two.log() and "holdfast_audit_broken 0" in two.metrics()
