@@ -90,7 +90,7 @@ def sign_while_held(signer, ask, is_recorded):
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             with signer.held():
                 answer = pool.submit(ask, n)
-                signer.wait_until(lambda n=n: is_recorded(n), "the record")
+                signer.wait_until(lambda n=n, answer=answer: is_recorded(n) or answer.done(), "the record")
                 is_early = not answer.done()
             answer = answer.result(NO_HANG)
         if is_early and answer is not None:
