@@ -100,6 +100,7 @@ static bool is_idle(hf_keeper *keeper)
 /* Tickets rise along a list. */
 uint64_t hf_protector_last_ticket(const hf_request *list)
 {
+    HF_ASSERT(list != NULL);
     while (list->next != NULL) {
         list = list->next;
     }
