@@ -213,6 +213,7 @@ typedef struct job {
     hf_duty duty;
     uint8_t fill;
     test_signer *how;
+    pthread_barrier_t *together; /* waits for the others first, where there is one */
     hf_duty_outcome outcome;
     uint64_t took_ns;
 } job;
@@ -220,17 +221,25 @@ typedef struct job {
 static void *run_job(void *arg)
 {
     job *jb = arg;
+    if (jb->together != NULL) {
+        (void)pthread_barrier_wait(jb->together);
+    }
     uint64_t began = hf_time_mono_ns();
     (void)sign_with(jb->signer, &jb->duty, jb->fill, jb->how, &jb->outcome);
     jb->took_ns = hf_time_mono_ns() - began;
     return NULL;
 }
 
+static void start_job(job *jb, job how)
+{
+    *jb = how;
+    assert_int_equal(pthread_create(&jb->thread, NULL, run_job, jb), 0);
+}
+
 static void start(job *jb, hf_duty_signer *signer, const hf_duty *duty, uint8_t fill,
                   test_signer *how)
 {
-    *jb = (job){.signer = signer, .duty = *duty, .fill = fill, .how = how};
-    assert_int_equal(pthread_create(&jb->thread, NULL, run_job, jb), 0);
+    start_job(jb, (job){.signer = signer, .duty = *duty, .fill = fill, .how = how});
 }
 
 static void join(job *jb)
@@ -367,17 +376,24 @@ static void many_duties_go_at_once(void **state)
     static job jobs[JOBS];
     hf_duty duties[JOBS];
     test_signer how = {.slow_ns = HF_NS_PER_MS};
+    pthread_barrier_t together;
+    assert_int_equal(pthread_barrier_init(&together, NULL, JOBS), 0);
     uint64_t before = counters_of(node_a).round_trips;
     for (size_t i = 0; i < JOBS; i++) {
         duties[i] = duty_new();
     }
     for (size_t i = 0; i < JOBS; i++) {
-        start(&jobs[i], node_a, &duties[i], 1, &how);
+        start_job(&jobs[i], (job){.signer = node_a,
+                                  .duty = duties[i],
+                                  .fill = 1,
+                                  .how = &how,
+                                  .together = &together});
     }
     for (size_t i = 0; i < JOBS; i++) {
         join(&jobs[i]);
         assert_int_equal(jobs[i].outcome.result, HF_DUTY_OK);
     }
+    (void)pthread_barrier_destroy(&together);
     assert_int_equal(how.calls, JOBS);
     assert_true(counters_of(node_a).round_trips - before < JOBS);
 }
