@@ -108,11 +108,11 @@ class Signer:
         text = (f"data_dir: {self.data_dir}\nnetwork: {network}\n"
                 f"server: {{listen_address: 127.0.0.1, listen_port: {self.port}}}\n"
                 f"metrics: {{listen_address: 127.0.0.1, listen_port: {self.metrics_port}}}\n")
-        if keys:
-            text += (f"signing_keys:\n  - {{backend: local-keystore, keystore_dir: {self.keystores}, "
-                     f"password_file: {self.keystores}.password}}\n")
         if SANITIZED and "hardening:" not in config:
             text += "hardening: {seccomp: off, landlock: off, mlock: off, no_dump: off}\n"
+        if keys:  # at the end: config may add entries
+            text += (f"signing_keys:\n  - {{backend: local-keystore, keystore_dir: {self.keystores}, "
+                     f"password_file: {self.keystores}.password}}\n")
         write_private(self.config_path, text + config)
 
     def __enter__(self):

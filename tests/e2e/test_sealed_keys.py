@@ -125,6 +125,7 @@ def test_the_life_of_keys_over_http(signer, manager, tmp_path):
 
 
 def test_pages_come_in_a_fixed_order(manager):
+    manager.ask("POST", "/generate", {"count": 12})
     everything = manager.list()
     names = [key["pubkey"] for key in everything["keys"]]
     assert everything["next"] is None and len(names) > 10

@@ -102,13 +102,13 @@ def meson_tests(folder, label, extra=(), env=None, prefix=()):
 
 
 def pytest_jobs(folder):
-    """Most tests wait for timers and disks, so several run at a time where pytest-xdist is there; of the peers,
-    which are heavier, two files."""
+    """Most tests wait for timers and disks, so several files run at a time where pytest-xdist is there; of the peers,
+    which are heavier, two. A file stays together, in its order: its tests share signers."""
     jobs = os.environ.get("HF_TEST_JOBS", "4")
     status, _ = run(["/usr/bin/python3", "-c", "import xdist"])
     if status != 0 or jobs == "1":
         return []
-    return ["-n", jobs] if folder == "tests/e2e" else ["-n", "2", "--dist", "loadfile"]
+    return ["-n", jobs if folder == "tests/e2e" else "2", "--dist", "loadfile"]
 
 
 def pytest_folder(build, folder, label, env=None, only=(), prefix=()):
