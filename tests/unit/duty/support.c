@@ -233,3 +233,32 @@ void sleep_ms(uint64_t ms)
         hf_time_sleep_ns(left < HF_NS_PER_SECOND / 2 ? left : HF_NS_PER_SECOND / 2);
     }
 }
+
+static void *run_job(void *arg)
+{
+    job *jb = arg;
+    if (jb->together != NULL) {
+        (void)pthread_barrier_wait(jb->together);
+    }
+    uint64_t began = hf_time_mono_ns();
+    (void)sign_with(jb->signer, &jb->duty, jb->fill, jb->how, &jb->outcome);
+    jb->took_ns = hf_time_mono_ns() - began;
+    return NULL;
+}
+
+void job_start_together(job *jb, hf_duty_signer *signer, const hf_duty *duty, uint8_t fill,
+                        test_signer *how, pthread_barrier_t *together)
+{
+    *jb = (job){.signer = signer, .duty = *duty, .fill = fill, .how = how, .together = together};
+    assert_int_equal(pthread_create(&jb->thread, NULL, run_job, jb), 0);
+}
+
+void job_start(job *jb, hf_duty_signer *signer, const hf_duty *duty, uint8_t fill, test_signer *how)
+{
+    job_start_together(jb, signer, duty, fill, how, NULL);
+}
+
+void job_join(job *jb)
+{
+    assert_int_equal(pthread_join(jb->thread, NULL), 0);
+}

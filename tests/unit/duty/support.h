@@ -58,4 +58,22 @@ hf_duty_result sign_with(hf_duty_signer *signer, const hf_duty *duty, uint8_t fi
                          test_signer *how, hf_duty_outcome *outcome);
 void sleep_ms(uint64_t ms);
 
+/* sign_with on a thread of its own. */
+typedef struct job {
+    pthread_t thread;
+    hf_duty_signer *signer;
+    hf_duty duty;
+    uint8_t fill;
+    test_signer *how;
+    pthread_barrier_t *together; /* or NULL */
+    hf_duty_outcome outcome;
+    uint64_t took_ns;
+} job;
+void job_start(job *jb, hf_duty_signer *signer, const hf_duty *duty, uint8_t fill,
+               test_signer *how);
+/* It waits for the others first. */
+void job_start_together(job *jb, hf_duty_signer *signer, const hf_duty *duty, uint8_t fill,
+                        test_signer *how, pthread_barrier_t *together);
+void job_join(job *jb);
+
 #endif

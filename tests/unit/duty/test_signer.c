@@ -207,46 +207,6 @@ static void what_is_no_signature_is_not_recorded(void **state)
                         "signing");
 }
 
-typedef struct job {
-    pthread_t thread;
-    hf_duty_signer *signer;
-    hf_duty duty;
-    uint8_t fill;
-    test_signer *how;
-    pthread_barrier_t *together; /* waits for the others first, where there is one */
-    hf_duty_outcome outcome;
-    uint64_t took_ns;
-} job;
-
-static void *run_job(void *arg)
-{
-    job *jb = arg;
-    if (jb->together != NULL) {
-        (void)pthread_barrier_wait(jb->together);
-    }
-    uint64_t began = hf_time_mono_ns();
-    (void)sign_with(jb->signer, &jb->duty, jb->fill, jb->how, &jb->outcome);
-    jb->took_ns = hf_time_mono_ns() - began;
-    return NULL;
-}
-
-static void start_job(job *jb, job how)
-{
-    *jb = how;
-    assert_int_equal(pthread_create(&jb->thread, NULL, run_job, jb), 0);
-}
-
-static void start(job *jb, hf_duty_signer *signer, const hf_duty *duty, uint8_t fill,
-                  test_signer *how)
-{
-    start_job(jb, (job){.signer = signer, .duty = *duty, .fill = fill, .how = how});
-}
-
-static void join(job *jb)
-{
-    assert_int_equal(pthread_join(jb->thread, NULL), 0);
-}
-
 static void ten_signers_make_one_signature(void **state)
 {
     (void)state;
@@ -256,10 +216,10 @@ static void ten_signers_make_one_signature(void **state)
         test_signer how = {.slow_ns = round < 3 ? 20 * HF_NS_PER_MS : 0};
         int signed_here = 0;
         for (size_t i = 0; i < 10; i++) {
-            start(&jobs[i], i % 2 == 0 ? node_a : node_b, &duty, 1, &how);
+            job_start(&jobs[i], i % 2 == 0 ? node_a : node_b, &duty, 1, &how);
         }
         for (size_t i = 0; i < 10; i++) {
-            join(&jobs[i]);
+            job_join(&jobs[i]);
             signed_here += jobs[i].outcome.result == HF_DUTY_OK;
             assert_true(jobs[i].outcome.result == HF_DUTY_OK ||
                         jobs[i].outcome.result == HF_DUTY_STORED);
@@ -278,10 +238,10 @@ static void of_different_messages_one_is_signed(void **state)
         test_signer how = {0};
         int signed_here = 0;
         for (size_t i = 0; i < 10; i++) {
-            start(&jobs[i], i % 2 == 0 ? node_a : node_b, &duty, (uint8_t)(i + 1), &how);
+            job_start(&jobs[i], i % 2 == 0 ? node_a : node_b, &duty, (uint8_t)(i + 1), &how);
         }
         for (size_t i = 0; i < 10; i++) {
-            join(&jobs[i]);
+            job_join(&jobs[i]);
             signed_here += jobs[i].outcome.result == HF_DUTY_OK;
             assert_true(jobs[i].outcome.result == HF_DUTY_OK ||
                         jobs[i].outcome.result == HF_DUTY_CONFLICT);
@@ -298,11 +258,11 @@ static void a_waiter_is_woken_by_the_other_node(void **state)
     hf_duty duty = duty_new();
     test_signer slow = {.slow_ns = 150 * HF_NS_PER_MS}, how = {0};
     uint64_t before = counters_of(node_b).notifications;
-    start(&holder, node_a, &duty, 1, &slow);
+    job_start(&holder, node_a, &duty, 1, &slow);
     sleep_ms(50);
-    start(&waiter, node_b, &duty, 1, &how);
-    join(&holder);
-    join(&waiter);
+    job_start(&waiter, node_b, &duty, 1, &how);
+    job_join(&holder);
+    job_join(&waiter);
     assert_int_equal(holder.outcome.result, HF_DUTY_OK);
     assert_int_equal(waiter.outcome.result, HF_DUTY_STORED);
     assert_string_equal(waiter.outcome.node_id, "node-a");
@@ -319,13 +279,13 @@ static void other_data_is_refused_while_the_other_is_signing(void **state)
     job holder, other;
     hf_duty duty = duty_new();
     test_signer slow = {.slow_ns = 400 * HF_NS_PER_MS}, how = {0};
-    start(&holder, node_a, &duty, 1, &slow);
+    job_start(&holder, node_a, &duty, 1, &slow);
     sleep_ms(100);
-    start(&other, node_b, &duty, 2, &how);
-    join(&other);
+    job_start(&other, node_b, &duty, 2, &how);
+    job_join(&other);
     assert_int_equal(other.outcome.result, HF_DUTY_CONFLICT);
     assert_true(other.took_ns < 250 * HF_NS_PER_MS);
-    join(&holder);
+    job_join(&holder);
     assert_int_equal(holder.outcome.result, HF_DUTY_OK);
     assert_int_equal(how.calls, 0);
 }
@@ -336,11 +296,11 @@ static void when_the_first_fails_the_waiter_signs(void **state)
     job holder, waiter;
     hf_duty duty = duty_new();
     test_signer failing = {.slow_ns = 150 * HF_NS_PER_MS, .code = HF_DUTY_SIGN_REFUSED}, how = {0};
-    start(&holder, node_a, &duty, 1, &failing);
+    job_start(&holder, node_a, &duty, 1, &failing);
     sleep_ms(50);
-    start(&waiter, node_b, &duty, 1, &how);
-    join(&holder);
-    join(&waiter);
+    job_start(&waiter, node_b, &duty, 1, &how);
+    job_join(&holder);
+    job_join(&waiter);
     assert_int_equal(holder.outcome.result, HF_DUTY_SIGN_FAILED);
     assert_int_equal(waiter.outcome.result, HF_DUTY_OK);
     assert_int_equal(how.calls, 1);
@@ -357,14 +317,14 @@ static void waiting_for_another_ends(void **state)
     hf_duty duty = duty_new();
     test_signer slow = {.slow_ns = 700 * HF_NS_PER_MS}, how = {0};
     hf_duty_outcome outcome;
-    start(&holder, node_a, &duty, 1, &slow);
+    job_start(&holder, node_a, &duty, 1, &slow);
     sleep_ms(100);
     uint64_t began = hf_time_mono_ns();
     assert_int_equal(sign_with(node, &duty, 1, &how, &outcome), HF_DUTY_HELD);
     uint64_t took = hf_time_mono_ns() - began;
     assert_in_range(took / HF_NS_PER_MS, 190, 400);
     assert_string_equal(outcome.node_id, "node-a");
-    join(&holder);
+    job_join(&holder);
     assert_int_equal(holder.outcome.result, HF_DUTY_OK);
     hf_duty_close(node);
 }
@@ -383,14 +343,10 @@ static void many_duties_go_at_once(void **state)
         duties[i] = duty_new();
     }
     for (size_t i = 0; i < JOBS; i++) {
-        start_job(&jobs[i], (job){.signer = node_a,
-                                  .duty = duties[i],
-                                  .fill = 1,
-                                  .how = &how,
-                                  .together = &together});
+        job_start_together(&jobs[i], node_a, &duties[i], 1, &how, &together);
     }
     for (size_t i = 0; i < JOBS; i++) {
-        join(&jobs[i]);
+        job_join(&jobs[i]);
         assert_int_equal(jobs[i].outcome.result, HF_DUTY_OK);
     }
     (void)pthread_barrier_destroy(&together);
@@ -442,14 +398,14 @@ static void a_silent_holder_is_taken_over_for_the_same_message(void **state)
     job holder;
     test_signer stuck = {.slow_ns = 2000 * HF_NS_PER_MS}, how = {0};
     hf_duty_outcome outcome;
-    start(&holder, node_a, &duty, 1, &stuck);
+    job_start(&holder, node_a, &duty, 1, &stuck);
     sleep_ms(100);
     uint64_t began = hf_time_mono_ns();
     assert_int_equal(sign_with(node_b, &duty, 1, &how, &outcome), HF_DUTY_OK);
     assert_in_range((hf_time_mono_ns() - began) / HF_NS_PER_MS, 900, 1500);
     assert_string_equal(outcome.node_id, "node-b");
     assert_int_equal(counters_of(node_b).takeovers > 0, 1);
-    join(&holder);
+    job_join(&holder);
     /* The first comes back with the same message: it gets the one signature on record. */
     assert_int_equal(holder.outcome.result, HF_DUTY_STORED);
     assert_string_equal(holder.outcome.node_id, "node-b");
@@ -476,11 +432,11 @@ static void one_node_id_twice_is_harmless_and_seen(void **state)
     hf_duty duty = duty_new();
     job holder, waiter;
     test_signer slow = {.slow_ns = 100 * HF_NS_PER_MS}, how = {0};
-    start(&holder, node_a, &duty, 1, &slow);
+    job_start(&holder, node_a, &duty, 1, &slow);
     sleep_ms(30);
-    start(&waiter, twin, &duty, 1, &how);
-    join(&holder);
-    join(&waiter);
+    job_start(&waiter, twin, &duty, 1, &how);
+    job_join(&holder);
+    job_join(&waiter);
     assert_int_equal(holder.outcome.result, HF_DUTY_OK);
     assert_int_equal(waiter.outcome.result, HF_DUTY_STORED);
     assert_int_equal(how.calls, 0);
@@ -553,11 +509,11 @@ static void a_waiter_polls_for_nodes_that_do_not_notify(void **state)
     job waiter;
     test_signer how = {0};
     package_row(&duty, 1, "signing", "npm-1");
-    start(&waiter, node_a, &duty, 1, &how);
+    job_start(&waiter, node_a, &duty, 1, &how);
     sleep_ms(60);
     sql_run("DELETE FROM validator_duties WHERE %s", duty_where(&duty));
     package_row(&duty, 1, "signed", "npm-2");
-    join(&waiter);
+    job_join(&waiter);
     assert_int_equal(waiter.outcome.result, HF_DUTY_STORED);
     assert_string_equal(waiter.outcome.node_id, "npm-2");
     assert_true(waiter.took_ns < 400 * HF_NS_PER_MS);
