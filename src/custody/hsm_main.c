@@ -29,6 +29,7 @@ static hf_status read_config(hf_msg_custody_config *config, hf_error *err)
                        "`holdfast serve`");
     }
     memcpy(config, frame, sizeof *config);
+    hf_wipe(frame, len); /* settings may name more than files */
     if (!hf_key_backend_has_process(config->backend) || config->log.format > HF_LOG_JSON ||
         config->log.least > HF_LOG_BROKEN || config->settings.len > sizeof config->settings.text) {
         return hf_fail(err, HF_USAGE, "the configuration frame is malformed");
