@@ -8,6 +8,7 @@ import re
 import shutil
 import ssl
 import subprocess
+import sys
 
 import harness
 import pytest
@@ -63,6 +64,46 @@ def test_systemd_knows_every_line_of_the_unit(tmp_path):
     done = subprocess.run([program("systemd-analyze"), "verify", unit], capture_output=True, text=True, timeout=60, check=False)
     mine = [line for line in (done.stdout + done.stderr).splitlines() if "holdfast.service" in line]
     assert not mine, mine
+
+
+def allowed_system_calls():
+    """The names behind SystemCallFilter=, as systemd writes its groups out."""
+    names, groups = set(), re.findall(r"^SystemCallFilter=(.*)$", read("holdfast.service"), re.M)
+    waiting = " ".join(groups).split()
+    while waiting:
+        name = waiting.pop()
+        if name.startswith("@"):
+            answer = do(program("systemd-analyze"), "syscall-filter", name)
+            waiting += [line.strip() for line in answer.splitlines()[1:] if line.strip() and not line.strip().startswith("#")]
+        else:
+            names.add(name)
+    return sorted(names)
+
+
+FILTERED = """#!{python}
+import ctypes, os, sys
+ALLOW, REFUSE_EPERM = 0x7FFF0000, 0x00050001
+seccomp = ctypes.CDLL("libseccomp.so.2")
+seccomp.seccomp_init.restype = ctypes.c_void_p
+context = ctypes.c_void_p(seccomp.seccomp_init(REFUSE_EPERM))
+for name in {names!r}:
+    number = seccomp.seccomp_syscall_resolve_name(name.encode())
+    if number >= 0:
+        assert seccomp.seccomp_rule_add_array(context, ALLOW, number, 0, None) == 0, name
+assert seccomp.seccomp_load(context) == 0
+os.execv({holdfast!r}, [{holdfast!r}, *sys.argv[1:]])
+"""
+
+
+@plain_build
+def test_the_units_system_calls_are_enough(signers, tmp_path):
+    filtered = tmp_path / "filtered"
+    filtered.write_text(FILTERED.format(python=sys.executable, names=allowed_system_calls(), holdfast=harness.HOLDFAST),
+                        encoding="utf-8")
+    filtered.chmod(0o755)
+    signer = signers(keys=1, program=str(filtered)).start()
+    assert signer.attest(signer.pubkeys[0], source=1, target=2)[0] == 200
+    assert {p["state"] for p in signer.status()["protections"]["keeper"]} <= {"on", "unavailable"}
 
 
 @needs_root

@@ -18,7 +18,7 @@ pytestmark = [
 
 INJECT = os.path.join(harness.BUILD, "tests", "fault", "inject_syscall")
 # Numbers of x86-64, the only machine inject_syscall knows.
-SYS = {"mlock": 149, "prctl": 157, "seccomp": 317, "landlock_create_ruleset": 444, "socket": 41, "fork": 57, "execve": 59,
+SYS = {"mincore": 27, "mlock": 149, "prctl": 157, "seccomp": 317, "landlock_create_ruleset": 444, "socket": 41, "fork": 57, "execve": 59,
        "kill": 62, "ptrace": 101, "mount": 165, "setns": 308, "openat": 257, "bpf": 321, "process_vm_readv": 310, "memfd_create": 319,
        "io_uring_setup": 425, "userfaultfd": 323, "mprotect": 10, "connect": 42}
 EACCES, EPERM, ENOSYS, ENOMEM = 13, 1, 38, 12
@@ -162,9 +162,10 @@ LACKING = [
     ("seccomp", {"seccomp": ENOSYS}, "4.14"),
     ("mlock", {"mlock": ENOMEM}, "LimitMEMLOCK="),
     ("mlock", {"mlock": 0}, "mlock says yes and does not lock"),
+    ("mlock", {"mincore": EPERM}, "has to have it in SystemCallFilter="),
     ("no_dump", {f"prctl:{PR_SET_DUMPABLE}": EPERM}, "no_dump is required"),
 ]
-IDS = ["no landlock", "no seccomp", "too little locked memory", "a pretended mlock", "no prctl"]
+IDS = ["no landlock", "no seccomp", "too little locked memory", "a pretended mlock", "no mincore", "no prctl"]
 
 
 @pytest.mark.parametrize("name, answers, remedy", LACKING, ids=IDS)
