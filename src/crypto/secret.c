@@ -68,9 +68,9 @@ static hf_status slab_fail_lock(size_t len, int error, hf_error *err)
 
 /*
  * That mlock said yes is not taken for it: some sandboxes pretend. Each page must be in memory now,
- * none of it touched yet, and the kernel must count as many locked as we asked for.
+ * none of it touched yet.
  */
-static bool slab_is_resident(const hf_slab *slab)
+static hf_status slab_look_resident(const hf_slab *slab, hf_error *err)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     unsigned char resident[RESIDENT_PAGES];
@@ -78,15 +78,20 @@ static bool slab_is_resident(const hf_slab *slab)
         size_t left = slab->slots_len - done;
         size_t pages = left / page < sizeof resident ? left / page : sizeof resident;
         if (mincore(slab->slots + done, pages * page, resident) != 0) {
-            return false;
+            return hf_fail(err, HF_UNAVAILABLE,
+                           "cannot see whether keys stay in memory: mincore: %s; a service unit "
+                           "has to have it in SystemCallFilter=",
+                           strerror(errno));
         }
         for (size_t i = 0; i < pages; i++) {
             if ((resident[i] & 1) == 0) {
-                return false;
+                return hf_fail(err, HF_UNAVAILABLE,
+                               "mlock says yes and does not lock: this sandbox or emulator cannot "
+                               "keep keys in memory");
             }
         }
     }
-    return true;
+    return hf_ok();
 }
 
 /*
@@ -119,12 +124,11 @@ static hf_status slab_protect(hf_slab *slab, bool require_lock, hf_error *err)
     if (!slab->locked && require_lock) {
         return slab_fail_lock(slab->slots_len, errno, err);
     }
-    if (slab->locked && !SANITIZED && !slab_is_resident(slab)) {
-        slab->locked = false;
-        if (require_lock) {
-            return hf_fail(err, HF_UNAVAILABLE,
-                           "mlock says yes and does not lock: this sandbox or emulator cannot keep "
-                           "keys in memory");
+    if (slab->locked && !SANITIZED) {
+        hf_status st = slab_look_resident(slab, err);
+        slab->locked = !hf_failed(st);
+        if (hf_failed(st) && require_lock) {
+            return st;
         }
     }
     if (madvise(slab->slots, slab->slots_len, MADV_DONTDUMP) != 0 && require_lock) {
