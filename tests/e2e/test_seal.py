@@ -5,18 +5,18 @@ import hashlib
 import json
 import os
 import re
-import sqlite3
 import subprocess
 
 import postgres
 import pytest
+import tampering
 
-from test_openapi import API, mismatch, operations, resolve
 from harness import SANITIZED, Signer, attestation, make_keystores, run, write_private
+from tampering import STRANGER, named
+from test_openapi import API, mismatch, operations, resolve
 
 KDF = ["--kdf-memory", "19", "--kdf-passes", "2"]
 PASSWORDS = {"alice": "correct horse battery", "bob": "staple of the second", "carol": "third one of three"}
-STRANGER = "0x" + "ab" * 48
 
 
 class Sealed(Signer):
@@ -234,116 +234,18 @@ def test_the_life_of_a_sealed_key(signer):
 
 # ---- records that somebody changed -------------------------------------------------------------------
 
-def rows(signer):
-    with sqlite3.connect(f"{signer.data_dir}/slashing.sqlite") as db:
-        found = db.execute("SELECT kind, id, version, data FROM records").fetchall()
-    return {(kind, id): (version, data) for kind, id, version, data in found}
-
-
-def write_rows(signer, changes):
-    db = sqlite3.connect(f"{signer.data_dir}/slashing.sqlite")
-    with db:
-        for (kind, id), value in changes.items():
-            db.execute("DELETE FROM records WHERE kind = ? AND id = ?", (kind, id))
-            if value is not None:
-                db.execute("INSERT INTO records(kind, id, version, data) VALUES (?, ?, ?, ?)", (kind, id, *value))
-    db.close()
-
-
-SEAL, KEY = 1, 2
-
-
-def named(pubkey):
-    return (KEY, bytes.fromhex(pubkey[2:]))
-
-
-def meta(text):
-    return (SEAL, text.encode().ljust(48, b"\0"))
-
-
-def flip(value, at):
-    data = bytearray(value[1])
-    data[at] ^= 1
-    return value[0], bytes(data)
+def records(signer):
+    return tampering.Sqlite(f"{signer.data_dir}/slashing.sqlite")
 
 
 def test_tampered_records_are_refused_and_named(tmp_path):
     signer = Sealed(tmp_path)
-    with signer:
-        signer.init(1, "alice")
-        signer.unseal("alice")
-        first, second, third = signer.add_keys(3)
-        old = rows(signer)
-        signer.holdfast("key", "deactivate", first)  # it moved to another machine
-    now = rows(signer)
-    page = (SEAL, next(id for kind, id in now if kind == SEAL and
-                       id == meta(f"manifest/{bytes.fromhex(first[2:])[16] % 64:02d}")[1]))
-    cases = [
-        # what is put in place, who is refused, who still signs
-        ({named(first): old[named(first)]}, {first}, {second, third}, "older copy"),
-        ({page: old[page]}, {first}, set(), "older copy"),
-        ({page: old[page], named(first): old[named(first)]}, {first}, set(), "older copy"),
-        ({meta("manifest"): old[meta("manifest")]}, {first}, set(), "older copy"),
-        ({named(second): None}, {second}, {third}, "gone"),
-        ({named(second): now[named(third)], named(third): now[named(second)]}, {second, third}, set(), "not that of"),
-        ({named(second): flip(now[named(second)], 130)}, {second}, {third}, "was changed"),
-        ({named(second): flip(now[named(second)], 2)}, {second}, {third}, ""),
-        ({named(second): (1, now[named(second)][1][:-1])}, {second}, {third}, "not that of"),
-        ({named(second): (9, now[named(second)][1])}, {second}, {third}, "was changed"),
-        ({named(STRANGER): now[named(second)]}, set(), {second, third}, "not that of"),
-        ({page: None}, {first}, set(), "gone"),
-        ({meta("manifest"): None}, {first, second, third}, set(), "gone"),
-    ]
-    for target, (changes, refused, signing, says) in enumerate(cases, 20):
-        write_rows(signer, changes)
-        with signer:
-            signer.unseal("alice")
-            state = signer.state()
-            assert state["detail"] and says in state["detail"], (changes, state)
-            for pubkey in refused:
-                assert not signer.signs(pubkey, target), (changes, signer.log())
-            for pubkey in signing:
-                assert signer.signs(pubkey, target), (changes, signer.log())
-        write_rows(signer, {key: now.get(key) for key in changes})
-    with signer:
-        signer.unseal("alice")
-        state = signer.state()
-        assert state["detail"] == "" and state["keys"] == {"active": 2, "inactive": 1, "refused": 0, "to_rotate": 0}
+    tampering.prove_records(signer, records(signer))
 
 
 def test_a_tampered_seal_opens_nothing(tmp_path):
     signer = Sealed(tmp_path)
-    with signer:
-        signer.init(1, "alice")
-        signer.unseal("alice")
-        pubkey, = signer.add_keys(1)
-    kept = rows(signer)[meta("config")]
-    # The threshold, the check value, the commitment, the parameters, the wrapped share, a cut.
-    for at in (33, 40, 80, 118, 150, len(kept[1]) - 1):
-        write_rows(signer, {meta("config"): flip(kept, at)})
-        with OpenSealed(signer) as opened:
-            done = run("seal", "unseal", "--holder", "alice", "--passphrase-file", f"{opened.folder}/alice.pass",
-                       "--data-dir", opened.data_dir)
-            assert done.returncode != 0, done.stdout
-            assert opened.sign(pubkey, attestation(1, 2))[0] == 503
-    write_rows(signer, {meta("config"): kept})
-    with signer:
-        signer.unseal("alice")
-        assert signer.signs(pubkey, 5)
-
-
-class OpenSealed:
-    """The same signer, without waiting for a seal that can be read."""
-
-    def __init__(self, signer):
-        self.signer = signer
-
-    def __enter__(self):
-        Signer.start(self.signer)
-        return self.signer
-
-    def __exit__(self, *_):
-        self.signer.stop()
+    tampering.prove_seal(signer, records(signer))
 
 
 # ---- rekey and rotation --------------------------------------------------------------------------------
@@ -351,14 +253,14 @@ class OpenSealed:
 def test_rekey_and_rotation_while_signing(signer):
     pubkeys = signer.add_keys(70)
     signer.holdfast("key", "deactivate", pubkeys[5])
-    before = rows(signer)
+    before = records(signer).rows()
     signer.init(2, "alice", "bob", "carol", verb="rekey")
     assert signer.state()["term"] == 1 and signer.signs(pubkeys[0], 10)
-    assert rows(signer)[named(pubkeys[0])] == before[named(pubkeys[0])]
+    assert records(signer).rows()[named(pubkeys[0])] == before[named(pubkeys[0])]
     signer.init(1, "carol", verb="rotate")
     assert signer.signs(pubkeys[0], 11)
     signer.wait_until(lambda: signer.state()["state"] == "unsealed", "all records are sealed anew")
-    after = rows(signer)
+    after = records(signer).rows()
     for pubkey in pubkeys:
         assert after[named(pubkey)][1] != before[named(pubkey)][1]
         assert after[named(pubkey)][1][4:8] == (2).to_bytes(4, "little")

@@ -5,6 +5,7 @@ import re
 
 import postgres
 import pytest
+import tampering
 from harness import fork_info, write_private
 from test_seal import Sealed
 
@@ -53,3 +54,15 @@ def test_what_cannot_be_slashed_is_sealed_at_once_as_well(tmp_path):
             finally:
                 server.thaw()
             two.wait_until(lambda: two.sign(pubkey, reveal(10))[0] == 200, "the store answers again")
+
+
+def test_records_changed_in_the_database(tmp_path):
+    with postgres.Postgres(fsync=False) as server:
+        one, _ = two_nodes(tmp_path, server)
+        tampering.prove_records(one, tampering.Postgres(server))
+
+
+def test_a_seal_changed_in_the_database(tmp_path):
+    with postgres.Postgres(fsync=False) as server:
+        one, _ = two_nodes(tmp_path, server)
+        tampering.prove_seal(one, tampering.Postgres(server))

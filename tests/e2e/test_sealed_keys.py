@@ -7,8 +7,9 @@ import threading
 import pytest
 
 from harness import attestation, make_keystores
+from tampering import STRANGER
 from test_openapi import API, mismatch, operations, resolve
-from test_seal import STRANGER, Sealed
+from test_seal import Sealed
 
 KEYS = "/api/v1/holdfast/keys"
 ADDRESS = "0x" + "ab" * 20

@@ -5,24 +5,25 @@ import os
 
 import dynalite
 import pytest
+import tampering
 from harness import Signer, attestation, run, write_private
 from test_seal import Sealed
 
 
-@pytest.fixture(name="table", scope="module")
-def fixture_table():
-    with dynalite.server() as (_, proxy):
-        yield f"http://localhost:{proxy}"
+@pytest.fixture(name="ports", scope="module")
+def fixture_ports():
+    with dynalite.server() as ports:
+        yield ports
 
 
 @pytest.fixture(name="config")
-def fixture_config(table, monkeypatch, request):
+def fixture_config(ports, monkeypatch, request):
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", dynalite.KEY_ID)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", dynalite.SECRET)
     monkeypatch.setenv("AWS_REGION", dynalite.REGION)
-    return (f"slashing_protection: {{backend: dynamodb, table: {request.node.name}, endpoint: '{table}', "
+    return (f"slashing_protection: {{backend: dynamodb, table: {request.node.name}, endpoint: 'http://localhost:{ports[1]}', "
             "create_table: true, timeout_ms: 5000}\n")
 
 
@@ -100,3 +101,11 @@ def test_sealed_keys_of_both_nodes(config, tmp_path):
     with one:
         one.unseal("alice")
         assert set(one.keys()) == set(pubkeys[:2]) and one.signs(pubkeys[0], 40)
+
+
+def test_records_changed_in_the_table(config, ports, tmp_path, request):
+    tampering.prove_records(Sealed(tmp_path, config=config), tampering.Dynamodb(ports[0], request.node.name))
+
+
+def test_a_seal_changed_in_the_table(config, ports, tmp_path, request):
+    tampering.prove_seal(Sealed(tmp_path, config=config), tampering.Dynamodb(ports[0], request.node.name))
