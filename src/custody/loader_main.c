@@ -7,7 +7,6 @@
  */
 #include "loader_internal.h"
 
-#include <poll.h>
 #include <sched.h>
 #include <sodium.h>
 
@@ -41,18 +40,11 @@ static bool is_sane(const hf_msg_loader_config *config)
 
 static hf_status receive_config(hf_msg_loader_config *ret_config, hf_error *err)
 {
-    static uint8_t buf[HF_IPC_MAX_BYTES];
-    struct pollfd control = {.fd = HF_FD_CONTROL, .events = POLLIN};
-    size_t len = 0;
-    (void)poll(&control, 1, -1);
-    hf_status st = hf_frame_recv(HF_FD_CONTROL, buf, &len, NULL);
-    if (hf_failed(st) || len != sizeof *ret_config ||
-        !hf_frame_is_acceptable(buf, len, HF_CHANNEL_CONTROL, false)) {
-        return hf_fail(err, HF_USAGE,
-                       "no configuration on descriptor 3: this program is started by holdfast");
+    hf_status st = hf_frame_recv_config(HF_FD_CONTROL, HF_MSG_LOADER_CONFIG, ret_config, err);
+    if (hf_failed(st)) {
+        return st;
     }
-    memcpy(ret_config, buf, sizeof *ret_config);
-    if (ret_config->header.type != HF_MSG_LOADER_CONFIG || !is_sane(ret_config)) {
+    if (!is_sane(ret_config)) {
         return hf_fail(err, HF_INVALID_INPUT, "malformed configuration frame");
     }
     return hf_ok();

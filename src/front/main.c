@@ -6,12 +6,9 @@
 #include "front/server.h"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <unistd.h>
 
-/* The supervisor sends the configuration right after the start. */
-#define CONFIG_TIMEOUT_MS 10000
 /* Clients keep idle connections for up to this and then ask again on them. */
 #define IDLE_TIMEOUT_LEAST_SECONDS 75
 #define CONNECTIONS_MOST 60000
@@ -27,23 +24,6 @@ static int print_routes(void)
                      (routes[i].flags & HF_ROUTE_METRICS) != 0 ? " metrics" : "");
     }
     return 0;
-}
-
-static hf_status read_config(hf_msg_front_config *ret_config, hf_error *err)
-{
-    _Alignas(8) static uint8_t frame[HF_IPC_MAX_BYTES];
-    struct pollfd control = {.fd = HF_FD_CONTROL, .events = POLLIN};
-    size_t len = 0;
-    if (poll(&control, 1, CONFIG_TIMEOUT_MS) != 1 ||
-        hf_failed(hf_frame_recv(HF_FD_CONTROL, frame, &len, NULL))) {
-        return hf_fail(err, HF_USAGE, "started by hand? `holdfast serve` starts this program");
-    }
-    if (!hf_frame_is_acceptable(frame, len, HF_CHANNEL_CONTROL, false) ||
-        ((const hf_frame_header *)(const void *)frame)->type != HF_MSG_FRONT_CONFIG) {
-        return hf_fail(err, HF_INVALID_INPUT, "the first frame is no configuration");
-    }
-    memcpy(ret_config, frame, sizeof *ret_config);
-    return hf_ok();
 }
 
 static hf_status check_config(hf_msg_front_config *config, hf_error *err)
@@ -128,7 +108,7 @@ static hf_status serve(hf_error *err)
     hf_harden_report report = {0};
     hf_tls *tls = NULL;
     hf_server *server = NULL;
-    hf_status st = read_config(&config, err);
+    hf_status st = hf_frame_recv_config(HF_FD_CONTROL, HF_MSG_FRONT_CONFIG, &config, err);
     if (!hf_failed(st)) {
         st = check_config(&config, err);
     }

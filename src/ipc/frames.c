@@ -393,3 +393,27 @@ hf_status hf_frame_recv(int fd, void *buf, size_t *ret_len, int *ret_fd)
     }
     return hf_ok();
 }
+
+hf_status hf_frame_recv_config(int control_fd, hf_msg_type type, void *ret_config, hf_error *err)
+{
+    static uint8_t frame[HF_IPC_MAX_BYTES];
+    hf_frame_header header = {.type = 0};
+    size_t len = 0;
+    hf_status st = hf_frame_recv(control_fd, frame, &len, NULL);
+    bool is_one =
+        !hf_failed(st) && (hf_frame_is_acceptable(frame, len, HF_CHANNEL_CONTROL, false) ||
+                           hf_frame_is_acceptable(frame, len, HF_CHANNEL_CONTROL, true));
+    if (is_one) {
+        memcpy(&header, frame, sizeof header);
+        is_one = header.type == type;
+    }
+    if (is_one) {
+        memcpy(ret_config, frame, len);
+    }
+    hf_wipe(frame, sizeof frame);
+    return is_one ? hf_ok()
+                  : hf_fail(err, HF_USAGE,
+                            "no configuration came on descriptor %d: this program is started by "
+                            "`holdfast serve`",
+                            control_fd);
+}

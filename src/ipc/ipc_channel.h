@@ -37,6 +37,13 @@ hf_status hf_frame_send_fd(int fd, const void *frame, int passed_fd) HF_MUST_CHE
  * Pass NULL for ret_fd to refuse descriptors (they are closed).
  */
 hf_status hf_frame_recv(int fd, void *buf, size_t *ret_len, int *ret_fd) HF_MUST_CHECK;
+/*
+ * A process's configuration: waits for the first frame of the supervisor's channel (blocking), to
+ * be of this type, and wipes what it was received in, because a configuration may hold passwords.
+ * USAGE: there is none. Texts in it are as they came. Once a process, before it has threads.
+ */
+hf_status hf_frame_recv_config(int control_fd, hf_msg_type type, void *ret_config,
+                               hf_error *err) HF_MUST_CHECK;
 
 /*
  * Sends frames in order by one system call where that is possible; *ret_sent of n went, the rest

@@ -65,16 +65,10 @@ static bool custodies_are_sane(const hf_msg_keeper_config *config)
 
 static hf_status read_config(hf_keeper *keeper, hf_error *err)
 {
-    static uint8_t frame[HF_IPC_MAX_BYTES];
-    size_t len = 0;
-    hf_status st = hf_frame_recv(HF_FD_CONTROL, frame, &len, NULL);
-    if (hf_failed(st) || !hf_frame_is_acceptable(frame, len, HF_CHANNEL_CONTROL, true) ||
-        len != sizeof keeper->config) {
-        return hf_fail(err, HF_USAGE,
-                       "no configuration came on descriptor 3: the keeper is started "
-                       "by `holdfast serve`");
+    hf_status st = hf_frame_recv_config(HF_FD_CONTROL, HF_MSG_KEEPER_CONFIG, &keeper->config, err);
+    if (hf_failed(st)) {
+        return st;
     }
-    memcpy(&keeper->config, frame, sizeof keeper->config);
     if (!config_is_sane(&keeper->config) || !custodies_are_sane(&keeper->config)) {
         return hf_fail(err, HF_USAGE, "the configuration frame is malformed");
     }

@@ -16,17 +16,10 @@
 
 static hf_status read_config(hf_msg_relay_config *config, hf_error *err)
 {
-    static uint8_t frame[HF_IPC_MAX_BYTES];
-    size_t len = 0;
-    hf_status st = hf_frame_recv(HF_FD_CONTROL, frame, &len, NULL);
-    if (hf_failed(st) || !hf_frame_is_acceptable(frame, len, HF_CHANNEL_CONTROL, false) ||
-        len != sizeof *config) {
-        return hf_fail(err, HF_USAGE,
-                       "no configuration came on descriptor 3: this program is started by "
-                       "`holdfast serve`");
+    hf_status st = hf_frame_recv_config(HF_FD_CONTROL, HF_MSG_RELAY_CONFIG, config, err);
+    if (hf_failed(st)) {
+        return st;
     }
-    memcpy(config, frame, sizeof *config);
-    hf_wipe(frame, len); /* the URL may hold a password */
     config->url[HF_NODE_URL_LEN - 1] = '\0';
     config->ca_file[HF_PATH_LEN - 1] = '\0';
     config->client_cert_file[HF_PATH_LEN - 1] = '\0';

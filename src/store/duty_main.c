@@ -17,17 +17,10 @@
 
 static hf_status read_config(hf_msg_duty_config *config, hf_error *err)
 {
-    static uint8_t frame[HF_IPC_MAX_BYTES];
-    size_t len = 0;
-    hf_status st = hf_frame_recv(HF_FD_CONTROL, frame, &len, NULL);
-    if (hf_failed(st) || !hf_frame_is_acceptable(frame, len, HF_CHANNEL_CONTROL, false) ||
-        len != sizeof *config) {
-        return hf_fail(err, HF_USAGE,
-                       "no configuration came on descriptor 3: this program is started by "
-                       "`holdfast serve`");
+    hf_status st = hf_frame_recv_config(HF_FD_CONTROL, HF_MSG_DUTY_CONFIG, config, err);
+    if (hf_failed(st)) {
+        return st;
     }
-    memcpy(config, frame, sizeof *config);
-    hf_wipe(frame, len); /* the URL may hold a password */
     config->duties.database_url[HF_DUTY_URL_LEN - 1] = '\0';
     config->duties.node_id[HF_DUTY_NODE_ID_LEN - 1] = '\0';
     return hf_ok();

@@ -17,9 +17,8 @@ static bool is_text(const char *text, size_t len)
 
 static bool config_is_sane(const hf_msg_store_config *config)
 {
-    return config->header.type == HF_MSG_STORE_CONFIG && config->backend > HF_STORE_SQLITE &&
-           config->backend < HF_STORE_BACKEND_COUNT && config->timeout_ms > 0 &&
-           is_text(config->url, sizeof config->url) &&
+    return config->backend > HF_STORE_SQLITE && config->backend < HF_STORE_BACKEND_COUNT &&
+           config->timeout_ms > 0 && is_text(config->url, sizeof config->url) &&
            is_text(config->table, sizeof config->table) &&
            is_text(config->region, sizeof config->region) &&
            is_text(config->endpoint, sizeof config->endpoint) &&
@@ -28,17 +27,10 @@ static bool config_is_sane(const hf_msg_store_config *config)
 
 static hf_status read_config(hf_msg_store_config *ret_config, hf_error *err)
 {
-    static uint8_t frame[HF_IPC_MAX_BYTES];
-    size_t len = 0;
-    hf_status st = hf_frame_recv(HF_FD_CONTROL, frame, &len, NULL);
-    if (hf_failed(st) || len != sizeof *ret_config ||
-        !hf_frame_is_acceptable(frame, len, HF_CHANNEL_CONTROL, false)) {
-        return hf_fail(err, HF_USAGE,
-                       "no configuration came on descriptor 3: the store is started "
-                       "by `holdfast serve`");
+    hf_status st = hf_frame_recv_config(HF_FD_CONTROL, HF_MSG_STORE_CONFIG, ret_config, err);
+    if (hf_failed(st)) {
+        return st;
     }
-    memcpy(ret_config, frame, sizeof *ret_config);
-    hf_wipe(frame, sizeof frame);
     if (!config_is_sane(ret_config)) {
         return hf_fail(err, HF_USAGE, "the configuration frame is malformed");
     }
