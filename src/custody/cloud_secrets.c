@@ -401,21 +401,6 @@ static hf_status list(hf_custody *custody, const hf_custody_visitor *visitor, ui
 
 /* ---- the other operations ------------------------------------------------------------------- */
 
-static hf_status sign(hf_custody *custody, uint64_t handle, hf_bytes message, uint64_t deadline_ns,
-                      uint8_t ret_signature[HF_CUSTODY_SIGNATURE_BYTES], hf_error *err)
-{
-    (void)custody, (void)handle, (void)message, (void)deadline_ns, (void)ret_signature;
-    return hf_fail(err, HF_USAGE, "a store of secrets gives its keys away: it does not sign");
-}
-
-static hf_status wrap(hf_custody *custody, const char *reference, hf_bytes context, hf_bytes secret,
-                      uint64_t deadline_ns, uint8_t *out, size_t *out_len, hf_error *err)
-{
-    (void)custody, (void)reference, (void)context, (void)secret, (void)deadline_ns, (void)out,
-        (void)out_len;
-    return hf_fail(err, HF_USAGE, "a store of secrets wraps nothing");
-}
-
 static bool is_healthy(hf_custody *custody, char ret_detail[HF_DETAIL_LEN])
 {
     hf_cloud *cloud = (hf_cloud *)custody;
@@ -441,9 +426,9 @@ static void close_cloud(hf_custody *custody)
 }
 
 static const hf_custody_ops ops = {.list = list,
-                                   .sign = sign,
-                                   .wrap = wrap,
-                                   .unwrap = wrap,
+                                   .sign = hf_custody_never_signs,
+                                   .wrap = hf_custody_never_wraps,
+                                   .unwrap = hf_custody_never_wraps,
                                    .is_healthy = is_healthy,
                                    .close = close_cloud};
 

@@ -74,6 +74,14 @@ typedef struct hf_custody_ops {
     void (*close)(hf_custody *custody); /* wipes and frees */
 } hf_custody_ops;
 
+/* For back ends that give their keys away: USAGE, whatever is asked. The second is unwrap, too. */
+hf_status hf_custody_never_signs(hf_custody *custody, uint64_t handle, hf_bytes message,
+                                 uint64_t deadline_ns,
+                                 uint8_t ret_signature[HF_CUSTODY_SIGNATURE_BYTES], hf_error *err);
+hf_status hf_custody_never_wraps(hf_custody *custody, const char *reference, hf_bytes context,
+                                 hf_bytes data, uint64_t deadline_ns, uint8_t *out, size_t *out_len,
+                                 hf_error *err);
+
 /* Each back end embeds this first in its own structure. */
 struct hf_custody {
     const hf_custody_ops *ops;
