@@ -190,43 +190,69 @@ void hf_check_protections(hf_doctor *doctor)
 /* ---- the wall around it -------------------------------------------------------------------- */
 
 /*
- * Options of the mount at a place in /proc/PID/mountinfo (fields: id, parent, device, root, place,
- * options); the last line counts. False when there is no such mount.
+ * Options (",ro,noexec,") of the mount that a path lies on, by /proc/PID/mountinfo (fields: id,
+ * parent, device, root, place, options): the deepest place above it, and there the last line.
+ * Returns the length of the place, 0 when there is none.
  */
-static bool mount_options(const char *mounts, const char *place, char out[MOUNT_MODE_LEN])
+static size_t mount_options(const char *mounts, const char *path, char out[MOUNT_MODE_LEN])
 {
-    bool found = false;
-    size_t place_len = strlen(place);
+    size_t deepest = 0;
+    out[0] = '\0';
     while (*mounts != '\0') {
-        const char *field = mounts;
+        const char *place = mounts;
         for (int i = 0; i < 4; i++) {
-            field += strcspn(field, " \n");
-            field += *field == ' ';
+            place += strcspn(place, " \n");
+            place += *place == ' ';
         }
-        if (strncmp(field, place, place_len) == 0 && field[place_len] == ' ') {
-            field += place_len + 1;
-            (void)snprintf(out, MOUNT_MODE_LEN, ",%.*s,", (int)strcspn(field, " \n"), field);
-            found = true;
+        size_t len = strcspn(place, " \n");
+        bool is_above =
+            len == 1 || (strncmp(path, place, len) == 0 && (path[len] == '/' || path[len] == '\0'));
+        if (len > 0 && is_above && len >= deepest) {
+            const char *options = place + len + (place[len] == ' ');
+            (void)snprintf(out, MOUNT_MODE_LEN, ",%.*s,", (int)strcspn(options, " \n"), options);
+            deepest = len;
         }
         mounts += strcspn(mounts, "\n");
         mounts += *mounts == '\n';
     }
-    return found;
+    return deepest;
 }
 
 static bool is_read_only(const char *mounts, const char *place)
 {
     char options[MOUNT_MODE_LEN];
-    return mount_options(mounts, place, options) && strstr(options, ",ro,") != NULL;
+    return mount_options(mounts, place, options) > 0 && strstr(options, ",ro,") != NULL;
+}
+
+/* Read-only, or a mount of its own: not what others on this machine have there. */
+static bool is_apart(const char *mounts, const char *place)
+{
+    char options[MOUNT_MODE_LEN];
+    return is_read_only(mounts, place) || mount_options(mounts, place, options) == strlen(place);
+}
+
+/* It is run once, on the day of the theft: better to know before. */
+static bool judge_canary_command(hf_doctor *doctor, const char *mounts)
+{
+    char options[MOUNT_MODE_LEN];
+    const char *command = doctor->config->canary_command;
+    if (command[0] == '\0' || mount_options(mounts, command, options) == 0 ||
+        strstr(options, ",noexec,") == NULL) {
+        return true;
+    }
+    hf_doctor_say(doctor, HF_ROW_FAIL,
+                  "move it below /usr/local, or name its folder in ExecPaths= of the unit",
+                  "canary_command: %s lies where the unit runs no programs", command);
+    return false;
 }
 
 /*
- * What a unit's (or a container's) settings come to, seen from inside: the root read-only, homes
+ * What a unit's (or a container's) settings come to, seen from inside: the system read-only, homes
  * out of reach, a /tmp of its own. The signer needs none of the three.
  */
 void hf_check_unit(hf_doctor *doctor)
 {
-    char options[MOUNT_MODE_LEN];
+    static const char *const system[] = {"/", "/usr", "/etc"};
     bool fine = true;
     hf_buf *mounts = hf_doctor_read("%s/%d/mountinfo", doctor->proc, (int)doctor->supervisor);
     if (mounts == NULL) {
@@ -235,24 +261,26 @@ void hf_check_unit(hf_doctor *doctor)
         return;
     }
     const char *text = hf_buf_text(mounts);
-    if (!is_read_only(text, "/")) {
-        hf_doctor_say(doctor, HF_ROW_WARN,
-                      "ProtectSystem=strict in the unit, --read-only for a container",
-                      "the file system is not read-only to the signer");
-        fine = false;
+    for (size_t i = 0; i < HF_ARRAY_LEN(system) && fine; i++) {
+        if (!is_read_only(text, system[i])) {
+            hf_doctor_say(doctor, HF_ROW_WARN,
+                          "ProtectSystem=strict in the unit, --read-only for a container",
+                          "%s is not read-only to the signer", system[i]);
+            fine = false;
+        }
     }
-    if (!mount_options(text, "/home", options) && !is_read_only(text, "/")) {
+    if (!is_apart(text, "/home")) {
         hf_doctor_say(doctor, HF_ROW_WARN, "ProtectHome=yes in the unit",
                       "people's home folders are in the signer's reach");
         fine = false;
     }
-    if (!mount_options(text, "/tmp", options) && !is_read_only(text, "/")) {
+    if (!is_apart(text, "/tmp")) {
         hf_doctor_say(doctor, HF_ROW_WARN,
                       "PrivateTmp=yes in the unit, --tmpfs /tmp for a container",
                       "the signer shares /tmp with others");
         fine = false;
     }
-    if (fine) {
+    if (judge_canary_command(doctor, text) && fine) {
         hf_doctor_say(doctor, HF_ROW_OK, "",
                       "read-only root; homes and /tmp are not the machine's");
     }

@@ -9,6 +9,7 @@
 #define LONGEST_SLEEP_MS 1000
 /* Longer than that sleeps a machine that stood still, or a supervisor that was stopped. */
 #define ASLEEP_NS (2 * HF_SECOND_NS)
+#define WATCHDOG_GAP_NS HF_SECOND_NS
 
 typedef struct watch_list {
     struct pollfd fds[POLL_MAX];
@@ -82,6 +83,15 @@ static void dispatch(hf_supervisor *sup, int fd, hf_child *child)
     }
 }
 
+/* A sign of life, where the service manager waits for some (WatchdogSec=). */
+static void tell_alive(hf_supervisor *sup, uint64_t now_ns)
+{
+    if (now_ns >= sup->watchdog_at_ns && getenv("WATCHDOG_USEC") != NULL) {
+        sup->watchdog_at_ns = now_ns + WATCHDOG_GAP_NS;
+        hf_notify("WATCHDOG=1");
+    }
+}
+
 void hf_supervise(hf_supervisor *sup)
 {
     watch_list list;
@@ -100,5 +110,6 @@ void hf_supervise(hf_supervisor *sup)
             }
         }
         hf_on_time(sup, hf_time_mono_ns());
+        tell_alive(sup, hf_time_mono_ns());
     }
 }

@@ -1,4 +1,4 @@
-/* systemd's readiness protocol (sd_notify(3)), without its library: one datagram. */
+/* systemd's readiness and watchdog protocol (sd_notify(3)), without its library: datagrams. */
 #include "supervisor/supervisor_internal.h"
 
 #include <stddef.h>

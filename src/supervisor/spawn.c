@@ -97,13 +97,19 @@ static bool is_of_aws(const char *entry)
     return strncmp(entry, "AWS_", 4) == 0 || strncmp(entry, "HOME=", 5) == 0;
 }
 
-/* Nothing of our environment is theirs, but for what a sanitizer build is told by it, and for how
- * AWS's programs are told who they are. */
+/* What our standard error is, which is theirs, too (log.c). */
+static bool is_of_journal(const char *entry)
+{
+    return strncmp(entry, "JOURNAL_STREAM=", 15) == 0;
+}
+
+/* Nothing of our environment is theirs, but for what the log and a sanitizer build are told by it,
+ * and for how AWS's programs are told who they are. */
 static void inherit_environment(bool knows_aws, char *environment[], size_t max)
 {
     size_t count = 0;
-    for (char **entry = environ; knows_aws && *entry != NULL && count + 4 < max; entry++) {
-        if (is_of_aws(*entry)) {
+    for (char **entry = environ; *entry != NULL && count + 4 < max; entry++) {
+        if (is_of_journal(*entry) || (knows_aws && is_of_aws(*entry))) {
             environment[count++] = *entry;
         }
     }

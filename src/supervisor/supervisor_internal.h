@@ -128,6 +128,7 @@ typedef struct hf_supervisor {
     bool load_wanted;
     bool tls_is_stale; /* new TLS files: fronts are being replaced */
     uint64_t tls_look_at_ns;
+    uint64_t watchdog_at_ns;
     hf_tls_watch tls_watch;
     hf_slot slots[HF_FRONTS_MAX];
     hf_slot duty_slot;

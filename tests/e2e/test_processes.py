@@ -339,11 +339,29 @@ def test_readiness_is_told_to_the_service_manager(signers, tmp_path):
     manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     manager.bind(address)
     manager.settimeout(harness.PATIENCE)
-    signer = signers().start(environment={"NOTIFY_SOCKET": address})
-    assert manager.recv(4096).startswith(b"READY=1")
+    signer = signers().start(environment={"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "30000000"})
+    told = [manager.recv(4096)]
+    while b"WATCHDOG=1" not in told or not any(word.startswith(b"READY=1") for word in told):
+        told.append(manager.recv(4096))
     signer.stop()
-    assert manager.recv(4096) == b"STOPPING=1"
+    while told[-1] != b"STOPPING=1":
+        told.append(manager.recv(4096))
+        assert told[-1] in (b"WATCHDOG=1", b"STOPPING=1"), told
     manager.close()
+
+
+def test_the_journal_is_told_how_bad_it_is(signers):
+    """Where standard error is the journal, each line begins with its level, of every process; elsewhere none does."""
+    signer = signers(keys=1)
+    with open(signer.log_path, "ab") as log:
+        stream = os.fstat(log.fileno())
+    signer.start(environment={"JOURNAL_STREAM": f"{stream.st_dev}:{stream.st_ino}"})
+    signer.process.send_signal(signal.SIGHUP)
+    signer.wait_logged("reload")
+    assert {re.match(r"<6>\S+ info +(\w+) ", line)[1] for line in signer.log().splitlines()} >= {"supervisor", "keeper", "loader"}
+    signer.stop()
+    signer.start(environment={"JOURNAL_STREAM": f"{stream.st_dev}:1"})
+    assert not re.search(r"^<", signer.log(), re.M), signer.log()
 
 
 # ---- make run

@@ -353,6 +353,21 @@ static void test_unit(void **state)
     assert_int_equal(doctor->row_count, 1);
     put("4711/mountinfo", ROOT_MOUNT("rw") ROOT_MOUNT("ro")); /* the upper one counts */
     assert_int_equal(look(hf_check_unit), HF_ROW_OK);
+
+    /* An exception of the unit from what holds for all. */
+    put("4711/mountinfo", ROOT_MOUNT("ro") "31 21 8:1 /usr /usr rw - ext4 /dev/sda1 rw\n");
+    assert_int_equal(look(hf_check_unit), HF_ROW_WARN);
+    put("4711/mountinfo", ROOT_MOUNT("ro") "31 21 8:1 /usr /usr2 rw - ext4 /dev/sda1 rw\n");
+    assert_int_equal(look(hf_check_unit), HF_ROW_OK);
+
+    /* A program that the unit keeps from being run. */
+    put("4711/mountinfo", "21 1 8:1 / / ro,noexec - ext4 /dev/sda1 rw\n"
+                          "31 21 8:1 /usr /usr ro - ext4 /dev/sda1 rw\n");
+    hf_str_cut(config.canary_command, sizeof config.canary_command, "/etc/holdfast/canary");
+    assert_int_equal(look(hf_check_unit), HF_ROW_FAIL);
+    hf_str_cut(config.canary_command, sizeof config.canary_command, "/usr/local/sbin/canary");
+    assert_int_equal(look(hf_check_unit), HF_ROW_OK);
+    config.canary_command[0] = '\0';
 }
 
 #define TCP_HEADING                                                                                \
