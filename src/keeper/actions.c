@@ -7,7 +7,7 @@
 
 #include <unistd.h>
 
-hf_parked *hf_parked_new(hf_peer *peer, const void *frame, int *fd)
+hf_parked *hf_parked_new(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
 {
     const hf_frame_header *header = frame;
     size_t len = hf_frame_size(header->type);
@@ -21,7 +21,18 @@ hf_parked *hf_parked_new(hf_peer *peer, const void *frame, int *fd)
     memcpy(parked->frame, frame, len);
     *fd = -1;
     hf_peer_ref(peer);
+    if (hf_dispatch_is_action(header->type)) { /* as its handler may say too late */
+        keeper->inbox_is_secret = true;
+    }
     return parked;
+}
+
+hf_peer *hf_parked_let_go(hf_keeper *keeper, hf_parked *parked)
+{
+    hf_peer *peer = parked->peer;
+    parked->peer = NULL;
+    hf_peer_unref(keeper, peer);
+    return peer;
 }
 
 void hf_parked_free(hf_keeper *keeper, hf_parked *parked)
@@ -32,9 +43,20 @@ void hf_parked_free(hf_keeper *keeper, hf_parked *parked)
     if (parked->fd >= 0) {
         (void)close(parked->fd);
     }
-    hf_peer_unref(keeper, parked->peer);
+    if (parked->peer != NULL) {
+        hf_peer_unref(keeper, parked->peer);
+    }
     hf_wipe(parked->frame, parked->len);
     free(parked);
+}
+
+void hf_parked_free_list(hf_keeper *keeper, hf_parked *list)
+{
+    while (list != NULL) {
+        hf_parked *parked = list;
+        list = parked->next;
+        hf_parked_free(keeper, parked);
+    }
 }
 
 /* ---- what the line says -----------------------------------------------------------------------
@@ -93,7 +115,7 @@ bool hf_actions_hold(hf_keeper *keeper, hf_peer *peer, const void *frame, int *f
     if (!keeper->auditor.is_on || peer->channel == HF_CHANNEL_CONTROL) {
         return false;
     }
-    hf_parked *parked = hf_parked_new(peer, frame, fd);
+    hf_parked *parked = hf_parked_new(keeper, peer, frame, fd);
     if (parked == NULL) {
         refuse(keeper, peer, frame, HF_REASON_OVERLOADED);
         return true;
@@ -103,7 +125,6 @@ bool hf_actions_hold(hf_keeper *keeper, hf_peer *peer, const void *frame, int *f
                             .operation = hf_frame_name(header->type)};
     fill_subject(frame, &event);
     parked->pass = keeper->asker;
-    keeper->inbox_is_secret = true; /* as its handler may say too late */
     if (!hf_auditor_ask(keeper, &event, parked)) {
         refuse(keeper, peer, frame, HF_REASON_AUDIT_UNAVAILABLE);
         hf_parked_free(keeper, parked);

@@ -34,6 +34,12 @@ static void describe_attestation(const hf_eth_request *request, hf_admission *ad
     }
 }
 
+bool hf_operation_is_slashable(uint32_t operation)
+{
+    return operation == HF_OP_BLOCK || operation == HF_OP_BLOCK_V2 ||
+           operation == HF_OP_ATTESTATION;
+}
+
 /* No default: a new operation does not compile until somebody has said whether it can slash. */
 static void describe_message(const hf_eth_request *request, hf_admission *admission)
 {

@@ -452,20 +452,37 @@ static void describe(hf_keeper *keeper, const hf_peer *peer, const void *frame,
     }
 }
 
+bool hf_dispatch_question(hf_keeper *keeper, const hf_peer *peer, const void *frame,
+                          hf_gate_question *ret_question)
+{
+    const hf_frame_header *header = frame;
+    *ret_question = (hf_gate_question){.operation = HF_OP_COUNT};
+    if (!hf_gate_scope_of(header->type, &ret_question->scope)) {
+        return false;
+    }
+    if (header->type == HF_MSG_SIGN) {
+        const hf_eth_request *request = &((const hf_msg_sign *)frame)->request;
+        ret_question->operation = request->operation;
+        ret_question->key = hf_keyring_find(&keeper->ring, request->pubkey);
+    } else {
+        describe(keeper, peer, frame, ret_question);
+    }
+    return true;
+}
+
 /* DUTY_SIGN and ETH1_SIGN are asked about with their keys, in duties.c and eth1_admit.c. */
 static bool may_ask(hf_keeper *keeper, hf_peer *peer, const void *frame)
 {
     const hf_msg_ask *ask = frame; /* every question begins so */
-    hf_gate_question question = {.operation = HF_OP_COUNT};
+    hf_gate_question question;
     keeper->asker = (hf_pass){.accessor = ""};
     if (peer->channel == HF_CHANNEL_ADMIN) {
         hf_str_cut(keeper->asker.accessor, sizeof keeper->asker.accessor, "admin");
     }
     if (ask->header.type == HF_MSG_DUTY_SIGN || ask->header.type == HF_MSG_ETH1_SIGN ||
-        !hf_gate_scope_of(ask->header.type, &question.scope)) {
+        !hf_dispatch_question(keeper, peer, frame, &question)) {
         return true;
     }
-    describe(keeper, peer, frame, &question);
     hf_pass *pass = &keeper->asker;
     hf_reason reason = hf_gate_check(keeper, peer, &ask->caller, &question, pass);
     if (reason != HF_REASON_OK) {

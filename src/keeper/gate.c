@@ -11,6 +11,7 @@
 
 #define ADMIN "admin"
 #define KEY_MANAGER "key-manager"
+#define DOUBT "the shared store could not be asked whether the token still counts"
 
 /*
  * What each question asks for. SIGN, DUTY_SIGN and ETH1_SIGN ask for themselves, with their key.
@@ -133,6 +134,11 @@ static hf_reason ask_token(hf_keeper *keeper, const hf_caller *caller,
 {
     hf_token_entry *entry = NULL;
     hf_reason reason = hf_tokens_recognise(keeper, caller, question->is_page, pass, &entry);
+    if (reason == HF_REASON_OK && keeper->doubt != HF_REASON_OK) {
+        reason = keeper->doubt;
+        hf_str_cut(pass->detail, sizeof pass->detail,
+                   reason == HF_REASON_STORE_UNAVAILABLE ? DOUBT : "");
+    }
     if (reason == HF_REASON_OK) {
         reason = judge(keeper, &entry->token, question, pass);
     }
@@ -142,12 +148,29 @@ static hf_reason ask_token(hf_keeper *keeper, const hf_caller *caller,
     return reason;
 }
 
+static bool is_admin(const hf_peer *peer)
+{
+    return peer->channel == HF_CHANNEL_ADMIN || peer->channel == HF_CHANNEL_CONTROL;
+}
+
+static bool is_open_here(const hf_keeper *keeper, const hf_gate_question *question)
+{
+    return keeper->config.auth_mode != HF_AUTH_TOKENS && is_open(question->scope);
+}
+
+bool hf_gate_reads_token(const hf_keeper *keeper, const hf_peer *peer, const hf_caller *caller,
+                         const hf_gate_question *question)
+{
+    return !is_admin(peer) && !(is_key_manager(keeper, caller) && key_manager_may(question)) &&
+           !is_open_here(keeper, question);
+}
+
 hf_reason hf_gate_check(hf_keeper *keeper, const hf_peer *peer, const hf_caller *caller,
                         const hf_gate_question *question, hf_pass *ret_pass)
 {
     *ret_pass = (hf_pass){.detail = ""};
     keeper->seer = NULL;
-    if (peer->channel == HF_CHANNEL_ADMIN || peer->channel == HF_CHANNEL_CONTROL) {
+    if (is_admin(peer)) {
         hf_str_cut(ret_pass->accessor, sizeof ret_pass->accessor, ADMIN);
         return HF_REASON_OK;
     }
@@ -156,7 +179,7 @@ hf_reason hf_gate_check(hf_keeper *keeper, const hf_peer *peer, const hf_caller 
         hf_str_cut(ret_pass->accessor, sizeof ret_pass->accessor, KEY_MANAGER);
         return HF_REASON_OK;
     }
-    if (keeper->config.auth_mode != HF_AUTH_TOKENS && is_open(question->scope)) {
+    if (is_open_here(keeper, question)) {
         return HF_REASON_OK;
     }
     hf_reason reason = ask_token(keeper, caller, question, ret_pass);

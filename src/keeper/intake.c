@@ -18,6 +18,7 @@
 #define PAUSE_NS (2 * HF_NS_PER_MS)
 #define EVENTS_MAX 32
 #define TICK_MS 1000
+#define WAITING_TICK_MS 100 /* while questions wait for the store */
 
 void hf_intake_nudge(hf_keeper *keeper)
 {
@@ -196,6 +197,7 @@ static void take_sign(hf_keeper *keeper, hf_peer *peer, const hf_msg_sign *frame
     request->key = key;
     request->message = admission.message;
     request->is_slashable = admission.is_slashable;
+    request->is_looked = keeper->look != 0;
     start_request(keeper, request, frame, &admission, slashable_end);
 }
 
@@ -237,8 +239,22 @@ void hf_intake_again(hf_keeper *keeper, hf_peer *peer, const void *frame, int *f
     take_frame(keeper, peer, frame, fd, &slashable_end);
     *slashable_end = NULL;
     hf_protector_push(keeper, slashable);
+    hf_auditor_wake(keeper);
     hf_eth1_wake(keeper);
     hf_signers_wake(keeper);
+}
+
+void hf_intake_looked(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd, uint64_t look,
+                      hf_reason doubt)
+{
+    if (doubt == HF_REASON_OK && hf_tokens_make_wait(keeper, peer, frame, fd)) {
+        return;
+    }
+    keeper->look = look;
+    keeper->doubt = doubt;
+    hf_intake_again(keeper, peer, frame, fd);
+    keeper->look = 0;
+    keeper->doubt = HF_REASON_OK;
 }
 
 static void take_one(hf_keeper *keeper, hf_peer *peer, size_t i, hf_request ***slashable_end)
@@ -248,7 +264,8 @@ static void take_one(hf_keeper *keeper, hf_peer *peer, size_t i, hf_request ***s
     int fd = hf_inbox_take_fd(keeper->inbox, i);
     if (!hf_frame_is_acceptable(frame, len, peer->channel, true)) {
         hf_meter_add(&keeper->meter.now.bad_frames, 1);
-    } else if (!hf_tokens_make_wait(keeper, peer, frame, &fd)) {
+    } else if (!hf_token_looks_make_wait(keeper, peer, frame, &fd) &&
+               !hf_tokens_make_wait(keeper, peer, frame, &fd)) {
         take_frame(keeper, peer, frame, &fd, slashable_end);
     }
     if (fd >= 0) {
@@ -307,13 +324,20 @@ static void take_event(hf_keeper *keeper, const struct epoll_event *event)
     }
 }
 
+static bool has_work(hf_keeper *keeper)
+{
+    return atomic_load(&keeper->requests.in_use) > 0 || atomic_load(&keeper->duties.in_use) > 0 ||
+           atomic_load(&keeper->eth1.in_use) > 0 || atomic_load(&keeper->token_looks.count) > 0;
+}
+
 void hf_intake_loop(hf_keeper *keeper)
 {
     struct epoll_event events[EVENTS_MAX];
     hf_pulse_join("intake");
-    while (!keeper->stopping || atomic_load(&keeper->requests.in_use) > 0 ||
-           atomic_load(&keeper->duties.in_use) > 0 || atomic_load(&keeper->eth1.in_use) > 0) {
-        int n = epoll_wait(keeper->epoll_fd, events, EVENTS_MAX, TICK_MS);
+    while (!keeper->stopping || has_work(keeper)) {
+        bool is_waiting = atomic_load(&keeper->token_looks.count) > 0;
+        int n = epoll_wait(keeper->epoll_fd, events, EVENTS_MAX,
+                           is_waiting ? WAITING_TICK_MS : TICK_MS);
         hf_pulse_turn();
         if (n < 0 && errno != EINTR) {
             hf_log(HF_LOG_BROKEN, "epoll_failed", "%s", strerror(errno));
@@ -324,6 +348,7 @@ void hf_intake_loop(hf_keeper *keeper)
             hf_time_sleep_ns(PAUSE_NS); /* more frames to a turn, fewer signatures interrupted */
         }
         hf_tokens_settle(keeper);
+        hf_token_looks_turn(keeper);
         hf_actions_turn(keeper);
         for (int i = 0; i < n; i++) {
             take_event(keeper, &events[i]);
@@ -334,7 +359,7 @@ void hf_intake_loop(hf_keeper *keeper)
         }
         hf_seal_turn(keeper);
         hf_custody_turn(keeper);
-        if (keeper->stopping && n == 0) {
+        if (keeper->stopping && n == 0 && !is_waiting) {
             return; /* the rest hangs on a store that does not answer */
         }
     }

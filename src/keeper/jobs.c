@@ -314,6 +314,7 @@ void hf_jobs_work_once(hf_keeper *keeper)
     }
     hf_tokens_look(keeper, jobs->store);
     hf_policies_look(keeper, jobs->store);
+    hf_token_looks_tell(keeper);
     hf_auditor_anchor(keeper, jobs->store, false);
     uint64_t now = hf_time_mono_ns();
     if (now >= hf_jobs_next_ns(keeper)) {

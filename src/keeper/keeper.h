@@ -38,6 +38,8 @@ typedef struct hf_admission {
     char detail[HF_DETAIL_LEN];
 } hf_admission;
 
+/* What the protection decides on, by the operation alone: before anything is admitted. */
+bool hf_operation_is_slashable(uint32_t operation);
 void hf_keeper_admit(const hf_network *network, const hf_eth_request *request,
                      hf_admission *ret_admission);
 

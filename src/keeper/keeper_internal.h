@@ -156,6 +156,7 @@ typedef struct hf_request {
     hf_pass pass;
     struct hf_audit_slot *audit; /* its line in the audit log; NULL: none */
     uint64_t ticket;             /* to wait for that line; 0: none */
+    bool is_looked;              /* the store was asked since it arrived: looks.c */
     uint64_t received_ns;
     uint64_t admitted_ns;
     uint64_t decided_ns;
@@ -282,8 +283,8 @@ typedef struct hf_protector {
     bool has_jobs;        /* those jobs that are done between two batches */
     bool is_new_store;    /* a store process was attached: look at its health now */
     bool stop;
-    bool is_looked_at; /* the protector's thread only: healthy is more than a guess */
-    bool healthy;      /* under lock, with the sentence; that thread alone writes it */
+    bool is_looked_at; /* healthy is more than a guess; as the next */
+    bool healthy;      /* under lock, with the sentence; its thread alone writes it */
     char detail[HF_DETAIL_LEN];
     hf_watermark high;
     hf_looks looks;
@@ -528,6 +529,9 @@ struct hf_keeper {
     hf_tokens tokens;
     hf_pass asker;        /* of the question under way; intake thread only */
     const hf_token *seer; /* of it: policies allowed it, and say which keys may be listed */
+    uint64_t look;        /* of it: the look that it waited for; 0: none */
+    hf_reason doubt;      /* of it: why its token cannot be confirmed */
+    hf_token_looks token_looks;
     hf_seal_room seal;
     hf_policies policies;
     hf_meter meter;
@@ -543,6 +547,9 @@ void hf_dispatch(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd);
 /* The same of one that was let in, as keeper->asker. */
 void hf_dispatch_now(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd);
 bool hf_dispatch_is_action(uint16_t type);
+/* What this frame asks the gate; false: nothing. DUTY_SIGN and ETH1_SIGN say their key later. */
+bool hf_dispatch_question(hf_keeper *keeper, const hf_peer *peer, const void *frame,
+                          hf_gate_question *ret_question);
 /* actions.c: keeps it until it is written down, and then answers for it; false: no log is kept. */
 bool hf_actions_hold(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd);
 /* Takes up those that are written down by now. */
@@ -552,6 +559,9 @@ void hf_intake_loop(hf_keeper *keeper);
 void hf_intake_nudge(hf_keeper *keeper); /* any thread */
 /* A question that had to wait is asked again. */
 void hf_intake_again(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd);
+/* One that waited for that look: in doubt, with the reason, when its token cannot be confirmed. */
+void hf_intake_looked(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd, uint64_t look,
+                      hf_reason doubt);
 /* Ends a request with this reason: counts, answers, releases its key. Any thread. */
 void hf_request_finish(hf_keeper *keeper, hf_request *request, hf_reason reason,
                        const char *detail);

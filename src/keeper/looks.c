@@ -50,6 +50,10 @@ static void settle(hf_keeper *keeper, bool is_seen)
     }
     (void)pthread_cond_broadcast(&looks->settled);
     (void)pthread_mutex_unlock(&protector->lock);
+    if (is_seen) {
+        hf_tokens_note_generation(keeper, looks->generation);
+    }
+    hf_token_looks_tell(keeper);
 }
 
 static bool ask(hf_keeper *keeper, const hf_request *list)
@@ -91,13 +95,23 @@ static void release(hf_keeper *keeper, hf_request *list, bool is_seen)
     }
 }
 
+/* Was the store asked for all of them, since each arrived? */
+static bool are_looked(const hf_request *list)
+{
+    while (list != NULL && list->is_looked) {
+        list = list->next;
+    }
+    return list == NULL;
+}
+
 void hf_looks_answer(hf_keeper *keeper, hf_request *others, bool is_seen)
 {
     const hf_looks *looks = &keeper->protector.looks;
-    if (others == NULL && looks->taken == looks->done) {
+    bool is_wanted = looks->taken != looks->done;
+    if (others == NULL && !is_wanted) {
         return;
     }
-    is_seen = is_seen || ask(keeper, others);
+    is_seen = is_seen || (!is_wanted && are_looked(others)) || ask(keeper, others);
     settle(keeper, is_seen);
     release(keeper, others, is_seen);
 }
@@ -105,17 +119,22 @@ void hf_looks_answer(hf_keeper *keeper, hf_request *others, bool is_seen)
 /* ---- any thread's -----------------------------------------------------------------------------
  */
 
-uint64_t hf_look_want(hf_keeper *keeper, const hf_key *key)
+uint64_t hf_look_ask(hf_keeper *keeper)
 {
     hf_protector *protector = &keeper->protector;
-    if (!hf_look_is_needed(keeper, key)) {
-        return 0;
-    }
     (void)pthread_mutex_lock(&protector->lock);
     uint64_t look = ++protector->looks.wanted;
     (void)pthread_cond_signal(&protector->work);
     (void)pthread_mutex_unlock(&protector->lock);
     return look;
+}
+
+uint64_t hf_look_want(hf_keeper *keeper, const hf_key *key)
+{
+    if (!hf_look_is_needed(keeper, key)) {
+        return 0;
+    }
+    return keeper->look != 0 ? keeper->look : hf_look_ask(keeper);
 }
 
 hf_reason hf_look_wait(hf_keeper *keeper, uint64_t look, const hf_key *key)

@@ -11,13 +11,19 @@ typedef struct hf_parked {
     int fd;        /* came with the frame, or -1 */
     hf_pass pass;  /* who asks; of an action let in as that */
     bool is_logged;
+    uint64_t look;     /* of one that waits for the store: hf_look_ask */
+    uint64_t until_ns; /* and how long */
     size_t len;
     _Alignas(8) uint8_t frame[];
 } hf_parked;
 
 /* A copy of the frame; *fd becomes its own. NULL: no memory, and nothing was taken. */
-hf_parked *hf_parked_new(hf_peer *peer, const void *frame, int *fd);
+hf_parked *hf_parked_new(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd);
+/* It waits no more, and does not count among what its peer has under way; the peer. */
+hf_peer *hf_parked_let_go(hf_keeper *keeper, hf_parked *parked);
 /* Wiped; NULL is fine. */
 void hf_parked_free(hf_keeper *keeper, hf_parked *parked);
+/* That one and those after it; when their channels are closed. */
+void hf_parked_free_list(hf_keeper *keeper, hf_parked *list);
 
 #endif

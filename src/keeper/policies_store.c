@@ -135,13 +135,13 @@ static hf_status read_all(hf_keeper *keeper, hf_store *store, hf_error *err)
         hf_policy_set_free(r.set);
         return st;
     }
-    policies->generation = generation;
     policies->is_read = true;
     (void)pthread_mutex_lock(&policies->lock);
     unseen = policies->fresh;
     policies->fresh = r.set;
     atomic_store(&policies->has_news, true);
     (void)pthread_mutex_unlock(&policies->lock);
+    atomic_store(&policies->generation, generation); /* last: who waits for it then has them */
     hf_policy_set_free(unseen);
     return st;
 }

@@ -35,6 +35,9 @@ typedef struct hf_gate_question {
 void hf_seal_describe(const void *frame, hf_gate_question *question);
 /* What a question of this type needs; false: no right at all. */
 bool hf_gate_scope_of(uint16_t type, hf_scope *ret_scope);
+/* Intake thread. Does the answer hang on the token that is shown? */
+bool hf_gate_reads_token(const hf_keeper *keeper, const hf_peer *peer, const hf_caller *caller,
+                         const hf_gate_question *question);
 /* Intake thread. OK, or why not: UNAUTHORIZED, FORBIDDEN, RATE_LIMITED, STORE_UNAVAILABLE; counts
  * what it refuses. */
 hf_reason hf_gate_check(hf_keeper *keeper, const hf_peer *peer, const hf_caller *caller,
@@ -96,7 +99,7 @@ typedef struct hf_policies {
     hf_policy_set *fresh;
     /* the jobs thread's */
     bool is_read;
-    uint64_t generation; /* of the records when they were read */
+    _Atomic uint64_t generation; /* of the records when they were read; any thread may look */
     uint64_t retry_ns;
 } hf_policies;
 

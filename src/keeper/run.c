@@ -350,6 +350,7 @@ static void stop(hf_keeper *keeper)
     hf_keyring_done(&keeper->ring);
     hf_requests_done(&keeper->requests);
     hf_inbox_free(keeper->inbox);
+    hf_token_looks_done(keeper);
     hf_tokens_done(keeper);
     hf_auditor_close(keeper);
     hf_wipe(keeper->token, sizeof keeper->token);

@@ -186,7 +186,7 @@ static bool park(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd,
     if (!fits || (!has_parked(tokens, accessor) && !hf_tokens_reserve(keeper, accessor))) {
         return false;
     }
-    hf_parked *parked = hf_parked_new(peer, frame, fd);
+    hf_parked *parked = hf_parked_new(keeper, peer, frame, fd);
     if (parked == NULL) {
         return false;
     }

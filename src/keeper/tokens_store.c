@@ -487,11 +487,7 @@ bool hf_tokens_reserve(hf_keeper *keeper, const char accessor[HF_AUTH_ACCESSOR_L
 void hf_tokens_done(hf_keeper *keeper)
 {
     hf_tokens *tokens = &keeper->tokens;
-    while (tokens->parked != NULL) { /* their channels are closed */
-        hf_parked *parked = tokens->parked;
-        tokens->parked = parked->next;
-        hf_parked_free(keeper, parked);
-    }
+    hf_parked_free_list(keeper, tokens->parked);
     hf_token_table_free(tokens->table);
     hf_token_table_free(tokens->fresh);
     hf_auth_guesses_free(tokens->guesses);

@@ -32,6 +32,7 @@ static void only_blocks_and_attestations_are_slashable(void **state)
         bool expected = op == HF_OP_ATTESTATION || op == HF_OP_BLOCK || op == HF_OP_BLOCK_V2;
         assert_int_equal(admission.reason, HF_REASON_OK);
         assert_int_equal(admission.is_slashable, expected);
+        assert_int_equal(hf_operation_is_slashable(op), expected);
     }
 }
 
