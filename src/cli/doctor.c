@@ -39,6 +39,7 @@ static const check checks[] = {
     {"user", true, false, hf_check_user},
     {"running", true, false, hf_check_running},
     {"processes", true, true, hf_check_processes},
+    {"node", true, false, hf_check_node},
     {"protections", true, true, hf_check_protections},
     {"unit", true, true, hf_check_unit},
     {"hardening", true, false, hf_check_hardening},

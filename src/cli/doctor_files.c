@@ -272,8 +272,13 @@ void hf_check_password_files(hf_doctor *doctor)
         access(key_file, F_OK) == 0) {
         judge(&tally, HF_FILE_SECRET, key_file);
     }
-    if (config->duty_url_file[0] != '\0') {
-        judge(&tally, HF_FILE_SECRET, config->duty_url_file);
+    const char *const others[] = {config->store_url_file, config->duty_url_file,
+                                  config->node_url_file, config->node_key_file};
+    for (size_t i = 0; i < HF_ARRAY_LEN(others); i++) {
+        if (others[i][0] != '\0') {
+            judge(&tally, HF_FILE_SECRET, others[i]);
+            judge_folders_above(&tally, others[i]);
+        }
     }
     close_tally(&tally, "files of passwords and tokens");
 }
@@ -310,19 +315,26 @@ void hf_check_tls_files(hf_doctor *doctor)
 {
     const hf_config *config = doctor->config;
     file_tally tally = {.doctor = doctor};
-    if (config->tls_cert[0] == '\0') {
+    if (config->tls_cert[0] == '\0' && config->node_ca_file[0] == '\0' &&
+        config->node_cert_file[0] == '\0') {
         return; /* "api-tls" judges that */
     }
-    judge(&tally, HF_FILE_SECRET, config->tls_key);
-    judge_folders_above(&tally, config->tls_key);
+    if (config->tls_cert[0] != '\0') {
+        judge(&tally, HF_FILE_SECRET, config->tls_key);
+        judge_folders_above(&tally, config->tls_key);
+        judge_expiry(&tally, config->tls_cert);
+    }
+    if (config->node_cert_file[0] != '\0') {
+        judge_expiry(&tally, config->node_cert_file);
+    }
     const char *const others[] = {config->tls_cert, config->tls_client_ca,
-                                  config->tls_known_clients};
+                                  config->tls_known_clients, config->node_ca_file,
+                                  config->node_cert_file};
     for (size_t i = 0; i < HF_ARRAY_LEN(others); i++) {
         if (others[i][0] != '\0') {
             judge(&tally, HF_FILE_PUBLIC, others[i]);
         }
     }
-    judge_expiry(&tally, config->tls_cert);
     close_tally(&tally, "files of TLS");
 }
 

@@ -90,6 +90,9 @@ void hf_check_database_tls(hf_doctor *doctor);
 void hf_check_listeners(hf_doctor *doctor);
 void hf_check_firewall(hf_doctor *doctor);
 
+/* doctor_node.c: nothing to say where no node is configured */
+void hf_check_node(hf_doctor *doctor);
+
 /* doctor_machine.c */
 void hf_check_kernel(hf_doctor *doctor);
 void hf_check_ptrace(hf_doctor *doctor);

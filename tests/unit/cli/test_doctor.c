@@ -472,6 +472,55 @@ static void test_databases(void **state)
     config.store_backend = HF_STORE_SQLITE;
 }
 
+static hf_row_state judge_node(const char *url, const char *url_file)
+{
+    hf_str_cut(config.node_url, sizeof config.node_url, url);
+    hf_str_cut(config.node_url_file, sizeof config.node_url_file, url_file);
+    hf_row_state worst = look(hf_check_node);
+    for (size_t i = 0; i < doctor->row_count; i++) {
+        assert_null(strstr(doctor->rows[i].finding, "hunter2"));
+    }
+    return worst;
+}
+
+static void test_the_node(void **state)
+{
+    (void)state;
+    listen_on("127.0.0.1", "", "");
+    assert_int_equal(judge_node("", ""), HF_ROW_OK);
+    assert_int_equal(doctor->row_count, 0);
+    doctor->shown = "auth:\n  mode: tokens # f:1\n";
+    assert_int_equal(judge_node("http://127.0.0.1:8545", ""), HF_ROW_OK);
+    assert_int_equal(judge_node("https://node.example/v3/x@y", ""), HF_ROW_OK);
+    assert_non_null(strstr(doctor->rows[0].finding, "the system's authorities"));
+    hf_str_cut(config.node_ca_file, sizeof config.node_ca_file, "/ca.pem");
+    hf_str_cut(config.node_cert_file, sizeof config.node_cert_file, "/cert.pem");
+    assert_int_equal(judge_node("HTTPS://node.example", ""), HF_ROW_OK);
+    assert_non_null(strstr(doctor->rows[0].finding, "ca_file alone, with a certificate"));
+    assert_int_equal(judge_node("http://node.example", ""), HF_ROW_FAIL);
+    assert_int_equal(judge_node("https://u:hunter2@node.example/", ""), HF_ROW_WARN);
+    assert_int_equal(judge_node("https://u:hunter2@node.example/", "/url"), HF_ROW_OK);
+}
+
+static void test_who_may_call_the_node(void **state)
+{
+    (void)state;
+    doctor->shown = "auth:\n  mode: none # default\n";
+    listen_on("127.0.0.1", "", "");
+    assert_int_equal(judge_node("https://node.example", ""), HF_ROW_WARN);
+    listen_on("10.0.0.1", "/c", "");
+    assert_int_equal(judge_node("https://node.example", ""), HF_ROW_FAIL);
+    listen_on("10.0.0.1", "/c", "/ca");
+    assert_int_equal(judge_node("https://node.example", ""), HF_ROW_OK);
+    start_family(ENCLOSED, ENCLOSED);
+    assert_int_equal(look(hf_check_running), HF_ROW_OK);
+    assert_int_equal(judge_node("https://node.example", ""), HF_ROW_FAIL); /* nothing relays */
+    put_process(4714, "holdfast-relay", SUPERVISOR, ENCLOSED);
+    doctor->child_count = 0;
+    assert_int_equal(look(hf_check_running), HF_ROW_OK);
+    assert_int_equal(judge_node("https://node.example", ""), HF_ROW_OK);
+}
+
 static void test_users(void **state)
 {
     (void)state;
@@ -587,6 +636,8 @@ int main(void)
         CASE(test_listeners),
         CASE(test_addresses_and_tls_of_the_api),
         CASE(test_databases),
+        CASE(test_the_node),
+        CASE(test_who_may_call_the_node),
         CASE(test_users),
         CASE(test_hardening_settings),
         CASE(test_tokens_canaries_audit),
