@@ -6,22 +6,24 @@
 
 #include <unistd.h>
 
-static void push_job(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *header,
+/* False: the peer was told that it will not be done. */
+static bool push_job(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *header,
                      hf_job_kind kind, const void *frame)
 {
     size_t count = kind == HF_JOB_IMPORT_ADD ? ((const hf_msg_import_add *)frame)->count : 0;
     if (count > HF_EXPORT_PAGE) {
         hf_peer_send_result(keeper, peer, header->request_id, HF_REASON_MALFORMED, 0, "");
-        return;
+        return false;
     }
     hf_job *job = calloc(1, sizeof *job + count * sizeof(hf_message));
     if (job == NULL) {
         hf_peer_send_result(keeper, peer, header->request_id, HF_REASON_OVERLOADED, 0, "");
-        return;
+        return false;
     }
     job->kind = kind;
     job->peer = peer;
     job->request_id = header->request_id;
+    job->session = keeper->import_session;
     job->asker = kind == HF_JOB_IMPORT_COMMIT ? keeper->import_asker : keeper->asker;
     if (kind == HF_JOB_IMPORT_ADD) {
         job->count = (uint32_t)count;
@@ -32,15 +34,20 @@ static void push_job(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *he
     } else if (kind == HF_JOB_RAISE_FLOORS || kind == HF_JOB_SET_HIGH) {
         job->watermark = ((const hf_msg_watermark *)frame)->watermark;
     }
-    if (!hf_jobs_push(keeper, job)) {
+    bool is_pushed = hf_jobs_push(keeper, job);
+    if (!is_pushed) {
         hf_peer_send_result(keeper, peer, header->request_id, HF_REASON_OVERLOADED, 0, "");
     }
+    return is_pushed;
 }
 
-/* An import belongs to the channel that began it. */
+/* An import belongs to the channel that began it; one that the store did not begin to nobody. */
 static void take_import(hf_keeper *keeper, hf_peer *peer, const hf_frame_header *header,
                         hf_job_kind kind, const void *frame)
 {
+    if (atomic_load(&keeper->refused_session) == keeper->import_session) {
+        keeper->importer = NULL;
+    }
     if (kind == HF_JOB_IMPORT_BEGIN) {
         if (keeper->importer != NULL) {
             hf_peer_send_result(keeper, peer, header->request_id, HF_REASON_BUSY, 0,
@@ -48,6 +55,7 @@ static void take_import(hf_keeper *keeper, hf_peer *peer, const hf_frame_header 
             return;
         }
         keeper->importer = peer;
+        keeper->import_session++;
         keeper->import_asker = keeper->asker;
     } else if (keeper->importer != peer) {
         hf_peer_send_result(keeper, peer, header->request_id, HF_REASON_MALFORMED, 0,
@@ -57,7 +65,9 @@ static void take_import(hf_keeper *keeper, hf_peer *peer, const hf_frame_header 
     if (kind == HF_JOB_IMPORT_COMMIT || kind == HF_JOB_IMPORT_ABORT) {
         keeper->importer = NULL;
     }
-    push_job(keeper, peer, header, kind, frame);
+    if (!push_job(keeper, peer, header, kind, frame) && kind == HF_JOB_IMPORT_BEGIN) {
+        keeper->importer = NULL;
+    }
 }
 
 static void take_count(hf_keeper *keeper, const hf_msg_count *frame)
@@ -257,25 +267,25 @@ static void on_import_abort(hf_keeper *keeper, hf_peer *peer, const void *frame,
 static void on_prune(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
 {
     (void)fd;
-    push_job(keeper, peer, frame, HF_JOB_PRUNE, frame);
+    (void)push_job(keeper, peer, frame, HF_JOB_PRUNE, frame);
 }
 
 static void on_store_status(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
 {
     (void)fd;
-    push_job(keeper, peer, frame, HF_JOB_STATUS, frame);
+    (void)push_job(keeper, peer, frame, HF_JOB_STATUS, frame);
 }
 
 static void on_raise_floors(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
 {
     (void)fd;
-    push_job(keeper, peer, frame, HF_JOB_RAISE_FLOORS, frame);
+    (void)push_job(keeper, peer, frame, HF_JOB_RAISE_FLOORS, frame);
 }
 
 static void on_set_high(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)
 {
     (void)fd;
-    push_job(keeper, peer, frame, HF_JOB_SET_HIGH, frame);
+    (void)push_job(keeper, peer, frame, HF_JOB_SET_HIGH, frame);
 }
 
 static void on_loading(hf_keeper *keeper, hf_peer *peer, const void *frame, int *fd)

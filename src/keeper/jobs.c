@@ -30,6 +30,18 @@ static void answer_job(hf_keeper *keeper, const hf_job *job, hf_status st, uint6
     }
 }
 
+static void begin_import(hf_keeper *keeper, const hf_job *job)
+{
+    hf_store *store = keeper->jobs.store;
+    hf_error err = {.code = HF_OK};
+    store->ops->import_abort(store); /* one whose end failed: nobody else's is open */
+    hf_status st = store->ops->import_begin(store, &err);
+    if (hf_failed(st)) {
+        atomic_store(&keeper->refused_session, job->session);
+    }
+    answer_job(keeper, job, st, 0, &err);
+}
+
 static void finish_import(hf_keeper *keeper, const hf_job *job)
 {
     hf_store *store = keeper->jobs.store;
@@ -140,7 +152,7 @@ static bool run_job(hf_keeper *keeper, hf_job *job)
     hf_error err = {.code = HF_OK};
     switch (job->kind) {
     case HF_JOB_IMPORT_BEGIN:
-        answer_job(keeper, job, store->ops->import_begin(store, &err), 0, &err);
+        begin_import(keeper, job);
         return true;
     case HF_JOB_IMPORT_ADD:
         answer_job(keeper, job, store->ops->import_add(store, job->messages, job->count, &err), 0,

@@ -83,7 +83,7 @@ typedef struct hf_keyring {
     size_t source_max;
     uint32_t load; /* number of the load under way, or of the last */
     uint64_t by_backend[HF_BACKEND_COUNT];
-    bool has_covered; /* a file has a key that came from a back end of custody */
+    bool has_covered; /* a file has a key that came from a back end of custody, or another file */
 } hf_keyring;
 
 hf_status hf_keyring_init(hf_keyring *ring, size_t max_keys, bool require_lock, hf_error *err);
@@ -127,9 +127,13 @@ void hf_keyring_load_begin(hf_keyring *ring);
 /* Is this file, with this stamp, loaded already? Marks it as still there. */
 bool hf_keyring_source_known(hf_keyring *ring, const hf_msg_source *frame);
 void hf_keyring_source_loaded(hf_keyring *ring, const hf_msg_key *frame);
+/* Its file is gone on somebody's word; what a load under way read of it before is not to come. */
+void hf_keyring_source_deleted(hf_keyring *ring, const uint8_t source_id[HF_SOURCE_ID_LEN]);
+bool hf_keyring_source_is_deleted(const hf_keyring *ring,
+                                  const uint8_t source_id[HF_SOURCE_ID_LEN]);
 size_t hf_keyring_load_end(hf_keyring *ring); /* keys dropped */
-/* Keys of files that were not taken because a back end of custody has them: have the next load read
- * all files again. False: there is none. */
+/* Keys of files that were not taken because a back end of custody or another file has them: have
+ * the next load read all files again. False: there is none. */
 bool hf_keyring_uncover(hf_keyring *ring);
 
 #include "keeper/rights.h"
@@ -343,6 +347,7 @@ typedef struct hf_job {
     uint64_t request_id;
     uint64_t keep_epochs;
     uint64_t pruned;
+    uint64_t session; /* IMPORT_BEGIN: which */
     hf_watermark watermark;
     hf_pass asker;
     uint32_t count; /* messages */
@@ -510,7 +515,9 @@ struct hf_keeper {
     _Atomic uint32_t unsent; /* answers in all outboxes */
     _Atomic bool closing;    /* a peer that is gone waits for its last reference */
     hf_peer *control;
-    hf_peer *importer; /* the channel whose slashing import is open */
+    hf_peer *importer;                /* the channel whose slashing import is open */
+    uint64_t import_session;          /* the last that was begun */
+    _Atomic uint64_t refused_session; /* the last that the store did not begin */
     hf_peer peers[HF_PEERS_MAX];
     hf_keyring ring;
     hf_request_pool requests;
