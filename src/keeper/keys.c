@@ -6,8 +6,9 @@
 struct hf_key_source_state {
     uint8_t source_id[HF_SOURCE_ID_LEN];
     uint64_t stamp;
-    uint32_t seen_in;   /* the last load that named it */
-    uint32_t loaded_in; /* the last load that brought keys from it; 0: none */
+    uint32_t seen_in;    /* the last load that named it */
+    uint32_t loaded_in;  /* the last load that brought keys from it; 0: none */
+    uint32_t deleted_in; /* the load during or after which its file was deleted; 0: it was not */
 };
 
 hf_status hf_keyring_init(hf_keyring *ring, size_t max_keys, bool require_lock, hf_error *err)
@@ -228,14 +229,28 @@ void hf_key_free(hf_keyring *ring, hf_key *key)
     free(key);
 }
 
-/* The same key again in this load: its file may have a new name, so the key follows the file. */
+static hf_key_source_state *find_source(const hf_keyring *ring,
+                                        const uint8_t source_id[HF_SOURCE_ID_LEN]);
+
+/*
+ * The same key again. Its file may have a new name: then the key follows the file. Or there are two
+ * files: then a configured one counts before an imported one, which can be deleted over HTTP, and
+ * the key would be back with the next start.
+ */
 static void adopt(hf_keyring *ring, hf_key *old, const hf_key *again)
 {
     if (old->is_of_custody) {
         ring->has_covered = true;
         return;
     }
-    if (old->load != ring->load) {
+    const hf_key_source_state *source = find_source(ring, old->source_id);
+    bool has_both = source != NULL && source->seen_in == ring->load &&
+                    !hf_bytes_equal(old->source_id, again->source_id, HF_SOURCE_ID_LEN);
+    ring->has_covered = ring->has_covered || has_both;
+    if (has_both && again->backend == HF_BACKEND_IMPORTED) {
+        return;
+    }
+    if (old->load != ring->load || (has_both && old->backend == HF_BACKEND_IMPORTED)) {
         memcpy(old->source_id, again->source_id, HF_SOURCE_ID_LEN);
         ring->by_backend[old->backend]--;
         ring->by_backend[again->backend]++;
@@ -391,8 +406,29 @@ static hf_key_source_state *make_source(hf_keyring *ring, const uint8_t source_i
     return slot;
 }
 
+/* Files that the last load did not name, or that were deleted since, take no place for ever. */
+static void drop_sources(hf_keyring *ring)
+{
+    hf_keyring fresh = *ring;
+    fresh.sources = ring->source_max == 0 ? NULL : calloc(ring->source_max, sizeof *fresh.sources);
+    if (fresh.sources == NULL) {
+        return; /* the next load will have the memory */
+    }
+    fresh.source_count = 0;
+    for (size_t i = 0; i < ring->source_max; i++) {
+        const hf_key_source_state *source = &ring->sources[i];
+        if (source->seen_in != 0 && source->seen_in == ring->load && source->deleted_in == 0) {
+            *source_slot(&fresh, source->source_id) = *source;
+            fresh.source_count++;
+        }
+    }
+    free(ring->sources);
+    *ring = fresh;
+}
+
 void hf_keyring_load_begin(hf_keyring *ring)
 {
+    drop_sources(ring);
     ring->load++;
 }
 
@@ -412,8 +448,23 @@ void hf_keyring_source_loaded(hf_keyring *ring, const hf_msg_key *frame)
     if (source != NULL) {
         source->seen_in = ring->load;
         source->loaded_in = ring->load;
+        source->deleted_in = 0;
         source->stamp = frame->stamp;
     }
+}
+
+void hf_keyring_source_deleted(hf_keyring *ring, const uint8_t source_id[HF_SOURCE_ID_LEN])
+{
+    hf_key_source_state *source = find_source(ring, source_id);
+    if (source != NULL) {
+        source->deleted_in = ring->load;
+    }
+}
+
+bool hf_keyring_source_is_deleted(const hf_keyring *ring, const uint8_t source_id[HF_SOURCE_ID_LEN])
+{
+    const hf_key_source_state *source = find_source(ring, source_id);
+    return source != NULL && source->deleted_in == ring->load;
 }
 
 /*

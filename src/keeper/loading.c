@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 hf_reason hf_loading_start(hf_keeper *keeper)
@@ -95,12 +96,18 @@ static void finish_load(hf_keeper *keeper)
     hf_auditor_note(keeper, HF_AUDIT_KEYS_LOADED, NULL, loading->failed == 0 ? "done" : "failed",
                     "%zu keys are loaded; %u files failed, %zu keys were dropped",
                     keeper->ring.count, loading->failed, dropped);
+    if (dropped > 0 && hf_keyring_uncover(&keeper->ring)) {
+        (void)hf_loading_start(keeper); /* another file may have one of them */
+    }
 }
 
 static void take_key(hf_keeper *keeper, const hf_msg_key *frame)
 {
     hf_key *key = NULL;
     char name[2 * HF_SOURCE_ID_LEN + 1];
+    if (hf_keyring_source_is_deleted(&keeper->ring, frame->source_id)) {
+        return; /* it was read before (I5) */
+    }
     hf_hex_encode(frame->source_id, HF_SOURCE_ID_LEN, name);
     hf_status st = hf_key_new(&keeper->ring, frame, &key);
     if (hf_failed(st)) {
@@ -337,14 +344,51 @@ void hf_loading_peer_gone(hf_keeper *keeper, hf_peer *peer)
 
 /* ---- deletions ------------------------------------------------------------------------------- */
 
+/*
+ * Why it cannot be said of a key that is not there that it will not come; NULL when it can. Who
+ * deletes a key to use it elsewhere takes "not found" for leave to do so.
+ */
+static const char *expectation(hf_keeper *keeper, const uint8_t pubkey[HF_BLS_PUBKEY_BYTES])
+{
+    const hf_loading *loading = &keeper->loading;
+    if (loading->is_running || !loading->first_done) {
+        return "not loaded, but keys are being loaded just now: ask again when that is over";
+    }
+    for (size_t i = 0; i < HF_IMPORTS_MAX; i++) {
+        const hf_key *key = loading->imports[i].session != 0 ? loading->imports[i].key : NULL;
+        if (key != NULL && hf_bytes_equal(key->pubkey, pubkey, HF_BLS_PUBKEY_BYTES)) {
+            return "it is being imported just now: ask again when that is over";
+        }
+    }
+    return hf_seal_reason_of_absence(keeper) == HF_REASON_SEALED
+               ? "not loaded, but this node is sealed, and it may be among the sealed keys"
+               : NULL;
+}
+
+#define IMPORTED_PATH_LEN (HF_PATH_LEN + 128)
+
+static hf_status imported_path(const hf_keeper *keeper, const uint8_t pubkey[HF_BLS_PUBKEY_BYTES],
+                               char ret_path[IMPORTED_PATH_LEN])
+{
+    char text[2 * HF_BLS_PUBKEY_BYTES + 1];
+    hf_hex_encode(pubkey, HF_BLS_PUBKEY_BYTES, text);
+    return hf_str_format(ret_path, IMPORTED_PATH_LEN, "%s/imported/0x%s.json",
+                         keeper->config.data_dir, text);
+}
+
+/* Of a key that is not loaded: its file could not be opened. */
+static bool has_file(const hf_keeper *keeper, const uint8_t pubkey[HF_BLS_PUBKEY_BYTES])
+{
+    char path[IMPORTED_PATH_LEN];
+    struct stat info;
+    return !hf_failed(imported_path(keeper, pubkey, path)) && lstat(path, &info) == 0;
+}
+
 /* The imported key's file, gone for good before the answer. */
 static hf_status forget_file(const hf_keeper *keeper, const uint8_t pubkey[HF_BLS_PUBKEY_BYTES])
 {
-    char text[2 * HF_BLS_PUBKEY_BYTES + 1];
-    char path[HF_PATH_LEN + 128];
-    hf_hex_encode(pubkey, HF_BLS_PUBKEY_BYTES, text);
-    hf_status st =
-        hf_str_format(path, sizeof path, "%s/imported/0x%s.json", keeper->config.data_dir, text);
+    char path[IMPORTED_PATH_LEN];
+    hf_status st = imported_path(keeper, pubkey, path);
     if (hf_failed(st)) {
         return st;
     }
@@ -363,13 +407,29 @@ static hf_status forget_file(const hf_keeper *keeper, const uint8_t pubkey[HF_BL
     return synced ? hf_ok() : (hf_status){HF_IO};
 }
 
+/* False: answered already, for there is nothing to delete, or it cannot be said yet. */
+static bool is_there(hf_keeper *keeper, hf_peer *peer, const hf_msg_pubkey *frame,
+                     const hf_key *key)
+{
+    if (key != NULL || hf_keyring_is_waiting(&keeper->ring, frame->pubkey)) {
+        return true;
+    }
+    const char *doubt = expectation(keeper, frame->pubkey);
+    if (doubt == NULL && has_file(keeper, frame->pubkey)) {
+        return true;
+    }
+    hf_peer_send_result(keeper, peer, frame->header.request_id, HF_REASON_OK,
+                        doubt != NULL ? HF_KEY_ERROR : HF_KEY_NOT_FOUND,
+                        doubt != NULL ? doubt : "");
+    return false;
+}
+
 void hf_loading_delete(hf_keeper *keeper, hf_peer *peer, const hf_msg_pubkey *frame)
 {
     hf_loading *loading = &keeper->loading;
     uint64_t id = frame->header.request_id;
     hf_key *key = hf_keyring_find(&keeper->ring, frame->pubkey);
-    if (key == NULL && !hf_keyring_is_waiting(&keeper->ring, frame->pubkey)) {
-        hf_peer_send_result(keeper, peer, id, HF_REASON_OK, HF_KEY_NOT_FOUND, "");
+    if (!is_there(keeper, peer, frame, key)) {
         return;
     }
     if (key != NULL && key->backend != HF_BACKEND_IMPORTED) {
@@ -383,7 +443,8 @@ void hf_loading_delete(hf_keeper *keeper, hf_peer *peer, const hf_msg_pubkey *fr
         return;
     }
     hf_pulse_to_disk();
-    hf_status st = key != NULL ? forget_file(keeper, key->pubkey) : hf_ok();
+    bool has_one = key != NULL || has_file(keeper, frame->pubkey);
+    hf_status st = has_one ? forget_file(keeper, frame->pubkey) : hf_ok();
     hf_pulse_from_disk();
     if (hf_failed(st)) {
         hf_peer_send_result(keeper, peer, id, HF_REASON_OK, HF_KEY_ERROR,
@@ -391,6 +452,7 @@ void hf_loading_delete(hf_keeper *keeper, hf_peer *peer, const hf_msg_pubkey *fr
         return;
     }
     if (key != NULL) {
+        hf_keyring_source_deleted(&keeper->ring, key->source_id);
         hf_keyring_remove(&keeper->ring, key); /* I5: no request finds it from here on */
         hf_loading_publish(keeper);
     }

@@ -1,10 +1,14 @@
 """The key manager API through the real program: keys and their history come and go."""
 
+import contextlib
 import json
 import os
+import sqlite3
 import stat
+import subprocess
 
 import harness
+from conftest import wait_for
 
 PASSWORD = "a password for tests"
 
@@ -156,3 +160,88 @@ def test_it_can_be_switched_off(signers):
     signer = signers(keys=1, config="key_manager: {enabled: false}\n").start()
     status, answer = signer.get("/eth/v1/keystores", headers={"Authorization": "Bearer x"})
     assert status == 404 and "key_manager.enabled" in answer["message"]
+
+
+# ---- what a deletion must not leave behind, or promise
+
+
+def add_slow(signer, first, count, rounds):
+    """Keystores in the configured folder that take their time to open."""
+    subprocess.run([os.path.join(harness.BUILD, "bench", "bench_keys"), signer.keystores, str(first), str(count), "pbkdf2",
+                    str(rounds), signer.keystores + ".password"], check=True)
+
+
+def imported_file(signer, pubkey):
+    return os.path.join(signer.data_dir, "imported", pubkey + ".json")
+
+
+def test_a_key_that_is_in_a_configured_folder_too_is_not_deleted(signers, tmp_path):
+    signer = signers(keys=1).start()
+    (pubkey,), texts = keystores(tmp_path / "new", 1, first=100)
+    import_keys(signer, texts)
+    signer.stop()
+    add_slow(signer, 100, 1, 400000)  # opened after the imported one
+    signer.start()
+    wait_for("both files are read", lambda: signer.has_logged("key_twice"), harness.PATIENCE)
+    assert delete_keys(signer, [pubkey])[0] == ["error"]
+    signer.stop()
+    signer.start()
+    signer.wait_until(lambda: pubkey in listed(signer), "it is still there")
+    # Without the one file there is the other, now and not only after the next start.
+    os.unlink(os.path.join(signer.keystores, "keystore-100.json"))
+    assert signer.request("POST", "/reload")[0] == 202
+    signer.wait_until(lambda: listed(signer).get(pubkey) is False, "it is an imported one again")
+    signer.wait_until(lambda: delete_keys(signer, [pubkey])[0] == ["deleted"], "it is deleted")
+    signer.stop()
+    signer.start()
+    assert delete_keys(signer, [pubkey])[0] == ["not_found"]
+
+
+def test_a_key_that_is_still_to_be_loaded_is_not_called_inactive(signers, tmp_path):
+    signer = signers(keys=0).start()
+    (pubkey,), texts = keystores(tmp_path / "new", 1, first=100)
+    import_keys(signer, texts)
+    assert signer.attest(pubkey, 1, 2)[0] == 200
+    signer.stop()
+    with open(signer.config_path, "a", encoding="utf-8") as config:
+        config.write(f"signing_keys:\n  - {{backend: local-keystore, keystore_dir: {signer.keystores}, "
+                     f"password_file: {signer.keystores}.password}}\n")
+    harness.make_keystores(signer.keystores, 1)
+    add_slow(signer, 200, 4, 1000000)  # listed before the imported ones
+    signer.start(wait=False)
+    signer.wait_ready()
+    statuses, _ = delete_keys(signer, [pubkey])
+    loaded_before = statuses == ["deleted"]  # on a machine with many cores
+    assert loaded_before or statuses == ["error"]
+    signer.wait_until(lambda: signer.has_logged("keys_loaded"), "the rest is loaded", 3 * harness.PATIENCE)
+    signer.wait_until(lambda: signer.get("/reload")[1]["status"] != "running", "the load is over")
+    assert delete_keys(signer, [pubkey])[0] == ["not_active" if loaded_before else "deleted"]
+    assert signer.attest(pubkey, 2, 3)[0] == 404
+    assert not os.path.exists(imported_file(signer, pubkey))
+
+
+def test_a_key_whose_file_cannot_be_opened_is_deleted_for_good(signer, tmp_path):
+    (pubkey,), texts = keystores(tmp_path / "new", 1, first=100)
+    import_keys(signer, texts)
+    signer.stop()
+    with open(imported_file(signer, pubkey), encoding="utf-8") as text:
+        whole = text.read()
+    harness.write_private(imported_file(signer, pubkey), whole[:100])
+    signer.start()
+    assert pubkey not in listed(signer)
+    assert delete_keys(signer, [pubkey])[0] == ["deleted"]
+    assert not os.path.exists(imported_file(signer, pubkey))
+    assert delete_keys(signer, [pubkey])[0] == ["not_found"]
+
+
+def test_an_import_that_the_store_refused_leaves_room_for_the_next(signer, tmp_path):
+    (pubkey,), texts = keystores(tmp_path / "new", 1, first=100)
+    with contextlib.closing(sqlite3.connect(os.path.join(signer.data_dir, "slashing.sqlite"), isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert import_keys(signer, texts, interchange(pubkey, 5, 6))[0] == 503
+        other.execute("ROLLBACK")
+    signer.wait_until(lambda: signer.get("/healthcheck")[0] == 200, "the store is well")
+    for _ in range(4):  # whichever front it is
+        status, answer = import_keys(signer, texts, interchange(pubkey, 5, 6))
+        assert status == 200, answer
+    assert signer.attest(pubkey, 4, 7)[0] == 412

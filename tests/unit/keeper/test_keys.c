@@ -158,6 +158,112 @@ static void the_table_has_an_end(void **state)
     assert_int_equal(ring->by_backend[HF_BACKEND_LOCAL_KEYSTORE], 300);
 }
 
+/* ---- two files of one key, and files that are deleted -------------------------------------------
+ */
+
+static void bring_imported(hf_keyring *ring, uint8_t secret, uint8_t source)
+{
+    hf_msg_key frame = key_frame(secret, source, 10);
+    hf_key *key = NULL;
+    frame.backend = HF_BACKEND_IMPORTED;
+    assert_int_equal(hf_key_new(ring, &frame, &key).code, HF_OK);
+    hf_keyring_source_loaded(ring, &frame);
+    hf_status st = hf_keyring_add(ring, key);
+    assert_true(st.code == HF_OK || st.code == HF_CONFLICT);
+}
+
+/* In whichever order they are opened, now or by a later load. */
+static void a_configured_file_counts_before_an_imported_one(void **state)
+{
+    hf_keyring *ring = *state;
+    bring_imported(ring, 1, 1);
+    bring(ring, 1, 2, 10);
+    assert_int_equal(ring->order[0]->backend, HF_BACKEND_LOCAL_KEYSTORE);
+    bring_imported(ring, 1, 1);
+    assert_int_equal(ring->order[0]->backend, HF_BACKEND_LOCAL_KEYSTORE);
+    assert_int_equal(hf_keyring_load_end(ring), 0);
+    hf_keyring_load_begin(ring);
+    assert_false(name(ring, 1, 11));
+    assert_true(name(ring, 2, 10));
+    bring_imported(ring, 1, 1);
+    assert_int_equal(ring->order[0]->backend, HF_BACKEND_LOCAL_KEYSTORE);
+    assert_int_equal(hf_keyring_load_end(ring), 0);
+    assert_int_equal(ring->by_backend[HF_BACKEND_LOCAL_KEYSTORE], 1);
+    assert_int_equal(ring->by_backend[HF_BACKEND_IMPORTED], 0);
+}
+
+static void without_one_of_its_files_a_key_is_read_from_the_other(void **state)
+{
+    hf_keyring *ring = *state;
+    bring(ring, 1, 1, 10);
+    bring(ring, 1, 2, 10);
+    bring(ring, 2, 3, 10);
+    assert_int_equal(hf_keyring_load_end(ring), 0);
+    hf_keyring_load_begin(ring);
+    assert_true(name(ring, 2, 10));
+    assert_true(name(ring, 3, 10));
+    assert_int_equal(hf_keyring_load_end(ring), 1);
+    assert_true(hf_keyring_uncover(ring));
+    hf_keyring_load_begin(ring);
+    assert_false(name(ring, 2, 10));
+    assert_false(name(ring, 3, 10));
+    bring(ring, 1, 2, 10);
+    bring(ring, 2, 3, 10);
+    assert_int_equal(hf_keyring_load_end(ring), 0);
+    assert_true(has(ring, 1) && has(ring, 2));
+    assert_false(hf_keyring_uncover(ring));
+}
+
+static void a_file_that_has_a_new_name_is_one_file(void **state)
+{
+    hf_keyring *ring = *state;
+    bring(ring, 1, 1, 10);
+    assert_int_equal(hf_keyring_load_end(ring), 0);
+    hf_keyring_load_begin(ring);
+    assert_false(name(ring, 9, 10));
+    bring_imported(ring, 1, 9);
+    assert_int_equal(hf_keyring_load_end(ring), 0);
+    assert_int_equal(ring->order[0]->backend, HF_BACKEND_IMPORTED);
+    assert_false(hf_keyring_uncover(ring));
+}
+
+static void what_was_read_of_a_deleted_file_does_not_come(void **state)
+{
+    hf_keyring *ring = *state;
+    const uint8_t source[HF_SOURCE_ID_LEN] = {1};
+    bring_imported(ring, 1, 1);
+    assert_false(hf_keyring_source_is_deleted(ring, source));
+    hf_keyring_remove(ring, ring->order[0]);
+    hf_keyring_source_deleted(ring, source);
+    assert_true(hf_keyring_source_is_deleted(ring, source));
+    bring_imported(ring, 1, 1); /* imported again, meanwhile */
+    assert_false(hf_keyring_source_is_deleted(ring, source));
+    hf_keyring_source_deleted(ring, source);
+    hf_keyring_load_begin(ring);
+    assert_false(hf_keyring_source_is_deleted(ring, source));
+}
+
+/* More names of files than the table has room for, over a long time. */
+static void files_that_came_and_went_take_no_room(void **state)
+{
+    hf_keyring *ring = *state;
+    for (unsigned i = 1; i <= 2000; i++) {
+        hf_msg_source file = {.stamp = 1};
+        hf_msg_key frame = key_frame(1, 0, 1);
+        hf_le64_put(file.source_id, i);
+        hf_le64_put(frame.source_id, i);
+        hf_keyring_load_begin(ring);
+        assert_false(hf_keyring_source_known(ring, &file));
+        hf_key *key = NULL;
+        assert_int_equal(hf_key_new(ring, &frame, &key).code, HF_OK);
+        hf_keyring_source_loaded(ring, &frame);
+        hf_status st = hf_keyring_add(ring, key);
+        assert_int_equal(st.code, i == 1 ? HF_OK : HF_CONFLICT);
+        assert_int_equal(hf_keyring_load_end(ring), 0);
+    }
+    assert_true(ring->source_count <= 2);
+}
+
 /* ---- two types of key in one table ------------------------------------------------------------
  */
 
@@ -262,6 +368,11 @@ int main(void)
         TEST(keys_of_both_types_live_side_by_side),
         TEST(a_secp256k1_key_found_twice_is_one_key),
         TEST(what_is_no_key_is_refused),
+        TEST(a_configured_file_counts_before_an_imported_one),
+        TEST(without_one_of_its_files_a_key_is_read_from_the_other),
+        TEST(a_file_that_has_a_new_name_is_one_file),
+        TEST(what_was_read_of_a_deleted_file_does_not_come),
+        TEST(files_that_came_and_went_take_no_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
