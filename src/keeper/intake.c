@@ -140,10 +140,12 @@ static void start_request(hf_keeper *keeper, hf_request *request, const hf_msg_s
     if (!hf_auditor_admit(keeper, request, &frame->request, admission, &is_taken)) {
         hf_signers_forget(keeper, request);
         hf_request_finish(keeper, request, HF_REASON_AUDIT_UNAVAILABLE, "");
+    } else if (is_taken) {
+        return; /* the auditor's: it may be signed and answered by now */
     } else if (admission->is_slashable || hf_look_is_needed(keeper, request->key)) {
         **slashable_end = request; /* the protector's, as what can be slashed */
         *slashable_end = &request->next;
-    } else if (!is_taken) {
+    } else {
         hf_signers_sign(keeper, request);
     }
 }
