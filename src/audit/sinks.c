@@ -49,7 +49,7 @@ static bool send_datagram(int fd, const char *path, const char *prefix, hf_bytes
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     struct iovec parts[2] = {
         {.iov_base = (void *)(uintptr_t)prefix, .iov_len = strlen(prefix)},
-        {.iov_base = (void *)(uintptr_t)line.ptr, .iov_len = line.len - 1},
+        {.iov_base = (void *)(uintptr_t)line.ptr, .iov_len = line.len},
     };
     hf_str_cut(address.sun_path, sizeof address.sun_path, path);
     const struct msghdr message = {
@@ -67,7 +67,8 @@ static void write_line(hf_audit_sinks *sinks, hf_bytes line)
         sinks->lost += !write_stdout(line);
     }
     if ((sinks->which & HF_AUDIT_SINK_SYSLOG) != 0) {
-        sinks->lost += !send_datagram(sinks->socket, sinks->syslog_path, SYSLOG_PREFIX, line);
+        hf_bytes text = hf_bytes_from(line.ptr, line.len - 1); /* syslog has no newlines */
+        sinks->lost += !send_datagram(sinks->socket, sinks->syslog_path, SYSLOG_PREFIX, text);
     }
     if ((sinks->which & HF_AUDIT_SINK_JOURNALD) != 0) {
         sinks->lost += !send_datagram(sinks->socket, sinks->journald_path, JOURNALD_PREFIX, line);
