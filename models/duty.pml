@@ -261,6 +261,12 @@ inline answer(message, token)
 #define answer_taken answer
 #endif
 
+/* Among Holdfast nodes alone not even the same message is signed afresh once a signature has left. */
+inline granted_alone()
+{
+    assert(PACKAGES > 0 || result != MINE || !(left_1 || left_2))
+}
+
 /* From its first takeover on a request has another token, which tells that it must not be released. */
 inline take()
 {
@@ -289,19 +295,29 @@ restart:
     }
 
 acquire:
-    /* One transaction, repeated until it is answered: the insert, then row and mark in a newer snapshot. A mark that
-       was read before the insert is a mark from before the deletion for which the insert may have had to wait. */
+    /* One transaction, repeated until it is answered: the insert, then, of a row that it made, the mark in a newer
+       snapshot. A mark that was read before the insert is a mark from before the deletion for which the insert may have
+       had to wait. */
 #ifdef EARLY_WATERMARK
     below = BELOW;
 #endif
     atomic {
         if
-        :: true -> do_insert(message, token, id); answer(message, token)
+        :: row_status == ABSENT -> do_insert(message, token, id); answer(message, token)
+        :: row_status != ABSENT -> goto ask
         :: LOST -> maybe_later(INSERT, message, token, 0, id); result = UNKNOWN
         :: LOST -> losses_left--; do_insert(message, token, id); result = UNKNOWN
         fi;
-        /* Among Holdfast nodes alone not even the same message is signed afresh once a signature has left. */
-        assert(PACKAGES > 0 || result != MINE || !(left_1 || left_2))
+        granted_alone();
+        goto known
+    }
+
+ask:
+    /* Another transaction, which writes nothing: row and mark in one snapshot. It finds the row of an insert whose
+       answer was lost, too. */
+    atomic {
+        answer(message, token);
+        granted_alone()
     }
 
 known:
@@ -323,7 +339,7 @@ held:
     /* The holder is done, or counts as dead; or this node's client had its 409. */
     atomic {
         if
-        :: goto acquire
+        :: goto ask
         :: take(); do_take_over(message, token, old, id); answer_taken(message, token); goto known
         :: LOST -> take(); maybe_later(TAKE_OVER, message, token, old, id); result = UNKNOWN; goto known
         :: LOST -> take(); losses_left--; do_take_over(message, token, old, id); result = UNKNOWN; goto known

@@ -217,7 +217,7 @@ static void acquire_answer(hf_duty_engine *engine, item *it, const found_row *fo
     if (found->below) {
         acquire_expired(engine, it, found);
     } else if (!found->there) {
-        it->takeover = false;
+        it->takeover = it->look = false;
         engine_queue(engine, it); /* released this moment */
     } else if (found->mine && !found->is_signed) {
         acquire_granted(engine, it);
@@ -269,39 +269,71 @@ static int ordinal_at(const PGresult *r, int row)
     return hf_failed(st) || value > BATCH_MAX ? 0 : (int)value;
 }
 
-static void settle_acquires(hf_duty_engine *engine, lane *ln)
+/* For each item that was written, or looked for: the row of the statement that tells of it, or -1.
+ */
+static void rows_by_item(const lane *ln, int statement, bool look, int rows[BATCH_MAX + 1])
 {
-    const PGresult *r = ln->results[ln->read_at];
-    bool seen[BATCH_MAX] = {false};
-    for (int row = 0; row < PQntuples(r); row++) {
-        size_t index = (size_t)ordinal_at(r, row);
-        if (index < 1 || index > ln->batch_len || seen[index - 1]) {
-            continue;
-        }
-        seen[index - 1] = true;
-        found_row found = row_read(r, row, ln->batch[index - 1]);
-        acquire_answer(engine, ln->batch[index - 1], &found);
+    size_t map[BATCH_MAX + 1], n = 0;
+    for (size_t i = 0; i <= BATCH_MAX; i++) {
+        rows[i] = -1;
+        map[i] = BATCH_MAX;
+    }
+    if (statement < 0) {
+        return;
     }
     for (size_t i = 0; i < ln->batch_len; i++) {
-        if (!seen[i]) {
-            engine_fail(engine, ln->batch[i], HF_DUTY_INTERNAL,
-                        "the database answered without this duty");
+        if (ln->batch[i]->kind != ITEM_RELEASE && ln->batch[i]->look == look) {
+            map[++n] = i;
+        }
+    }
+    const PGresult *r = ln->results[statement];
+    for (int row = 0; row < PQntuples(r); row++) {
+        rows[map[ordinal_at(r, row)]] = row;
+    }
+}
+
+/* Marks the items whose rows the insert made; it returns their tokens, in the batch's order. */
+static void mark_inserted(const lane *ln, bool inserted[BATCH_MAX])
+{
+    const PGresult *r = ln->results[ln->write_at];
+    size_t at = 0;
+    for (int row = 0; row < PQntuples(r); row++) {
+        const char *token = PQgetvalue(r, row, 0);
+        for (size_t tries = 0; tries < ln->batch_len; tries++) {
+            size_t index = (at + tries) % ln->batch_len;
+            if (strcmp(ln->batch[index]->token, token) == 0) {
+                inserted[index] = true;
+                at = index + 1;
+                break;
+            }
         }
     }
 }
 
-/* Where in the batch the nth completion is that was sent to be updated, or to be resolved. */
-static void number_completions(const lane *ln, bool resolve, size_t map[BATCH_MAX + 1])
+/* What was inserted is ours, unless it lies below the watermark; what was not is looked at next. */
+static void settle_acquires(hf_duty_engine *engine, lane *ln)
 {
-    size_t n = 0;
-    map[0] = BATCH_MAX;
-    for (size_t i = 0; i < ln->batch_len; i++) {
-        if (ln->batch[i]->kind == ITEM_COMPLETE && ln->batch[i]->resolve == resolve) {
-            map[++n] = i;
-        }
+    bool inserted[BATCH_MAX] = {false};
+    int below[BATCH_MAX + 1], looked[BATCH_MAX + 1];
+    if (ln->write_at >= 0) {
+        mark_inserted(ln, inserted);
     }
-    while (n < BATCH_MAX) {
-        map[++n] = BATCH_MAX;
+    rows_by_item(ln, ln->write_at < 0 ? -1 : ln->write_at + 1, false, below);
+    rows_by_item(ln, ln->read_at, true, looked);
+    for (size_t i = 0; i < ln->batch_len; i++) {
+        item *it = ln->batch[i];
+        if (inserted[i]) {
+            found_row found = {.there = true, .mine = true, .below = below[i] >= 0};
+            acquire_answer(engine, it, &found);
+        } else if (!it->look) {
+            it->look = true;
+            engine_queue(engine, it);
+        } else if (looked[i] >= 0) {
+            found_row found = row_read(ln->results[ln->read_at], looked[i], it);
+            acquire_answer(engine, it, &found);
+        } else {
+            engine_fail(engine, it, HF_DUTY_INTERNAL, "the database answered without this duty");
+        }
     }
 }
 
@@ -316,7 +348,7 @@ static void settle_one(hf_duty_engine *engine, item *it, bool updated)
     } else if (updated) {
         complete_done(engine, it);
     } else {
-        it->resolve = true;
+        it->look = true;
         engine_queue(engine, it);
         return;
     }
@@ -325,31 +357,16 @@ static void settle_one(hf_duty_engine *engine, item *it, bool updated)
 
 static void settle_completions(hf_duty_engine *engine, lane *ln)
 {
-    bool updated[BATCH_MAX + 1] = {false};
-    bool handled[BATCH_MAX + 1] = {false};
-    size_t map[BATCH_MAX + 1];
-    if (ln->update_at >= 0) {
-        number_completions(ln, false, map);
-        const PGresult *r = ln->results[ln->update_at];
-        for (int row = 0; row < PQntuples(r); row++) {
-            updated[map[ordinal_at(r, row)]] = true;
-        }
-    }
-    if (ln->read_at >= 0) {
-        number_completions(ln, true, map);
-        const PGresult *r = ln->results[ln->read_at];
-        for (int row = 0; row < PQntuples(r); row++) {
-            size_t index = map[ordinal_at(r, row)];
-            if (index < ln->batch_len && !handled[index]) {
-                found_row found = row_read(r, row, ln->batch[index]);
-                handled[index] = true;
-                complete_resolve(engine, ln->batch[index], &found);
-            }
-        }
-    }
+    int updated[BATCH_MAX + 1], looked[BATCH_MAX + 1];
+    rows_by_item(ln, ln->write_at, false, updated);
+    rows_by_item(ln, ln->read_at, true, looked);
     for (size_t i = 0; i < ln->batch_len; i++) {
-        if (!handled[i]) {
-            settle_one(engine, ln->batch[i], updated[i]);
+        item *it = ln->batch[i];
+        if (looked[i] >= 0) {
+            found_row found = row_read(ln->results[ln->read_at], looked[i], it);
+            complete_resolve(engine, it, &found);
+        } else {
+            settle_one(engine, it, updated[i] >= 0);
         }
     }
 }

@@ -45,7 +45,7 @@ typedef struct item {
     char seen_node[HF_DUTY_NODE_ID_LEN];
     uint32_t polls;
     bool takeover;        /* the next batch tries to replace seen_token */
-    bool resolve;         /* completions: nothing was updated, read what is there */
+    bool look;            /* nothing was inserted or updated: read what is there */
     bool solo;            /* its batch failed: alone in the next */
     bool sent;            /* may have reached the database */
     bool woken;           /* a notification came while it was in a lane */
@@ -59,11 +59,13 @@ typedef struct item_list {
     size_t count;
 } item_list;
 
-/* One array parameter: "{a,b,c}". Room for BATCH_MAX values of the longest kind. */
-#define COLUMN_BYTES (BATCH_MAX * (HF_AZTEC_SIGNATURE_TEXT_LEN + 1) + 3)
-#define COLUMNS_MAX 11
+/* One array parameter in PostgreSQL's binary form, which it need not search for commas and quotes:
+ * a header, and a length before each value. Room for BATCH_MAX values of the longest kind. */
+#define ARRAY_HEADER_BYTES 20
+#define COLUMN_BYTES (ARRAY_HEADER_BYTES + BATCH_MAX * (4 + HF_AZTEC_SIGNATURE_TEXT_LEN))
+#define COLUMNS_MAX 10
 typedef struct columns {
-    char text[COLUMNS_MAX][COLUMN_BYTES];
+    uint8_t bytes[COLUMNS_MAX][COLUMN_BYTES];
     size_t len[COLUMNS_MAX];
 } columns;
 
@@ -87,8 +89,8 @@ typedef struct lane {
     PGresult *results[STATEMENTS_MAX];
     int statements; /* of the batch */
     int results_len;
-    int update_at, read_at; /* which statement is which; -1: none */
-    PGresult *failure;      /* the first error of the batch */
+    int write_at, read_at; /* which statement is which; -1: none */
+    PGresult *failure;     /* the first error of the batch */
     columns *columns;
 } lane;
 

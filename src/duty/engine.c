@@ -176,7 +176,7 @@ void engine_release_later(hf_duty_engine *engine, item *it)
     }
     it->kind = ITEM_RELEASE;
     it->done = NULL;
-    it->takeover = false;
+    it->takeover = it->look = false;
     it->asked_ns = hf_time_mono_ns();
     it->deadline_ns = it->asked_ns + FORGET_NS;
     engine_queue(engine, it);

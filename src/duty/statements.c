@@ -2,6 +2,8 @@
  * The statements of a batch: one row of each array an item. All that is sent up to the
  * synchronisation point is one transaction, so a batch is one round trip and one commit.
  */
+#include <endian.h>
+
 #include "duty/duty_internal.h"
 
 #define U_KEY "u.r, u.v, u.s, u.t, u.i"
@@ -21,6 +23,9 @@
 /* Columns of the arrays that the statements share. */
 enum { C_ROLLUP, C_VALIDATOR, C_SLOT, C_TYPE, C_INDEX, C_TOKEN, C_HASH, C_EXTRA, C_BLOCK, C_CHECK };
 
+/* PostgreSQL's numbers of these types, the same in every database. */
+enum { OID_INT8 = 20, OID_INT4 = 23, OID_TEXT = 25 };
+
 /* $6 token, $7 hash, $8 node, $9 block number, ($10 checkpoint number) */
 static const char insert_sql[] =
     "INSERT INTO validator_duties (rollup_address, validator_address, slot, duty_type,"
@@ -28,7 +33,7 @@ static const char insert_sql[] =
     " started_at) SELECT " U_KEY ", 'signing', u.k, u.h, $8, u.b, CURRENT_TIMESTAMP"
     " FROM (SELECT " U_COLUMNS ", unnest($7::text[]) AS h, unnest($9::bigint[]) AS b) AS u"
     " ON CONFLICT (rollup_address, validator_address, slot, duty_type,"
-    " block_index_within_checkpoint) DO NOTHING";
+    " block_index_within_checkpoint) DO NOTHING RETURNING lock_token";
 
 static const char insert_v2_sql[] =
     "INSERT INTO validator_duties (rollup_address, validator_address, slot, duty_type,"
@@ -38,15 +43,18 @@ static const char insert_v2_sql[] =
     " FROM (SELECT " U_COLUMNS ", unnest($7::text[]) AS h, unnest($9::bigint[]) AS b,"
     " unnest($10::bigint[]) AS c) AS u"
     " ON CONFLICT (rollup_address, validator_address, slot, duty_type,"
-    " block_index_within_checkpoint) DO NOTHING";
+    " block_index_within_checkpoint) DO NOTHING RETURNING lock_token";
+
+#define IS_BELOW                                                                                   \
+    "EXISTS (SELECT FROM holdfast_duty_watermarks w WHERE w.rollup_address = u.r"                  \
+    " AND w.validator_address = u.v AND w.duty_type = u.t AND w.slot >= u.s)"
 
 /* $8 the token that was seen, $9 node */
 static const char takeover_sql[] =
     "UPDATE validator_duties d SET lock_token = u.k, node_id = $9, started_at = CURRENT_TIMESTAMP"
     " FROM (SELECT " U_COLUMNS ", unnest($7::text[]) AS h, unnest($8::text[]) AS o) AS u"
     " WHERE " D_IS_U " AND d.status = 'signing' AND d.message_hash = u.h AND d.lock_token = u.o"
-    " AND NOT EXISTS (SELECT FROM holdfast_duty_watermarks w WHERE w.rollup_address = u.r"
-    "  AND w.validator_address = u.v AND w.duty_type = u.t AND w.slot >= u.s)";
+    " AND NOT " IS_BELOW;
 
 /* With a synchronous standby, who reads that a duty is signed waits until the standby has that. */
 #define WAIT_FOR_STANDBY                                                                           \
@@ -56,20 +64,23 @@ static const char takeover_sql[] =
     "  current_setting('synchronous_commit')), true)"                                              \
     "  || pg_logical_emit_message(true, 'holdfast', d.lock_token)) END"
 
-/* What is there, and whether it is at or below the watermark; of one's own lock nothing else. After
- * the insert, in a snapshot of its own: whoever deleted the row has raised the watermark by then.
+/* Which of those that were inserted are at or below the watermark. After the insert, in a snapshot
+ * of its own: whoever deleted a row for which the insert waited has raised the watermark by then.
  */
+static const char marks_sql[] =
+    "SELECT u.o FROM (SELECT unnest($1::text[]) AS r, unnest($2::text[]) AS v,"
+    " unnest($3::bigint[]) AS s, unnest($4::text[]) AS t, generate_subscripts($4::text[], 1) AS o)"
+    " AS u WHERE " IS_BELOW;
+
+/* What is there, and whether it is at or below the watermark; of one's own lock nothing else. */
 static const char read_sql[] =
     "SELECT u.o, d.status, d.lock_token = u.k,"
     " CASE WHEN d.lock_token <> u.k OR d.status = 'signed' THEN d.message_hash END,"
     " CASE WHEN d.lock_token <> u.k OR d.status = 'signed' THEN d.signature END,"
     " CASE WHEN d.lock_token <> u.k OR d.status = 'signed' THEN d.node_id END,"
     " CASE WHEN d.lock_token <> u.k THEN d.lock_token END,"
-    " CASE WHEN d.status IS DISTINCT FROM 'signed' THEN EXISTS"
-    " (SELECT FROM holdfast_duty_watermarks w"
-    "  WHERE w.rollup_address = u.r AND w.validator_address = u.v AND w.duty_type = u.t"
-    "  AND w.slot >= u.s) END, " WAIT_FOR_STANDBY " FROM (SELECT " U_COLUMNS ", " U_ORDINAL
-    ") AS u LEFT JOIN validator_duties d ON " D_IS_U;
+    " CASE WHEN d.status IS DISTINCT FROM 'signed' THEN " IS_BELOW " END, " WAIT_FOR_STANDBY
+    " FROM (SELECT " U_COLUMNS ", " U_ORDINAL ") AS u LEFT JOIN validator_duties d ON " D_IS_U;
 
 /* $8 signature. The greatest: a clock that went back must not void a signature. */
 static const char complete_sql[] =
@@ -116,6 +127,7 @@ hf_duty_result statements_prepare(PGconn *conn, lane_kind kind, bool v2, hf_duty
                            &found) &&
                prepare(conn, "durable", durable_sql, &found) &&
                prepare(conn, "insert", v2 ? insert_v2_sql : insert_sql, &found) &&
+               prepare(conn, "marks", marks_sql, &found) &&
                prepare(conn, "takeover", takeover_sql, &found) &&
                prepare(conn, "read", read_sql, &found);
         break;
@@ -138,15 +150,26 @@ hf_duty_result statements_prepare(PGconn *conn, lane_kind kind, bool v2, hf_duty
 /* ---- arrays -----------------------------------------------------------------------------------
  */
 
-static void column_put(columns *cols, int column, const char *text, size_t len)
+static const uint32_t column_types[COLUMNS_MAX] = {
+    [C_ROLLUP] = OID_TEXT, [C_VALIDATOR] = OID_TEXT, [C_SLOT] = OID_INT8, [C_TYPE] = OID_TEXT,
+    [C_INDEX] = OID_INT4,  [C_TOKEN] = OID_TEXT,     [C_HASH] = OID_TEXT, [C_EXTRA] = OID_TEXT,
+    [C_BLOCK] = OID_INT8,  [C_CHECK] = OID_INT8,
+};
+
+static void column_put_word(columns *cols, int column, uint32_t value)
 {
-    HF_ASSERT(cols->len[column] + len + 3 <= COLUMN_BYTES);
-    char *to = cols->text[column] + cols->len[column];
-    *to++ = cols->len[column] == 0 ? '{' : ',';
-    for (size_t i = 0; i < len; i++) {
-        to[i] = text[i];
-    }
-    cols->len[column] += len + 1;
+    HF_ASSERT(cols->len[column] + sizeof(value) <= COLUMN_BYTES);
+    uint32_t big = htobe32(value);
+    memcpy(cols->bytes[column] + cols->len[column], &big, sizeof(big));
+    cols->len[column] += sizeof(big);
+}
+
+static void column_put(columns *cols, int column, const void *value, size_t len)
+{
+    column_put_word(cols, column, (uint32_t)len);
+    HF_ASSERT(cols->len[column] + len <= COLUMN_BYTES);
+    memcpy(cols->bytes[column] + cols->len[column], value, len);
+    cols->len[column] += len;
 }
 
 static void column_put_text(columns *cols, int column, const char *text)
@@ -156,19 +179,26 @@ static void column_put_text(columns *cols, int column, const char *text)
 
 static void column_put_number(columns *cols, int column, int64_t value)
 {
-    char text[24];
-    int n = snprintf(text, sizeof(text), "%lld", (long long)value);
-    HF_ASSERT(n > 0);
-    column_put(cols, column, text, (size_t)n);
+    if (column_types[column] == OID_INT4) {
+        uint32_t big = htobe32((uint32_t)value);
+        column_put(cols, column, &big, sizeof(big));
+    } else {
+        uint64_t big = htobe64((uint64_t)value);
+        column_put(cols, column, &big, sizeof(big));
+    }
 }
 
-static void columns_close(columns *cols)
+/* Dimensions, a bitmap of NULLs or not, the elements' type, their number, the first one's index. */
+static void columns_begin(columns *cols, size_t count)
 {
     for (int i = 0; i < COLUMNS_MAX; i++) {
-        if (cols->len[i] > 0) {
-            cols->text[i][cols->len[i]] = '}';
-            cols->text[i][cols->len[i] + 1] = '\0';
-        }
+        cols->len[i] = 0;
+        column_put_word(cols, i, 1);
+        column_put_word(cols, i, 0);
+        column_put_word(cols, i, column_types[i]);
+        column_put_word(cols, i, (uint32_t)count);
+        column_put_word(cols, i, 1);
+        HF_ASSERT(cols->len[i] == ARRAY_HEADER_BYTES);
     }
 }
 
@@ -188,25 +218,19 @@ static void put_key(columns *cols, const item *it)
 
 typedef bool (*item_filter)(const item *it);
 
-static bool is_any(const item *it)
+static bool is_write(const item *it)
 {
-    (void)it;
-    return true;
+    return it->kind != ITEM_RELEASE && !it->look;
+}
+
+static bool is_look(const item *it)
+{
+    return it->kind != ITEM_RELEASE && it->look;
 }
 
 static bool is_takeover(const item *it)
 {
     return it->takeover;
-}
-
-static bool is_completion(const item *it)
-{
-    return it->kind == ITEM_COMPLETE && !it->resolve;
-}
-
-static bool is_resolution(const item *it)
-{
-    return it->kind == ITEM_COMPLETE && it->resolve;
 }
 
 static bool is_release(const item *it)
@@ -219,9 +243,13 @@ static size_t put_items(lane *ln, item_filter filter)
 {
     columns *cols = ln->columns;
     size_t count = 0;
-    for (int i = 0; i < COLUMNS_MAX; i++) {
-        cols->len[i] = 0;
+    for (size_t i = 0; i < ln->batch_len; i++) {
+        count += filter(ln->batch[i]) ? 1 : 0;
     }
+    if (count == 0) {
+        return 0;
+    }
+    columns_begin(cols, count);
     for (size_t i = 0; i < ln->batch_len; i++) {
         const item *it = ln->batch[i];
         if (!filter(it)) {
@@ -233,47 +261,54 @@ static size_t put_items(lane *ln, item_filter filter)
             hf_aztec_signature_format(it->signature, signature);
             column_put(cols, C_EXTRA, signature, sizeof(signature) - 1);
         } else {
-            column_put_text(cols, C_EXTRA, it->takeover ? it->seen_token : "-");
+            column_put_text(cols, C_EXTRA, it->seen_token);
             column_put_number(cols, C_BLOCK, (int64_t)it->duty.block_number);
             column_put_number(cols, C_CHECK, (int64_t)it->duty.checkpoint_number);
         }
-        count++;
     }
-    columns_close(cols);
     return count;
+}
+
+/* A statement whose parameters are the first n columns; the node id stands in the place of one. */
+static bool send_columns(lane *ln, const char *name, int n, int node_at, const char *node_id)
+{
+    const char *values[COLUMNS_MAX];
+    int lengths[COLUMNS_MAX], formats[COLUMNS_MAX];
+    for (int i = 0; i < n; i++) {
+        values[i] = i == node_at ? node_id : (const char *)ln->columns->bytes[i];
+        lengths[i] = (int)ln->columns->len[i];
+        formats[i] = i == node_at ? 0 : 1;
+    }
+    ln->statements++;
+    return PQsendQueryPrepared(ln->conn, name, n, values, lengths, formats, 0) == 1;
 }
 
 static bool send_one(lane *ln, const char *name, int n, const char *const *values)
 {
-    if (PQsendQueryPrepared(ln->conn, name, n, values, NULL, NULL, 0) != 1) {
-        return false;
-    }
     ln->statements++;
-    return true;
+    return PQsendQueryPrepared(ln->conn, name, n, values, NULL, NULL, 0) == 1;
 }
 
+/* Those that are new: the insert, then, in a snapshot of its own, which lie below a watermark. Of
+ * the others, what is there, after the takeovers among them. */
 static bool send_acquires(lane *ln, const char *node_id)
 {
-    char(*t)[COLUMN_BYTES] = ln->columns->text;
-    bool takes = put_items(ln, is_takeover) > 0;
-    (void)put_items(ln, is_any);
-    const char *insert[] = {t[0], t[1], t[2], t[3], t[4], t[5], t[6], node_id, t[8], t[9]};
-    if (takes && !send_one(ln, "durable", 0, NULL)) {
-        return false;
-    }
-    if (!send_one(ln, "insert", ln->v2 ? 10 : 9, insert)) {
-        return false;
-    }
-    if (takes) {
-        (void)put_items(ln, is_takeover);
-        const char *take[] = {t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], node_id};
-        if (!send_one(ln, "takeover", 9, take)) {
+    if (put_items(ln, is_write) > 0) {
+        ln->write_at = ln->statements;
+        if (!send_columns(ln, "insert", ln->v2 ? 10 : 9, C_EXTRA, node_id) ||
+            !send_columns(ln, "marks", 4, -1, NULL)) {
             return false;
         }
-        (void)put_items(ln, is_any);
     }
-    ln->read_at = ln->statements;
-    return send_one(ln, "read", 6, insert);
+    if (put_items(ln, is_takeover) > 0 &&
+        (!send_one(ln, "durable", 0, NULL) || !send_columns(ln, "takeover", 9, C_BLOCK, node_id))) {
+        return false;
+    }
+    if (put_items(ln, is_look) > 0) {
+        ln->read_at = ln->statements;
+        return send_columns(ln, "read", 6, -1, NULL);
+    }
+    return true;
 }
 
 /* Tells the fingerprints of what changes here to whoever waits. */
@@ -282,7 +317,7 @@ static bool send_notification(lane *ln)
     char text[BATCH_MAX * (FINGERPRINT_TEXT_LEN + 1) + 1];
     size_t len = 0;
     for (size_t i = 0; i < ln->batch_len; i++) {
-        if (!ln->batch[i]->resolve) {
+        if (!ln->batch[i]->look) {
             int n = snprintf(text + len, sizeof(text) - len, "%016llx ",
                              (unsigned long long)ln->batch[i]->fingerprint);
             HF_ASSERT(n == FINGERPRINT_TEXT_LEN + 1);
@@ -296,20 +331,18 @@ static bool send_notification(lane *ln)
 
 static bool send_completions(lane *ln)
 {
-    char(*t)[COLUMN_BYTES] = ln->columns->text;
-    const char *values[] = {t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7]};
-    if (put_items(ln, is_completion) > 0) {
-        ln->update_at = ln->statements;
-        if (!send_one(ln, "complete", 8, values)) {
+    if (put_items(ln, is_write) > 0) {
+        ln->write_at = ln->statements;
+        if (!send_columns(ln, "complete", 8, -1, NULL)) {
             return false;
         }
     }
-    if (put_items(ln, is_release) > 0 && !send_one(ln, "release", 6, values)) {
+    if (put_items(ln, is_release) > 0 && !send_columns(ln, "release", 6, -1, NULL)) {
         return false;
     }
-    if (put_items(ln, is_resolution) > 0) {
+    if (put_items(ln, is_look) > 0) {
         ln->read_at = ln->statements;
-        if (!send_one(ln, "read", 6, values)) {
+        if (!send_columns(ln, "read", 6, -1, NULL)) {
             return false;
         }
     }
@@ -319,7 +352,7 @@ static bool send_completions(lane *ln)
 bool statements_send(lane *ln, const char *node_id)
 {
     ln->statements = 0;
-    ln->update_at = -1;
+    ln->write_at = -1;
     ln->read_at = -1;
     bool sent = ln->kind == LANE_ACQUIRE ? send_acquires(ln, node_id) : send_completions(ln);
     return sent && PQpipelineSync(ln->conn) == 1;
