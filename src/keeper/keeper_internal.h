@@ -62,7 +62,8 @@ typedef struct hf_key {
     uint32_t listing;        /* of its: the last that named the key */
     _Atomic uint64_t handle; /* remote: what the back end knows it by */
     _Atomic bool is_removed;
-    struct hf_key *next; /* hash chain, or the list of the removed */
+    bool is_known_to_store; /* the protector's: it has decided on it since the key was loaded */
+    struct hf_key *next;    /* hash chain, or the list of the removed */
 } hf_key;
 
 typedef struct hf_key_source_state hf_key_source_state;
@@ -273,6 +274,7 @@ void hf_signers_forget(hf_keeper *keeper, hf_request *list);
 
 #define HF_BATCH_MAX 1024
 
+#include "keeper/flights.h"
 #include "keeper/looks.h"
 
 typedef struct hf_protector {
@@ -292,6 +294,7 @@ typedef struct hf_protector {
     char detail[HF_DETAIL_LEN];
     hf_watermark high;
     hf_looks looks;
+    hf_flights flights;            /* its thread only */
     _Atomic uint64_t last_turn_ns; /* of its thread, which takes one a second at least */
     uint64_t next_health_ns;
     hf_message messages[HF_BATCH_MAX];
@@ -316,6 +319,14 @@ bool hf_protector_has_tokens(hf_keeper *keeper, const hf_request *list);
 hf_reason hf_protector_may_still(hf_keeper *keeper, const hf_request *request, bool has_tokens);
 /* Are their lines durable? Otherwise they are refused. */
 bool hf_protector_is_logged(hf_keeper *keeper, hf_request *list);
+/* For flights.c, on its thread. At most HF_BATCH_MAX requests; with the lock held. */
+hf_request *hf_protector_take_batch(hf_protector *protector);
+/* Before the store is asked to decide on the list: the messages, their deadline, their audit. */
+void hf_protector_prepare(hf_keeper *keeper, const hf_request *list, hf_message *ret_messages);
+/* It was asked at start_ns and has said st, with protector->verdicts: signs, or refuses. False: it
+ * has not said how far its records have come. */
+bool hf_protector_finish(hf_keeper *keeper, hf_request *list, size_t n, uint64_t start_ns,
+                         hf_status st, const hf_error *err);
 /* Any thread. There are jobs to be done between two batches, or a new store process. */
 void hf_protector_wake(hf_keeper *keeper, bool is_new_store);
 

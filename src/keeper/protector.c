@@ -92,7 +92,8 @@ static bool is_idle(hf_keeper *keeper)
     hf_protector *protector = &keeper->protector;
     (void)pthread_mutex_lock(&protector->lock);
     bool nothing_waits = protector->head == NULL && !protector->has_jobs &&
-                         protector->looks.wanted == protector->looks.taken;
+                         protector->looks.wanted == protector->looks.taken &&
+                         protector->flights.count == 0;
     (void)pthread_mutex_unlock(&protector->lock);
     return nothing_waits;
 }
@@ -167,6 +168,7 @@ static void release_batch(hf_keeper *keeper, hf_request *list, bool is_current)
         next = list->next;
         list->decided_ns = now;
         list->next = NULL;
+        list->key->is_known_to_store = true;
         hf_meter_observe(&keeper->meter.now.duration[list->operation][HF_STAGE_DECIDE],
                          now - list->admitted_ns);
         hf_reason reason = hf_verdict_allows(*verdict)
@@ -241,10 +243,14 @@ static void ask_health(hf_keeper *keeper)
 {
     hf_protector *protector = &keeper->protector;
     hf_error err = {.code = HF_OK};
+    uint64_t start_ns = hf_time_mono_ns();
     hf_pulse_to_disk();
     hf_status st = protector->store->ops->health(protector->store, &err);
     hf_pulse_from_disk();
     note_health(keeper, st, &err);
+    if (!hf_failed(st)) {
+        hf_flights_note_way(&protector->flights, hf_time_mono_ns() - start_ns);
+    }
     protector->next_health_ns = hf_time_mono_ns() + HEALTH_INTERVAL_NS;
     if (keeper->store_clients[HF_LANE_SIGNING] != NULL) {
         uint64_t generation = protector->store->ops->generation(protector->store);
@@ -271,36 +277,26 @@ static bool is_guarded(hf_keeper *keeper, hf_request *list)
     return hf_guard_is_open(keeper);
 }
 
-/* True: the store was asked, and said how far its records have come. */
-static bool decide_batch(hf_keeper *keeper, hf_request *list, size_t n)
+void hf_protector_prepare(hf_keeper *keeper, const hf_request *list, hf_message *ret_messages)
 {
-    hf_protector *protector = &keeper->protector;
-    hf_error err = {.code = HF_OK};
     size_t i = 0;
-    hf_pulse_to_disk();
-    bool is_open = is_guarded(keeper, list);
-    hf_pulse_from_disk();
-    if (!is_open) {
-        bool is_pending = keeper->guard.report.state == HF_GUARD_PENDING;
-        hf_protector_refuse(keeper, list,
-                            is_pending ? HF_REASON_STORE_UNAVAILABLE : HF_REASON_START_GUARD);
-        return false;
-    }
-    for (hf_request *request = list; request != NULL; request = request->next) {
-        protector->messages[i++] = request->message;
+    for (const hf_request *request = list; request != NULL; request = request->next) {
+        ret_messages[i++] = request->message;
     }
     hf_protector_limit_wait(keeper, list);
     hf_auditor_hurry(keeper, hf_protector_last_ticket(list));
-    uint64_t start = hf_time_mono_ns();
-    hf_pulse_to_disk();
-    hf_status st = protector->store->ops->decide(protector->store, protector->messages, n,
-                                                 protector->verdicts, &err);
-    hf_pulse_from_disk();
-    hf_meter_observe(&keeper->meter.now.store_commit, hf_time_mono_ns() - start);
+}
+
+bool hf_protector_finish(hf_keeper *keeper, hf_request *list, size_t n, uint64_t start_ns,
+                         hf_status st, const hf_error *err)
+{
+    hf_protector *protector = &keeper->protector;
+    uint64_t now = hf_time_mono_ns();
+    hf_meter_observe(&keeper->meter.now.store_commit, now - start_ns);
     hf_meter_observe_batch(&keeper->meter, n);
-    note_health(keeper, st, &err);
+    note_health(keeper, st, err);
     if (keeper->store_clients[HF_LANE_SIGNING] != NULL) { /* that was a look at its health */
-        protector->next_health_ns = hf_time_mono_ns() + HEALTH_INTERVAL_NS;
+        protector->next_health_ns = now + HEALTH_INTERVAL_NS;
     }
     if (hf_failed(st)) {
         hf_meter_add(&keeper->meter.now.store_failures, 1);
@@ -316,6 +312,29 @@ static bool decide_batch(hf_keeper *keeper, hf_request *list, size_t n)
     }
     release_batch(keeper, list, hf_protector_has_tokens(keeper, list));
     return true;
+}
+
+/* True: the store was asked, and said how far its records have come. */
+static bool decide_batch(hf_keeper *keeper, hf_request *list, size_t n)
+{
+    hf_protector *protector = &keeper->protector;
+    hf_error err = {.code = HF_OK};
+    hf_pulse_to_disk();
+    bool is_open = is_guarded(keeper, list);
+    hf_pulse_from_disk();
+    if (!is_open) {
+        bool is_pending = keeper->guard.report.state == HF_GUARD_PENDING;
+        hf_protector_refuse(keeper, list,
+                            is_pending ? HF_REASON_STORE_UNAVAILABLE : HF_REASON_START_GUARD);
+        return false;
+    }
+    hf_protector_prepare(keeper, list, protector->messages);
+    uint64_t start = hf_time_mono_ns();
+    hf_pulse_to_disk();
+    hf_status st = protector->store->ops->decide(protector->store, protector->messages, n,
+                                                 protector->verdicts, &err);
+    hf_pulse_from_disk();
+    return hf_protector_finish(keeper, list, n, start, st, &err);
 }
 
 /* Takes out of the list what has waited too long; returns how many remain. */
@@ -389,8 +408,7 @@ static void wait_for_work(hf_keeper *keeper)
     }
 }
 
-/* At most HF_BATCH_MAX; with the lock held. */
-static hf_request *take_batch(hf_protector *protector)
+hf_request *hf_protector_take_batch(hf_protector *protector)
 {
     hf_request *list = protector->head;
     hf_request *last = list;
@@ -414,6 +432,9 @@ static hf_request *take_batch(hf_protector *protector)
 static void gather(hf_keeper *keeper)
 {
     hf_protector *protector = &keeper->protector;
+    if (hf_flights_are_worth(keeper)) { /* the way there gives time enough */
+        return;
+    }
     for (int i = 0; i < GATHER_ROUNDS && protector->count < HF_BATCH_MAX / 2; i++) {
         if (protector->stop || protector->has_jobs || hf_signers_backlog(keeper) < BUSY_BACKLOG) {
             return;
@@ -427,6 +448,10 @@ static void gather(hf_keeper *keeper)
 static void work_once(hf_keeper *keeper, hf_request *list)
 {
     size_t n = drop_stale(keeper, &list);
+    if (hf_flights_begin(keeper, list, n)) {
+        return;
+    }
+    hf_flights_end_all(keeper);
     hf_request *others = hf_looks_split(&list, &n);
     bool is_seen = n > 0 && decide_batch(keeper, list, n);
     hf_looks_answer(keeper, others, is_seen);
@@ -445,12 +470,13 @@ static void *protector_main(void *context)
     (void)pthread_setname_np(pthread_self(), "protector");
     hf_pulse_join("protector");
     (void)pthread_mutex_lock(&protector->lock);
-    while (!protector->stop || protector->head != NULL || protector->has_jobs) {
+    while (!protector->stop || protector->head != NULL || protector->has_jobs ||
+           protector->flights.count > 0) {
         gather(keeper);
-        hf_request *list = take_batch(protector);
-        if (list == NULL) {
+        hf_request *list = hf_flights_wait(keeper) ? hf_protector_take_batch(protector) : NULL;
+        if (list == NULL && protector->flights.count == 0) {
             wait_for_work(keeper);
-            list = take_batch(protector);
+            list = hf_protector_take_batch(protector);
         }
         protector->has_jobs = false;
         protector->looks.taken = protector->looks.wanted;

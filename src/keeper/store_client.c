@@ -1,4 +1,5 @@
-/* Questions to the store process, one at a time, with an end to every wait. */
+/* Questions to the store process, with an end to every wait: one at a time, but for batches in the
+ * air (store_client_flights.c). */
 #include "keeper/store_client_internal.h"
 
 #include <errno.h>
@@ -17,6 +18,7 @@ static void drop_channel(hf_store_client *client)
     if (client->fd >= 0) {
         (void)close(client->fd);
         client->fd = -1;
+        client->channel++;
     }
 }
 
@@ -42,6 +44,7 @@ static void take_hello(hf_store_client *client, const hf_msg_store_hello *hello)
     if (hello->protection_count > HF_PROTECTIONS_MAX) {
         return;
     }
+    client->has_halves = hello->backend == HF_STORE_POSTGRES;
     (void)pthread_mutex_lock(&client->lock);
     client->state.protection_count = hello->protection_count;
     memcpy(client->state.protections, hello->protections, sizeof hello->protections);
@@ -62,6 +65,9 @@ static bool is_answer(hf_store_client *client, size_t len, uint64_t id, hf_msg_t
         hf_msg_store_hello hello;
         memcpy(&hello, client->answer, sizeof hello);
         take_hello(client, &hello);
+        return false;
+    }
+    if (header.request_id != id && hf_client_keep_verdicts(client, &header)) {
         return false;
     }
     if (header.request_id != id) {
@@ -158,8 +164,7 @@ hf_status hf_client_begin(hf_store_client *client, hf_error *err)
 
 /* ---- questions ---------------------------------------------------------------------------- */
 
-/* When to give up what may take timeout_ns: at the limit that was set, if that comes before. */
-static uint64_t end_of(hf_store_client *client, uint64_t timeout_ns)
+uint64_t hf_client_end_of(hf_store_client *client, uint64_t timeout_ns)
 {
     uint64_t until_ns = hf_time_mono_ns() + timeout_ns + HF_CLIENT_MARGIN_NS;
     if (client->limit_ns != 0 && client->limit_ns < until_ns) {
@@ -188,9 +193,9 @@ static size_t fill_pages(hf_store_client *client, hf_store_call call, const hf_m
     return count;
 }
 
-static hf_status ask_messages(hf_store_client *client, hf_store_call call,
-                              const hf_message *messages, size_t n, hf_msg_type answer_type,
-                              uint64_t until_ns, hf_error *err)
+hf_status hf_client_send_messages(hf_store_client *client, hf_store_call call,
+                                  const hf_message *messages, size_t n, uint64_t until_ns,
+                                  hf_error *err)
 {
     const void *frames[HF_STORE_BATCH_FRAMES];
     _Static_assert(HF_STORE_BATCH_FRAMES <= HF_OUTBOX_FRAMES, "a batch leaves in one go");
@@ -201,6 +206,14 @@ static hf_status ask_messages(hf_store_client *client, hf_store_call call,
             fill_pages(client, call, messages, n, until_ns - HF_CLIENT_MARGIN_NS, frames);
         st = hf_client_send_frames(client, frames, count, err);
     }
+    return st;
+}
+
+static hf_status ask_messages(hf_store_client *client, hf_store_call call,
+                              const hf_message *messages, size_t n, hf_msg_type answer_type,
+                              uint64_t until_ns, hf_error *err)
+{
+    hf_status st = hf_client_send_messages(client, call, messages, n, until_ns, err);
     return hf_failed(st)
                ? st
                : hf_client_wait_answer(client, client->last_id, answer_type, until_ns, err);
@@ -213,8 +226,8 @@ static void take_mark(hf_store_client *client, const hf_store_mark *mark)
     client->has_mark = true;
 }
 
-static hf_status take_verdicts(const hf_msg_store_verdicts *answer, size_t n,
-                               hf_verdict *ret_verdicts, hf_error *err)
+hf_status hf_client_take_verdicts(hf_store_client *client, const hf_msg_store_verdicts *answer,
+                                  size_t n, hf_verdict *ret_verdicts, hf_error *err)
 {
     hf_status st = hf_client_status_of(answer->code, answer->detail, err);
     if (hf_failed(st)) {
@@ -231,6 +244,8 @@ static hf_status take_verdicts(const hf_msg_store_verdicts *answer, size_t n,
     for (size_t i = 0; i < n; i++) {
         ret_verdicts[i] = (hf_verdict)answer->verdicts[i];
     }
+    client->generation = answer->generation;
+    take_mark(client, &answer->mark);
     return st;
 }
 
@@ -238,7 +253,7 @@ static hf_status client_decide(hf_store *self, const hf_message *messages, size_
                                hf_verdict *ret_verdicts, hf_error *err)
 {
     hf_store_client *client = hf_client_of(self);
-    uint64_t until_ns = end_of(client, client->timeout_ns);
+    uint64_t until_ns = hf_client_end_of(client, client->timeout_ns);
     if (n == 0) {
         return hf_ok();
     }
@@ -247,11 +262,7 @@ static hf_status client_decide(hf_store *self, const hf_message *messages, size_
     if (!hf_failed(st)) {
         hf_msg_store_verdicts answer;
         memcpy(&answer, client->answer, sizeof answer);
-        st = take_verdicts(&answer, n, ret_verdicts, err);
-        client->generation = hf_failed(st) ? client->generation : answer.generation;
-        if (!hf_failed(st)) {
-            take_mark(client, &answer.mark);
-        }
+        st = hf_client_take_verdicts(client, &answer, n, ret_verdicts, err);
     }
     return st;
 }
@@ -259,7 +270,7 @@ static hf_status client_decide(hf_store *self, const hf_message *messages, size_
 static hf_status ask(hf_store_client *client, hf_msg_store_call *question, hf_store_call call,
                      uint64_t timeout_ns, hf_msg_store_result *ret_answer, hf_error *err)
 {
-    uint64_t until_ns = end_of(client, timeout_ns);
+    uint64_t until_ns = hf_client_end_of(client, timeout_ns);
     const void *frames[] = {question};
     hf_status st = hf_client_begin(client, err);
     if (hf_failed(st)) {
@@ -456,6 +467,9 @@ static void client_close(hf_store *self)
 
 static const hf_store_ops client_ops = {
     .decide = client_decide,
+    .decide_begin = hf_client_decide_begin,
+    .decide_wait = hf_client_decide_wait,
+    .decide_end = hf_client_decide_end,
     .health = client_health,
     .look = client_look,
     .import_begin = client_import_begin,

@@ -356,12 +356,18 @@ static void pg_close(hf_store *self)
         hf_buf_free(store->arrays[i]);
     }
     free(store->items);
+    for (size_t i = 0; i < HF_FLIGHTS_MAX; i++) {
+        free(store->flights[i].items);
+    }
     hf_wipe(&store->config, sizeof store->config);
     free(store);
 }
 
 static const hf_store_ops postgres_ops = {
     .decide = hf_pg_decide,
+    .decide_begin = hf_pg_decide_begin,
+    .decide_wait = hf_pg_decide_wait,
+    .decide_end = hf_pg_decide_end,
     .health = pg_health,
     .look = pg_look,
     .import_begin = hf_pg_import_begin,

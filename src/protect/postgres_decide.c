@@ -29,9 +29,8 @@ static int by_bytes(const void *a, const void *b)
     return 0;
 }
 
-/* Finds or makes the entry of each message. */
-static hf_status find_entries(hf_pg_store *store, const hf_message *messages, size_t n,
-                              hf_error *err)
+hf_status hf_pg_find_entries(hf_pg_store *store, const hf_message *messages, size_t n,
+                             hf_error *err)
 {
     if (n > store->items_capacity) {
         hf_pg_item *items = realloc(store->items, n * sizeof *items);
@@ -370,6 +369,13 @@ static hf_status send_statements(hf_pg_store *store, const hf_message *messages,
     return hf_failed(st) ? st : hf_pg_send(&store->link, "commit", NULL, err);
 }
 
+hf_status hf_pg_send_batch(hf_pg_store *store, const hf_message *messages, size_t n, hf_error *err)
+{
+    plan(store, n);
+    hf_status st = send_begin(store, n, false, err);
+    return hf_failed(st) ? st : send_statements(store, messages, n, err);
+}
+
 /* ---- verdicts ----------------------------------------------------------------------------- */
 
 static hf_status refuse_answer(hf_pg_store *store, const char *what, hf_error *err)
@@ -423,14 +429,11 @@ static void settle(hf_pg_store *store, const hf_message *messages, const hf_verd
     store->decided += n;
 }
 
-/* Decides items[0 .. n - 1] and reads the verdicts; statement is the first that decides. */
-static hf_status run_statements(hf_pg_store *store, const hf_message *messages, size_t n,
-                                size_t statement, hf_verdict *ret_verdicts, hf_error *err)
+/* Reads the verdicts of items[0 .. n - 1]; statement is the first that decides. */
+static hf_status take_batch(hf_pg_store *store, const hf_message *messages, size_t n,
+                            size_t statement, hf_verdict *ret_verdicts, hf_error *err)
 {
-    hf_status st = send_statements(store, messages, n, err);
-    if (!hf_failed(st)) {
-        st = hf_pg_trip(&store->link, err);
-    }
+    hf_status st = hf_ok();
     for (size_t i = 0; i < n && !hf_failed(st); i = end_of_statement(store, i, n)) {
         st = take_verdicts(store, hf_pg_result(&store->link, statement++), i,
                            end_of_statement(store, i, n), ret_verdicts, err);
@@ -445,6 +448,13 @@ static hf_status run_statements(hf_pg_store *store, const hf_message *messages, 
     return st;
 }
 
+hf_status hf_pg_take_batch(hf_pg_store *store, const hf_message *messages, size_t n,
+                           hf_verdict *ret_verdicts, hf_error *err)
+{
+    /* BEGIN and the two statements of the locks come first. */
+    return take_batch(store, messages, n, 3, ret_verdicts, err);
+}
+
 /* One validator's lock that somebody keeps must not hold up the others: two round trips. */
 static hf_status run_carefully(hf_pg_store *store, const hf_message *messages, size_t n,
                                hf_verdict *ret_verdicts, hf_error *err)
@@ -457,7 +467,11 @@ static hf_status run_carefully(hf_pg_store *store, const hf_message *messages, s
         return st;
     }
     size_t kept = keep_locked(store, hf_pg_result(&store->link, 2), n, ret_verdicts);
-    return run_statements(store, messages, kept, 0, ret_verdicts, err);
+    st = send_statements(store, messages, kept, err);
+    if (!hf_failed(st)) {
+        st = hf_pg_trip(&store->link, err);
+    }
+    return hf_failed(st) ? st : take_batch(store, messages, kept, 0, ret_verdicts, err);
 }
 
 static hf_status attempt(hf_pg_store *store, const hf_message *messages, size_t n,
@@ -465,7 +479,7 @@ static hf_status attempt(hf_pg_store *store, const hf_message *messages, size_t 
 {
     hf_status st = hf_pg_ensure(store, err);
     if (!hf_failed(st)) {
-        st = find_entries(store, messages, n, err);
+        st = hf_pg_find_entries(store, messages, n, err);
     }
     if (!hf_failed(st)) {
         st = ensure_known(store, messages, n, err);
@@ -473,13 +487,30 @@ static hf_status attempt(hf_pg_store *store, const hf_message *messages, size_t 
     if (hf_failed(st)) {
         return st;
     }
-    plan(store, n);
     if (hf_time_mono_ns() < store->careful_until_ns) {
+        plan(store, n);
         return run_carefully(store, messages, n, ret_verdicts, err);
     }
-    st = send_begin(store, n, false, err);
-    /* BEGIN and the two statements of the locks come first. */
-    return hf_failed(st) ? st : run_statements(store, messages, n, 3, ret_verdicts, err);
+    st = hf_pg_send_batch(store, messages, n, err);
+    if (!hf_failed(st)) {
+        st = hf_pg_trip(&store->link, err);
+    }
+    return hf_failed(st) ? st : hf_pg_take_batch(store, messages, n, ret_verdicts, err);
+}
+
+bool hf_pg_may_try_again(hf_pg_store *store)
+{
+    uint64_t now = hf_time_mono_ns();
+    bool again = store->link.may_retry;
+    if (store->link.lock_held && now >= store->careful_until_ns) {
+        store->careful_until_ns = now + CAREFUL_NS;
+        again = true;
+    }
+    if (!again || now + RETRY_PAUSE_NS >= store->link.deadline_ns) {
+        return false;
+    }
+    hf_time_sleep_ns(RETRY_PAUSE_NS);
+    return true;
 }
 
 /*
@@ -487,25 +518,16 @@ static hf_status attempt(hf_pg_store *store, const hf_message *messages, size_t 
  * decided again: what was recorded is a REPEAT then. Only one that could not be made is reported
  * at once, so that a database that is down costs nobody a deadline.
  */
-static hf_status decide_until(hf_pg_store *store, const hf_message *messages, size_t n,
-                              hf_verdict *ret_verdicts, hf_error *err)
+hf_status hf_pg_decide_until(hf_pg_store *store, const hf_message *messages, size_t n, bool was_up,
+                             hf_verdict *ret_verdicts, hf_error *err)
 {
-    bool was_up = store->link.conn != NULL;
     for (;;) {
         uint64_t trips = store->link.trips;
         hf_status st = attempt(store, messages, n, ret_verdicts, err);
-        uint64_t now = hf_time_mono_ns();
         was_up = was_up || store->link.trips > trips;
-        bool again = store->link.may_retry;
-        if (hf_failed(st) && store->link.lock_held && now >= store->careful_until_ns) {
-            store->careful_until_ns = now + CAREFUL_NS;
-            again = true;
-        }
-        if (!hf_failed(st) || !was_up || !again ||
-            now + RETRY_PAUSE_NS >= store->link.deadline_ns) {
+        if (!hf_failed(st) || !was_up || !hf_pg_may_try_again(store)) {
             return st;
         }
-        hf_time_sleep_ns(RETRY_PAUSE_NS);
     }
 }
 
@@ -514,12 +536,13 @@ hf_status hf_pg_decide(hf_store *self, const hf_message *messages, size_t n,
 {
     hf_pg_store *store = (hf_pg_store *)self;
     hf_status st = hf_ok();
+    HF_ASSERT(store->flight_count == 0);
     for (size_t i = 0; i < n && !hf_failed(st); i++) {
         st = hf_rules_check(&messages[i], err);
     }
     if (!hf_failed(st) && n > 0) {
         hf_pg_set_deadline(store);
-        st = decide_until(store, messages, n, ret_verdicts, err);
+        st = hf_pg_decide_until(store, messages, n, store->link.conn != NULL, ret_verdicts, err);
     }
     if (hf_failed(st)) {
         /* Nothing here may be taken for a permission. */

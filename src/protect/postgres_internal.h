@@ -32,10 +32,14 @@ typedef struct hf_pg_link {
     uint64_t deadline_ns; /* of the call under way, monotonic */
     size_t host;          /* of several in the URL: the one that answered last */
     uint64_t trips;
-    bool lock_held; /* the last failure: a lock was not free in time */
-    bool lags;      /* a standby follows that commits do not wait for */
-    bool may_retry; /* the last failure says nothing about the next attempt */
-    bool warned;    /* during the last trip; a commit that a standby may not have says it so */
+    uint64_t connection; /* counts them: another number, another connection */
+    size_t in_air;       /* launched and not landed */
+    bool has_landed;     /* the oldest of them has: its results are complete */
+    hf_error fault;      /* or this is why it never will */
+    bool lock_held;      /* the last failure: a lock was not free in time */
+    bool lags;           /* a standby follows that commits do not wait for */
+    bool may_retry;      /* the last failure says nothing about the next attempt */
+    bool warned;         /* during the last trip; a commit that a standby may not have says it so */
 } hf_pg_link;
 
 /* One statement's parameters, in binary. */
@@ -67,6 +71,18 @@ hf_status hf_pg_send_prepare(hf_pg_link *link, const char *name, const char *tex
  * between BEGIN and COMMIT are one transaction too. On failure of any: disconnected.
  */
 hf_status hf_pg_trip(hf_pg_link *link, hf_error *err) HF_MUST_CHECK;
+/*
+ * The two halves of a trip, so that several can be in the air at once: the server answers them in
+ * their order. What fails takes all that are in the air with it: disconnected.
+ */
+hf_status hf_pg_launch(hf_pg_link *link, size_t *ret_statements, hf_error *err) HF_MUST_CHECK;
+hf_status hf_pg_land(hf_pg_link *link, size_t statements, hf_error *err) HF_MUST_CHECK;
+/* All that was launched is with the system; on failure it may be or not. */
+hf_status hf_pg_flush(hf_pg_link *link, hf_error *err) HF_MUST_CHECK;
+/* Would landing the oldest not wait? Takes in what has come. */
+bool hf_pg_has_landed(hf_pg_link *link);
+/* The results of what landed are not needed any more: the next may land. */
+void hf_pg_forget(hf_pg_link *link);
 /* One statement in a trip of its own. */
 hf_status hf_pg_query(hf_pg_link *link, const char *text, const hf_pg_params *params,
                       hf_error *err) HF_MUST_CHECK;
@@ -182,6 +198,17 @@ typedef struct hf_pg_item {
     uint32_t entry; /* in the cache */
 } hf_pg_item;
 
+/* A batch that was sent, one transaction like any other, and has not been answered. */
+typedef struct hf_pg_flight {
+    const hf_message *messages; /* the caller's */
+    size_t n;
+    hf_pg_item *items;
+    size_t items_capacity;
+    size_t statements;
+    uint64_t connection; /* that it was sent on */
+    uint64_t deadline_ns;
+} hf_pg_flight;
+
 typedef struct hf_pg_store {
     hf_store base;
     hf_postgres_config config;
@@ -190,6 +217,8 @@ typedef struct hf_pg_store {
     hf_pg_cache cache;
     hf_pg_item *items;
     size_t items_capacity;
+    hf_pg_flight flights[HF_FLIGHTS_MAX]; /* the oldest first */
+    size_t flight_count;
     hf_buf *arrays[HF_PG_PARAMS_MAX];
     uint64_t batch;
     uint64_t decided;
@@ -264,6 +293,11 @@ uint64_t hf_pg_generation(const hf_store *self);
 
 hf_status hf_pg_decide(hf_store *self, const hf_message *messages, size_t n,
                        hf_verdict *ret_verdicts, hf_error *err) HF_MUST_CHECK;
+/* Begins where there is a connection that is well, and knows all validators: it waits for no
+ * answer. */
+bool hf_pg_decide_begin(hf_store *self, const hf_message *messages, size_t n);
+bool hf_pg_decide_wait(hf_store *self, int fd, uint64_t until_ns);
+hf_status hf_pg_decide_end(hf_store *self, hf_verdict *ret_verdicts, hf_error *err) HF_MUST_CHECK;
 hf_status hf_pg_prune(hf_store *self, uint64_t keep_epochs, uint64_t slots_per_epoch,
                       hf_prune_report *ret_report, hf_error *err) HF_MUST_CHECK;
 hf_status hf_pg_import_begin(hf_store *self, hf_error *err) HF_MUST_CHECK;
@@ -272,6 +306,24 @@ hf_status hf_pg_import_add(hf_store *self, const hf_message *messages, size_t n,
 hf_status hf_pg_import_commit(hf_store *self, hf_import_report *ret_report,
                               hf_error *err) HF_MUST_CHECK;
 void hf_pg_import_abort(hf_store *self);
+
+/* ---- postgres_decide.c: what postgres_flights.c needs of it -------------------------------- */
+
+/* Finds or makes the entry of each message. */
+hf_status hf_pg_find_entries(hf_pg_store *store, const hf_message *messages, size_t n,
+                             hf_error *err) HF_MUST_CHECK;
+/* Queues the whole transaction for store->items, which have their entries. */
+hf_status hf_pg_send_batch(hf_pg_store *store, const hf_message *messages, size_t n,
+                           hf_error *err) HF_MUST_CHECK;
+/* Reads what that transaction answered. */
+hf_status hf_pg_take_batch(hf_pg_store *store, const hf_message *messages, size_t n,
+                           hf_verdict *ret_verdicts, hf_error *err) HF_MUST_CHECK;
+/* After a failure: has the same another chance before the deadline? Pauses first. */
+bool hf_pg_may_try_again(hf_pg_store *store);
+/* Decides until there is an answer, or no chance of one. was_up: the first connection that cannot
+ * be made does not end it. */
+hf_status hf_pg_decide_until(hf_pg_store *store, const hf_message *messages, size_t n, bool was_up,
+                             hf_verdict *ret_verdicts, hf_error *err) HF_MUST_CHECK;
 
 /* ---- postgres_mark.c: how far the store has come ------------------------------------------- */
 

@@ -127,11 +127,15 @@ static void clear_results(hf_pg_link *link)
         PQclear(link->results[i]);
     }
     link->count = 0;
+    link->has_landed = false;
+    link->fault.code = HF_OK;
 }
 
 void hf_pg_disconnect(hf_pg_link *link)
 {
     clear_results(link);
+    link->in_air = 0;
+    link->connection++;
     free(link->results);
     link->results = NULL;
     link->capacity = 0;
@@ -199,6 +203,21 @@ hf_status hf_pg_send_prepare(hf_pg_link *link, const char *name, const char *tex
     return queued(link, PQsendPrepare(link->conn, name, text, 0, NULL), err);
 }
 
+hf_status hf_pg_flush(hf_pg_link *link, hf_error *err)
+{
+    int unsent = 0;
+    while ((unsent = PQflush(link->conn)) > 0) {
+        if (!hf_pg_wait(link, POLLIN | POLLOUT)) {
+            return hf_pg_fail_late(link, "it takes nothing", err);
+        }
+        if (PQconsumeInput(link->conn) != 1) {
+            unsent = -1;
+            break;
+        }
+    }
+    return unsent == 0 ? hf_ok() : hf_pg_fail_lost(link, err);
+}
+
 /* Sends what is queued and waits for something to read. */
 static hf_status exchange(hf_pg_link *link, hf_error *err)
 {
@@ -253,24 +272,55 @@ static hf_status take_answer(hf_pg_link *link, bool *ret_end, hf_error *err)
     return keep_result(link, result, err);
 }
 
-hf_status hf_pg_trip(hf_pg_link *link, hf_error *err)
+hf_status hf_pg_launch(hf_pg_link *link, size_t *ret_statements, hf_error *err)
 {
-    bool end = false;
-    size_t sent = link->sent;
     hf_status st = hf_ok();
-    clear_results(link);
+    if (link->in_air == 0) { /* a warning is of all that were in the air with it */
+        clear_results(link);
+        link->warned = false;
+    }
+    *ret_statements = link->sent;
     link->sent = 0;
     link->trips++;
+    link->in_air++;
     link->may_retry = false;
     link->lock_held = false;
-    link->warned = false;
     if (PQpipelineSync(link->conn) != 1) {
         st = hf_pg_fail_lost(link, err);
+        hf_pg_disconnect(link);
     }
-    while (!hf_failed(st) && !end) {
-        st = PQisBusy(link->conn) ? exchange(link, err) : take_answer(link, &end, err);
+    return st;
+}
+
+/* Takes the answers that are here already; true when there is no more to wait for. */
+static bool take_answers(hf_pg_link *link)
+{
+    hf_status st = {link->fault.code};
+    while (!hf_failed(st) && !link->has_landed && !PQisBusy(link->conn)) {
+        st = take_answer(link, &link->has_landed, &link->fault);
     }
-    if (!hf_failed(st) && link->count != sent) {
+    return hf_failed(st) || link->has_landed;
+}
+
+bool hf_pg_has_landed(hf_pg_link *link)
+{
+    if (link->fault.code == HF_OK && !take_answers(link) && PQconsumeInput(link->conn) != 1) {
+        return hf_failed(hf_pg_fail_lost(link, &link->fault));
+    }
+    return take_answers(link);
+}
+
+hf_status hf_pg_land(hf_pg_link *link, size_t statements, hf_error *err)
+{
+    hf_status st = hf_ok();
+    HF_ASSERT(link->in_air > 0);
+    while (!hf_failed(st) && !take_answers(link)) {
+        st = exchange(link, err);
+    }
+    if (!hf_failed(st) && link->fault.code != HF_OK) {
+        st = hf_fail(err, link->fault.code, "%s", link->fault.msg);
+    }
+    if (!hf_failed(st) && link->count != statements) {
         st = hf_fail(err, HF_UNAVAILABLE, "PostgreSQL: an answer is missing");
     }
     if (!hf_failed(st) && link->warned) {
@@ -279,8 +329,23 @@ hf_status hf_pg_trip(hf_pg_link *link, hf_error *err)
     }
     if (hf_failed(st)) {
         hf_pg_disconnect(link);
+    } else {
+        link->in_air--;
     }
     return st;
+}
+
+void hf_pg_forget(hf_pg_link *link)
+{
+    clear_results(link);
+}
+
+hf_status hf_pg_trip(hf_pg_link *link, hf_error *err)
+{
+    size_t statements = 0;
+    HF_ASSERT(link->in_air == 0);
+    hf_status st = hf_pg_launch(link, &statements, err);
+    return hf_failed(st) ? st : hf_pg_land(link, statements, err);
 }
 
 hf_status hf_pg_query(hf_pg_link *link, const char *text, const hf_pg_params *params, hf_error *err)

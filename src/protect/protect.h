@@ -126,6 +126,9 @@ typedef struct hf_store hf_store;
 
 #include "protect/records.h"
 
+/* Batches that may be on their way to a store at once. */
+#define HF_FLIGHTS_MAX 3
+
 typedef struct hf_store_ops {
     /*
      * Decides n messages in order, each seeing the ones before it, and records the allowed ones, in
@@ -135,6 +138,19 @@ typedef struct hf_store_ops {
      */
     hf_status (*decide)(hf_store *self, const hf_message *messages, size_t n,
                         hf_verdict *ret_verdicts, hf_error *err);
+    /*
+     * The same in halves, for a store that is far away: up to HF_FLIGHTS_MAX batches are in the air
+     * at once, and decided in the order of their begins. All NULL where a store has no halves.
+     *
+     * begin: true when the batch is on its way; messages are the store's until its end. False when
+     * nothing may be begun now: the caller ends those in the air, then calls decide.
+     * wait: until the oldest could be ended without waiting (true), fd is readable (-1: none), or
+     * it is until_ns (hf_time_mono_ns).
+     * end: of the oldest; as decide. While any is in the air no other operation may be called.
+     */
+    bool (*decide_begin)(hf_store *self, const hf_message *messages, size_t n);
+    bool (*decide_wait)(hf_store *self, int fd, uint64_t until_ns);
+    hf_status (*decide_end)(hf_store *self, hf_verdict *ret_verdicts, hf_error *err);
     /* Is it able to record right now? Writes nothing that lasts. */
     hf_status (*health)(hf_store *self, hf_error *err);
     /* Reads the generation as it is now, in one round trip. NULL where nobody else writes. */

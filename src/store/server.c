@@ -1,5 +1,5 @@
-/* One lane: questions in, answers out, one at a time. The keeper's frames are checked like
- * anyone's. */
+/* One lane: questions in, answers out, in their order: one at a time, but for batches that a store
+ * far away takes one behind the other. The keeper's frames are checked like anyone's. */
 #include "store/store_internal.h"
 
 #include <stdlib.h>
@@ -9,6 +9,14 @@
 /* Questions after its health, a second apart, that the database refused one after the other. */
 #define REFUSALS_MAX 3
 
+/* A batch: one comes in, those before it may be on their way to the database. */
+typedef struct batch {
+    uint64_t id;
+    uint32_t got;
+    uint32_t total;
+    hf_message messages[HF_STORE_BATCH_MAX];
+} batch;
+
 typedef struct server {
     int fd;
     hf_store *store;
@@ -16,10 +24,9 @@ typedef struct server {
     _Alignas(8) uint8_t frame[HF_IPC_MAX_BYTES];
     size_t len;
     unsigned refusals;
-    /* the batch that is coming in */
-    uint64_t batch_id;
-    uint32_t batch_got;
-    hf_message batch[HF_STORE_BATCH_MAX];
+    batch batches[HF_FLIGHTS_MAX + 1]; /* a ring */
+    size_t oldest;
+    size_t in_air; /* from the oldest on; the one behind them is coming in */
     hf_verdict verdicts[HF_STORE_BATCH_MAX];
 } server;
 
@@ -76,59 +83,100 @@ static bool page_is_sane(const hf_msg_store_messages *page)
     return true;
 }
 
-static void decide(server *s, uint64_t id, uint32_t total, uint64_t deadline_ns)
+static batch *incoming(server *s)
 {
-    hf_msg_store_verdicts frame = {.count = total};
-    hf_error err = {.code = HF_OK};
-    uint64_t start_ns = hf_time_mono_ns();
-    hf_status st = s->store->ops->decide(s->store, s->batch, total, s->verdicts, &err);
-    if (is_worth_another_try(st, start_ns, deadline_ns)) {
-        st = s->store->ops->decide(s->store, s->batch, total, s->verdicts, &err);
-    }
+    return &s->batches[(s->oldest + s->in_air) % HF_ARRAY_LEN(s->batches)];
+}
+
+/* s->verdicts, or why there are none. */
+static void answer_batch(const server *s, const batch *b, hf_status st, hf_error *err)
+{
+    hf_msg_store_verdicts frame = {.count = b->total};
     if (!hf_failed(st)) {
-        st = s->store->ops->mark(s->store, &frame.mark, &err);
+        st = s->store->ops->mark(s->store, &frame.mark, err);
     }
     frame.code = st.code;
-    for (uint32_t i = 0; i < total && !hf_failed(st); i++) {
+    for (uint32_t i = 0; i < b->total && !hf_failed(st); i++) {
         frame.verdicts[i] = (uint8_t)s->verdicts[i];
     }
     frame.generation = hf_store_generation(s->store);
-    hf_str_cut(frame.detail, sizeof frame.detail, hf_failed(st) ? err.msg : "");
-    hf_frame_init(&frame, HF_MSG_STORE_VERDICTS, id);
+    hf_str_cut(frame.detail, sizeof frame.detail, hf_failed(st) ? err->msg : "");
+    hf_frame_init(&frame, HF_MSG_STORE_VERDICTS, b->id);
     (void)hf_failed(hf_frame_send(s->fd, &frame));
 }
 
-static void import_add(server *s, uint64_t id, uint32_t total)
+static void end_oldest(server *s)
+{
+    hf_error err = {.code = HF_OK};
+    const batch *b = &s->batches[s->oldest];
+    hf_status st = s->store->ops->decide_end(s->store, s->verdicts, &err);
+    answer_batch(s, b, st, &err);
+    s->oldest = (s->oldest + 1) % HF_ARRAY_LEN(s->batches);
+    s->in_air--;
+}
+
+/* Before anything but the next batch is asked. */
+static void end_all(server *s)
+{
+    while (s->in_air > 0) {
+        end_oldest(s);
+    }
+}
+
+static void decide(server *s, const batch *b, uint64_t deadline_ns)
+{
+    const hf_store_ops *ops = s->store->ops;
+    hf_error err = {.code = HF_OK};
+    if (ops->decide_begin != NULL && ops->decide_begin(s->store, b->messages, b->total)) {
+        s->in_air++;
+        return;
+    }
+    end_all(s);
+    if (is_over(deadline_ns)) {
+        return;
+    }
+    uint64_t start_ns = hf_time_mono_ns();
+    hf_status st = ops->decide(s->store, b->messages, b->total, s->verdicts, &err);
+    if (is_worth_another_try(st, start_ns, deadline_ns)) {
+        st = ops->decide(s->store, b->messages, b->total, s->verdicts, &err);
+    }
+    answer_batch(s, b, st, &err);
+}
+
+static void import_add(server *s, const batch *b)
 {
     hf_msg_store_result frame = {0};
     hf_error err = {.code = HF_OK};
-    hf_status st = s->store->ops->import_add(s->store, s->batch, total, &err);
-    send_result(s, id, HF_CALL_IMPORT_ADD, st, &err, &frame);
+    end_all(s);
+    hf_status st = s->store->ops->import_add(s->store, b->messages, b->total, &err);
+    send_result(s, b->id, HF_CALL_IMPORT_ADD, st, &err, &frame);
 }
 
 /* False: the page was no page, or out of its order. */
 static bool take_page(server *s, const hf_msg_store_messages *page)
 {
+    batch *b = incoming(s);
     uint64_t id = page->header.request_id;
     if (!page_is_sane(page)) {
         return false;
     }
     if (page->first == 0) {
-        s->batch_id = id;
-        s->batch_got = 0;
+        b->id = id;
+        b->got = 0;
+        b->total = page->total;
     }
-    if (s->batch_id != id || s->batch_got != page->first) {
+    if (b->id != id || b->got != page->first || b->total != page->total) {
         return false;
     }
-    memcpy(s->batch + s->batch_got, page->messages, page->count * sizeof *page->messages);
-    s->batch_got += page->count;
-    if (s->batch_got < page->total || is_over(page->deadline_ns)) {
+    memcpy(b->messages + b->got, page->messages, page->count * sizeof *page->messages);
+    b->got += page->count;
+    if (b->got < page->total || is_over(page->deadline_ns)) {
         return true;
     }
     if (page->call == HF_CALL_DECIDE) {
-        decide(s, id, page->total, page->deadline_ns);
+        decide(s, b, page->deadline_ns);
     } else {
-        import_add(s, id, page->total);
+        import_add(s, b);
     }
     return true;
 }
@@ -246,6 +294,7 @@ static bool take_frame(server *s)
         memcpy(&page, s->frame, sizeof page);
         return take_page(s, &page);
     }
+    end_all(s);
     if (header.type == HF_MSG_STORE_CALL) {
         hf_msg_store_call ask;
         memcpy(&ask, s->frame, sizeof ask);
@@ -274,6 +323,10 @@ void hf_store_serve(int fd, hf_store *store)
         return;
     }
     for (;;) {
+        if (s->in_air > 0 && store->ops->decide_wait(store, fd, UINT64_MAX)) {
+            end_oldest(s);
+            continue;
+        }
         hf_status st = hf_frame_recv(fd, s->frame, &s->len, NULL);
         if (st.code == HF_UNAVAILABLE) {
             continue;

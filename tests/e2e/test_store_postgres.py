@@ -2,6 +2,8 @@
 to it, or the process that speaks to it goes away. Refusals come within a second, nothing is signed
 without a record, and service returns without hands."""
 
+import collections
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -25,10 +27,14 @@ EPOCH = 100
 
 
 class Gate:
-    """A way to the database that can be closed: bytes are kept and nobody is told (a partition)."""
+    """A way to the database that can be closed: bytes are kept and nobody is told (a partition). Or only the way back;
+    or it is a long one."""
 
-    def __init__(self, port, host="127.0.0.1"):
+    def __init__(self, port, host="127.0.0.1", seconds=0):
         self.target = (host, port)
+        self.seconds = seconds
+        self.answers_pass = threading.Event()
+        self.answers_pass.set()
         self.is_open = threading.Event()
         self.is_open.set()
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -48,12 +54,15 @@ class Gate:
             far = socket.create_connection(self.target)
             self.sockets += [near, far]
             threading.Thread(target=self._pump, args=(near, far), daemon=True).start()
-            self._pump(far, near)
+            self._pump(far, near, self.answers_pass)
 
-    def _pump(self, source, target):
+    def _pump(self, source, target, may_pass=None):
         with contextlib.suppress(OSError):
             while chunk := source.recv(65536):
                 self.is_open.wait()
+                if may_pass is not None:
+                    time.sleep(self.seconds)
+                    may_pass.wait()
                 target.sendall(chunk)
         for end in (source, target):
             with contextlib.suppress(OSError):
@@ -67,6 +76,7 @@ class Gate:
 
     def close(self):
         self.is_open.set()
+        self.answers_pass.set()
         self.listener.close()
         self.cut()
 
@@ -86,11 +96,11 @@ def new_database(server):
     return server.create_database(f"holdfast_{new_database.count}")
 
 
-def on(signers, tmp_path, url, **options):
+def on(signers, tmp_path, url, more="", **options):
     """A signer that records there; it is not started yet."""
     path = tmp_path / f"url-{len(list(tmp_path.iterdir()))}"
     harness.write_private(path, url + "\n")
-    return signers(config=f"slashing_protection: {{backend: postgres, url_file: {path}}}\n", **options)
+    return signers(config=f"slashing_protection: {{backend: postgres, url_file: {path}{more}}}\n", **options)
 
 
 class Node:
@@ -336,13 +346,53 @@ def test_a_store_process_that_hangs_is_replaced(node):
     node.recovers()
 
 
+# ---- far away
+
+
+@pytest.fixture(name="far_url")
+def long_way_to_the_database(server, url):
+    with contextlib.closing(Gate(server.port, seconds=0.02)) as gate:
+        yield Far(url.replace(f":{server.port}/", f":{gate.port}/"), gate)
+
+
+Far = collections.namedtuple("Far", "url gate")
+
+
+def test_a_batch_does_not_wait_for_the_answer_to_the_last(signers, tmp_path, url, server, far_url):
+    """Two votes are on record before anybody hears of either; then both are answered."""
+    def recorded():
+        return int(server.psql("SELECT count(*) FROM signed_attestations", database=url.rsplit("/", 1)[1]))
+
+    node = Node(on(signers, tmp_path, far_url.url, more=", timeout_ms: 5000").start())
+    assert node.sign_next() == (200, None) and node.sign_next(1) == (200, None)
+    for _ in range(10):
+        time.sleep(2.2)  # so often that it knows how far away the database is: two looks, a second apart
+        before = recorded()
+        far_url.gate.answers_pass.clear()
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            calls = []
+            for key in (0, 1):  # a look at the database may be under way, and keep the first one waiting: another round
+                calls.append(pool.submit(node.sign_next, key))
+                with contextlib.suppress(AssertionError):
+                    wait_for("a record", lambda key=key: recorded() > before + key, 1)
+            both = recorded() == before + 2
+            far_url.gate.answers_pass.set()
+            answers = [call.result() for call in calls]
+        if both and answers == [(200, None)] * 2:
+            break
+    else:
+        pytest.fail("the second vote always waited for the answer to the first")
+    node.judge()
+
+
 # ---- under load
 
 
-def test_killed_under_load(signers, tmp_path, url, server):
-    """Two nodes, clients that ask both for messages that often collide; database and store process are killed meanwhile.
+def test_killed_under_load(signers, tmp_path, url, far_url, server):
+    """Two nodes, one of them far from the database, clients that ask both for messages that often collide; database and
+    store process are killed meanwhile.
     Every signature received is on record, and no two of them conflict."""
-    nodes = [on(signers, tmp_path, url).start() for _ in range(2)]
+    nodes = [on(signers, tmp_path, way).start() for way in (url, far_url.url)]
     assert nodes[0].pubkeys == nodes[1].pubkeys
     world = evidence.World(nodes[0].pubkeys)
     with contextlib.ExitStack() as stack:

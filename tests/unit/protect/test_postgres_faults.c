@@ -270,6 +270,136 @@ static void test_changed_database(void **state)
     assert_int_equal(verdict, HF_VERDICT_ALLOW);
 }
 
+/* ---- batches in the air ------------------------------------------------------------------- */
+
+static hf_status end_oldest(world *w, hf_verdict *ret_verdict)
+{
+    const hf_store_ops *ops = w->test.store->ops;
+    *ret_verdict = HF_VERDICT_ALLOW;
+    assert_true(ops->decide_wait(w->test.store, -1, UINT64_MAX));
+    return ops->decide_end(w->test.store, ret_verdict, &w->test.err);
+}
+
+/* As many as there may be, of one validator, each above the one before; returns how many left. */
+static size_t begin_all(world *w, hf_message messages[HF_FLIGHTS_MAX])
+{
+    size_t begun = 0;
+    for (size_t i = 0; i < HF_FLIGHTS_MAX; i++) {
+        messages[i] = test_vote(1, w->epoch, w->epoch + 1, 1);
+        w->epoch++;
+        begun += begun == i && w->test.store->ops->decide_begin(w->test.store, &messages[i], 1);
+    }
+    return begun;
+}
+
+/* Each sees what was decided before it, though nobody has heard of that yet. */
+static void test_air_keeps_the_order(void **state)
+{
+    world *w = *state;
+    const hf_store_ops *ops = w->test.store->ops;
+    hf_message messages[HF_FLIGHTS_MAX + 1];
+    hf_verdict verdict;
+    _Static_assert(HF_FLIGHTS_MAX == 3, "one verdict of each kind");
+    const hf_verdict expected[] = {HF_VERDICT_ALLOW, HF_VERDICT_REPEAT, HF_VERDICT_DOUBLE_VOTE};
+    uint64_t trips = hf_store_postgres_traffic(w->test.store).round_trips;
+    for (size_t i = 0; i <= HF_FLIGHTS_MAX; i++) {
+        messages[i] = test_vote(1, w->epoch, w->epoch + 1, i < 2 ? 1 : 2);
+        assert_int_equal(ops->decide_begin(w->test.store, &messages[i], 1), i < HF_FLIGHTS_MAX);
+    }
+    for (size_t i = 0; i < HF_FLIGHTS_MAX; i++) {
+        assert_code(end_oldest(w, &verdict), HF_OK);
+        assert_int_equal(verdict, expected[i]);
+    }
+    assert_int_equal(hf_store_postgres_traffic(w->test.store).round_trips, trips + HF_FLIGHTS_MAX);
+    /* Whom the store has not met takes a question of its own; nor is nonsense begun. */
+    hf_message stranger = test_vote(2, w->epoch, w->epoch + 1, 1);
+    assert_false(ops->decide_begin(w->test.store, &stranger, 1));
+    messages[0] = test_vote(1, w->epoch + 2, w->epoch + 1, 1);
+    messages[0].source = HF_PROTECT_MAX_NUMBER + UINT64_C(1);
+    assert_false(ops->decide_begin(w->test.store, &messages[0], 1));
+    assert_int_equal(pg_test_decide(&w->test, stranger), HF_VERDICT_ALLOW);
+    stranger = test_vote(2, w->epoch + 1, w->epoch + 2, 1);
+    assert_true(ops->decide_begin(w->test.store, &stranger, 1));
+    assert_code(end_oldest(w, &verdict), HF_OK);
+    assert_int_equal(verdict, HF_VERDICT_ALLOW);
+}
+
+/* Whoever waits for the first answer is woken by a descriptor, and by the time, too. */
+static void test_air_waits_as_told(void **state)
+{
+    world *w = *state;
+    const hf_store_ops *ops = w->test.store->ops;
+    hf_message message = test_vote(1, w->epoch, w->epoch + 1, 1);
+    hf_verdict verdict;
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(write(ends[1], "", 1), 1);
+    atomic_store(&w->proxy.silent, true);
+    assert_true(ops->decide_begin(w->test.store, &message, 1));
+    assert_false(ops->decide_wait(w->test.store, ends[0], UINT64_MAX));
+    assert_false(ops->decide_wait(w->test.store, -1, hf_time_mono_ns()));
+    atomic_store(&w->proxy.silent, false);
+    assert_code(end_oldest(w, &verdict), HF_OK);
+    assert_int_equal(verdict, HF_VERDICT_ALLOW);
+    (void)close(ends[0]);
+    (void)close(ends[1]);
+}
+
+/* Wherever the line is cut: all that was in the air is decided again, in its order, once. */
+static void cut_in_the_air(world *w, atomic_llong *left, int64_t bytes)
+{
+    hf_message messages[HF_FLIGHTS_MAX];
+    hf_verdict verdicts[HF_FLIGHTS_MAX];
+    int cuts = atomic_load(&w->proxy.cuts);
+    atomic_store(left, bytes);
+    size_t begun = begin_all(w, messages);
+    for (size_t i = 0; i < HF_FLIGHTS_MAX; i++) {
+        assert_code(i < begun ? end_oldest(w, &verdicts[i]) : decide(w, &messages[i], &verdicts[i]),
+                    HF_OK);
+        assert_true(hf_verdict_allows(verdicts[i]));
+    }
+    assert_int_equal(atomic_load(&w->proxy.cuts), cuts + 1);
+    for (size_t i = 0; i < HF_FLIGHTS_MAX; i++) {
+        check_record(w, &messages[i], verdicts[i]);
+    }
+}
+
+static void test_air_is_cut_anywhere(void **state)
+{
+    world *w = *state;
+    int64_t up;
+    int64_t down;
+    measure(w, &up, &down);
+    for (int64_t i = 0; i < POSITIONS / 2; i++) {
+        cut_in_the_air(w, &w->proxy.up_left, 1 + HF_FLIGHTS_MAX * (up - 2) * i / (POSITIONS / 2));
+        cut_in_the_air(w, &w->proxy.down_left,
+                       1 + HF_FLIGHTS_MAX * (down - 2) * i / (POSITIONS / 2));
+    }
+}
+
+/* All commits are durable and none of their answers comes: in doubt, refused, and known when asked
+ * again. */
+static void test_air_is_lost(void **state)
+{
+    world *w = *state;
+    hf_message messages[HF_FLIGHTS_MAX];
+    hf_verdict verdict;
+    atomic_store(&w->proxy.deaf, true);
+    uint64_t start = now_ms();
+    assert_int_equal(begin_all(w, messages), HF_FLIGHTS_MAX);
+    for (size_t i = 0; i < HF_FLIGHTS_MAX; i++) {
+        assert_code(end_oldest(w, &verdict), HF_UNAVAILABLE);
+        assert_false(hf_verdict_allows(verdict));
+    }
+    assert_true(now_ms() - start < LATE_MS); /* one deadline for all of them */
+    atomic_store(&w->proxy.deaf, false);
+    for (size_t i = 0; i < HF_FLIGHTS_MAX; i++) {
+        assert_code(decide(w, &messages[i], &verdict), HF_OK);
+        assert_int_equal(verdict, HF_VERDICT_REPEAT);
+        check_record(w, &messages[i], verdict);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -281,6 +411,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_held_history, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lost_history, setup, teardown),
         cmocka_unit_test_setup_teardown(test_changed_database, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_air_keeps_the_order, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_air_waits_as_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_air_is_cut_anywhere, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_air_is_lost, setup, teardown),
     };
     return pg_test_is_possible() ? cmocka_run_group_tests_name("faults", tests, NULL, NULL) : 77;
 }

@@ -288,6 +288,101 @@ static hf_status decide_one(rig *r, hf_verdict *verdict)
     return r->store->ops->decide(r->store, &vote, 1, verdict, &err);
 }
 
+/* The far end, played by the test, is PostgreSQL's, and well. */
+static void say_that_it_has_halves(rig *r)
+{
+    hf_error err = {0};
+    hf_msg_store_hello hello = {.backend = HF_STORE_POSTGRES};
+    hf_msg_store_result well = {.call = HF_CALL_HEALTH};
+    hf_frame_init(&hello, HF_MSG_STORE_HELLO, 0);
+    hf_frame_init(&well, HF_MSG_STORE_RESULT, 1); /* the client's first question */
+    assert_code(hf_frame_send(r->pair[0], &hello), HF_OK);
+    assert_code(hf_frame_send(r->pair[0], &well), HF_OK);
+    assert_code(r->store->ops->health(r->store, &err), HF_OK);
+}
+
+static void answer_verdict(rig *r, uint64_t id, hf_verdict verdict)
+{
+    hf_msg_store_verdicts answer = {.count = 1, .verdicts = {(uint8_t)verdict}, .generation = id};
+    hf_frame_init(&answer, HF_MSG_STORE_VERDICTS, id);
+    assert_code(hf_frame_send(r->pair[0], &answer), HF_OK);
+}
+
+/* Several batches on their way at once: each answer is for its own, and a question between them
+ * loses none. */
+static void batches_in_the_air(void **state)
+{
+    (void)state;
+    static rig r;
+    static const hf_verdict said[] = {HF_VERDICT_ALLOW, HF_VERDICT_REPEAT, HF_VERDICT_DOUBLE_VOTE};
+    hf_error err = {0};
+    hf_verdict verdict = HF_VERDICT_COUNT;
+    const hf_message vote = test_vote(1, 1, 2, 3);
+    _Static_assert(HF_FLIGHTS_MAX == HF_ARRAY_LEN(said), "one verdict each");
+    open_rig(&r, HF_LANE_SIGNING);
+    const hf_store_ops *ops = r.store->ops;
+    connect_ends(&r, false);
+    assert_false(ops->decide_begin(r.store, &vote, 1)); /* of whom nothing is known */
+    say_that_it_has_halves(&r);
+    for (size_t i = 0; i <= HF_FLIGHTS_MAX; i++) {
+        assert_int_equal(ops->decide_begin(r.store, &vote, 1), i < HF_FLIGHTS_MAX);
+    }
+    assert_false(ops->decide_wait(r.store, -1, hf_time_mono_ns() + HF_NS_PER_MS));
+    for (size_t i = 0; i < HF_FLIGHTS_MAX; i++) {
+        answer_verdict(&r, 2 + i, said[i]);
+    }
+    hf_msg_store_result well = {.call = HF_CALL_LOOK};
+    hf_frame_init(&well, HF_MSG_STORE_RESULT, 2 + HF_FLIGHTS_MAX);
+    assert_code(hf_frame_send(r.pair[0], &well), HF_OK);
+    assert_code(ops->look(r.store, &err), HF_OK);
+    for (size_t i = 0; i < HF_FLIGHTS_MAX; i++) {
+        assert_true(ops->decide_wait(r.store, -1, UINT64_MAX));
+        assert_code(ops->decide_end(r.store, &verdict, &err), HF_OK);
+        assert_int_equal(verdict, said[i]);
+        assert_int_equal(ops->generation(r.store), 2 + i);
+    }
+    hf_store_client_state told;
+    hf_store_client_look(r.client, &told);
+    assert_int_equal(told.late_answers, 0);
+    close_rig(&r, false);
+}
+
+/* Those in the air when the store process dies are in doubt, all of them, and at once; what another
+ * one says is not about them. One that is silent is waited for until the deadline. */
+static void batches_lost_in_the_air(void **state)
+{
+    (void)state;
+    static rig r;
+    hf_error err = {0};
+    const hf_message vote = test_vote(1, 1, 2, 3);
+    open_rig(&r, HF_LANE_SIGNING);
+    const hf_store_ops *ops = r.store->ops;
+    connect_ends(&r, false);
+    say_that_it_has_halves(&r);
+    for (int way = 0; way < 2; way++) {
+        hf_verdict verdict = HF_VERDICT_COUNT;
+        uint64_t start = hf_time_mono_ns();
+        assert_true(ops->decide_begin(r.store, &vote, 1));
+        if (way == 1) {
+            (void)close(r.pair[0]);
+            connect_ends(&r, false);
+        }
+        assert_true(ops->decide_begin(r.store, &vote, 1));
+        if (way == 1) {
+            answer_verdict(&r, 4, HF_VERDICT_ALLOW); /* the first one's number */
+            answer_verdict(&r, 5, HF_VERDICT_REPEAT);
+        }
+        assert_true(ops->decide_wait(r.store, -1, UINT64_MAX));
+        assert_code(ops->decide_end(r.store, &verdict, &err), HF_UNAVAILABLE);
+        assert_int_equal(verdict, HF_VERDICT_COUNT);
+        assert_code(ops->decide_end(r.store, &verdict, &err), way == 1 ? HF_OK : HF_UNAVAILABLE);
+        assert_int_equal(verdict, way == 1 ? HF_VERDICT_REPEAT : HF_VERDICT_COUNT);
+        uint64_t took_ms = (hf_time_mono_ns() - start) / HF_NS_PER_MS;
+        assert_true(way == 1 || (took_ms >= TIMEOUT_MS && took_ms < 5000));
+    }
+    close_rig(&r, false);
+}
+
 /* No wait without an end, and no answer but the one to the open question. */
 static void a_silent_store_is_given_up(void **state)
 {
@@ -401,6 +496,8 @@ int main(void)
         cmocka_unit_test(hostile_pages_are_no_questions),
         cmocka_unit_test(every_operation_crosses),
         cmocka_unit_test(exports_come_page_by_page),
+        cmocka_unit_test(batches_in_the_air),
+        cmocka_unit_test(batches_lost_in_the_air),
         cmocka_unit_test(a_silent_store_is_given_up),
         cmocka_unit_test(lies_of_the_store_allow_nothing),
         cmocka_unit_test(hostile_questions_are_passed_over),
