@@ -11,6 +11,7 @@
 #include "base/base.h"
 #include "duties.h"
 #include "http.h"
+#include "plain.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -272,17 +273,6 @@ static double since_ms(uint64_t start_ns)
     return (double)(hf_time_mono_ns() - start_ns) / 1e6;
 }
 
-static void sign_here(const hf_bls_key *key, uint64_t number)
-{
-    hf_bls_point point;
-    uint8_t root[HF_ROOT_BYTES] = {0};
-    uint8_t signature[1][HF_BLS_SIGNATURE_BYTES];
-    const hf_bls_key *keys[1] = {key};
-    hf_le64_put(root, number);
-    hf_bls_hash(root, &point);
-    hf_bls_sign_many(&point, NULL, keys, 1, signature);
-}
-
 static int open_probe(const char *path)
 {
     static const uint8_t block[PROBE_BYTES];
@@ -315,7 +305,7 @@ static void run_idle(load *l, idle *m)
         sync_here(fd, i);
         m->sync_ms[i] = since_ms(start);
         uint64_t middle = hf_time_mono_ns();
-        sign_here(&key, i);
+        bench_plain_sign(&key, i);
         m->sign_ms[i] = since_ms(middle);
         m->reference_ms[i] = since_ms(start);
 

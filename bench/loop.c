@@ -5,8 +5,8 @@
  */
 #include "base/base.h"
 #include "duties.h"
+#include "plain.h"
 
-#include <blst.h>
 #include <openssl/evp.h>
 #include <pthread.h>
 #include <sys/resource.h>
@@ -27,29 +27,14 @@ typedef struct worker {
     uint64_t done;
 } worker;
 
-/* blst as any C program would call it: hash to the curve, sign, compress. */
-static void sign_once(const blst_scalar *key, uint64_t number)
-{
-    static const uint8_t dst[] = "BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_";
-    uint8_t root[32] = {0};
-    uint8_t signature[96];
-    blst_p2 point;
-    hf_le64_put(root, number);
-    blst_hash_to_g2(&point, root, sizeof root, dst, sizeof dst - 1, NULL, 0);
-    blst_sign_pk_in_g1(&point, &point, key);
-    blst_p2_compress(signature, &point);
-    __asm__ volatile("" : : "r"(signature) : "memory"); /* the result counts as used */
-}
-
 static void *sign_loop(void *context)
 {
     worker *self = context;
-    blst_scalar key;
-    uint8_t seed[32] = "a worthless key for benchmarks";
-    blst_keygen(&key, seed, sizeof seed, NULL, 0);
+    hf_bls_key key;
+    bench_key(0, &key);
     while (hf_time_mono_ns() < self->until_ns) {
         for (unsigned i = 0; i < BATCH; i++) {
-            sign_once(&key, self->first + self->done++);
+            bench_plain_sign(&key, self->first + self->done++);
         }
     }
     return NULL;
