@@ -6,7 +6,7 @@ import os
 import dynalite
 import pytest
 import tampering
-from harness import Signer, attestation, run, write_private
+from harness import Signer, attestation, fork_info, run, write_private
 from test_seal import Sealed
 
 
@@ -41,6 +41,12 @@ def vote(signer, epoch, token):
     return signer.sign(signer.pubkeys[0], attestation(epoch - 1, epoch), headers=bearer(token))[0]
 
 
+def reveal(signer, epoch, token):
+    """What no store decides on."""
+    body = {"type": "RANDAO_REVEAL", "fork_info": fork_info(), "randao_reveal": {"epoch": str(epoch)}}
+    return signer.sign(signer.pubkeys[0], body, headers=bearer(token))[0]
+
+
 def test_tokens_and_policies_count_on_both_nodes(config, tmp_path):
     key = tmp_path / "token.key"
     write_private(key, "5a" * 32 + "\n")
@@ -54,20 +60,23 @@ def test_tokens_and_policies_count_on_both_nodes(config, tmp_path):
     with Signer(tmp_path / "one", keys=1, config=config) as one, Signer(tmp_path / "two", keys=1, config=config) as two:
         holdfast(one, "policy", "apply", votes)
         epoch = 100
-        for _ in range(2):
+        for ask in (vote, reveal):
             made = json.loads(holdfast(one, "token", "create", "--json", "--policy", "votes"))
             epoch += 1
-            two.wait_until(lambda e=epoch, m=made: vote(two, e, m["token"]) == 200, "the other node knows token and policy")
+            # Asked without the token: one that is unknown so often would be taken for guessing.
+            two.wait_until(lambda m=made: m["accessor"] in holdfast(two, "token", "list"), "the other node knows the token")
+            two.wait_until(lambda e=epoch, m=made: vote(two, e, m["token"]) == 200, "and the policy")
             assert vote(one, epoch + 1, made["token"]) == 200
             holdfast(one, "token", "revoke", made["accessor"])
             epoch += 2
-            assert vote(two, epoch, made["token"]) == 401  # the very next
+            assert ask(two, epoch, made["token"]) == 401  # the very next
             assert vote(one, epoch, made["token"]) == 401
         # A policy that changes on one node counts on the other.
         made = json.loads(holdfast(two, "token", "create", "--json", "--policy", "votes"))
         one.wait_until(lambda: vote(one, 200, made["token"]) == 200, "the first node knows the token")
         holdfast(two, "policy", "apply", none)
-        one.wait_until(lambda: vote(one, 200, made["token"]) == 403, "the replaced policy is here")
+        assert reveal(one, 9, made["token"]) == 403  # the very next, and votes from now on
+        assert vote(one, 200, made["token"]) == 403
         assert vote(two, 200, made["token"]) == 403
         assert [row["name"] for row in json.loads(holdfast(one, "policy", "list", "--json"))] == ["votes"]
         one.stop()
