@@ -1,7 +1,7 @@
 # The front door. `make run` and `make test` set up a fresh machine by themselves.
 BUILD ?= build
 
-.PHONY: all setup run test lint bench fuzz soak ha-demo deb clean
+.PHONY: all setup run test lint bench fuzz soak ha-demo systemd-proof deb clean
 all: setup
 	@ninja -C $(BUILD)
 
@@ -21,6 +21,8 @@ soak: all
 	@tools/soak.sh $(BUILD)
 ha-demo: all
 	@tools/ha-demo.sh $(BUILD)
+systemd-proof: all
+	@tools/systemd-proof.sh $(BUILD)
 deb: all
 	@tools/deb.sh $(BUILD)
 clean:
