@@ -5,13 +5,12 @@
 
 #include "duty/duty_internal.h"
 
-/* A batch waits for company as long as company left behind would wait for it: a round trip. */
-#define GATHER_LEAST_NS (400 * UINT64_C(1000))
-#define GATHER_MOST_NS (5 * HF_NS_PER_MS)
-#define GRANT_FRESH_NS (10 * HF_NS_PER_MS) /* a completion is expected so long after its lock */
-#define OVERLAP_NS (5 * HF_NS_PER_MS)      /* a spare lane helps when round trips last longer */
-#define CLOSE_NS (500 * HF_NS_PER_MS)      /* for what is in flight when the engine closes */
-#define FORGET_NS (30 * HF_NS_PER_SECOND)  /* how long a background release is tried */
+#define GATHER_LEAST_NS (400 * UINT64_C(1000)) /* a batch waits for company: half a round trip, */
+#define GATHER_MOST_NS (5 * HF_NS_PER_MS)      /* within these bounds */
+#define GRANT_FRESH_NS (10 * HF_NS_PER_MS)     /* a completion is expected so long after its lock */
+#define OVERLAP_NS (5 * HF_NS_PER_MS)          /* a spare lane helps when round trips last longer */
+#define CLOSE_NS (500 * HF_NS_PER_MS)          /* for what is in flight when the engine closes */
+#define FORGET_NS (30 * HF_NS_PER_SECOND)      /* how long a background release is tried */
 
 /* ---- lists and the table of duties ------------------------------------------------------------
  */
@@ -307,8 +306,8 @@ static void expire_all(hf_duty_engine *engine, uint64_t now)
  */
 
 /*
- * Is the batch worth sending now? It waits, for a round trip at the most, while more is about to
- * come: completions of locks that are out, acquisitions of callers who have just been answered.
+ * Is the batch worth sending now? It waits, for half a round trip at the most, while more is about
+ * to come: completions of locks that are out, acquisitions of callers who have just been answered.
  */
 static bool is_gathered(hf_duty_engine *engine, lane_kind kind, uint64_t now, uint64_t *ret_at)
 {
@@ -317,7 +316,7 @@ static bool is_gathered(hf_duty_engine *engine, lane_kind kind, uint64_t now, ui
         engine->granted = 0; /* slow signers, or such as gave up without a word */
     }
     size_t expected = kind == LANE_ACQUIRE ? engine->returning : queue->count + engine->granted;
-    uint64_t gather_ns = engine->trip_ns;
+    uint64_t gather_ns = engine->trip_ns / 2;
     gather_ns = gather_ns < GATHER_LEAST_NS ? GATHER_LEAST_NS : gather_ns;
     gather_ns = gather_ns > GATHER_MOST_NS ? GATHER_MOST_NS : gather_ns;
     if (kind == LANE_ACQUIRE && now - engine->returning_ns > gather_ns) {
