@@ -23,24 +23,31 @@ static int pack(hf_bytes bytes)
     return fd;
 }
 
+void hf_front_eth1_write(const hf_exchange *x, const hf_eth1_call *call,
+                         hf_msg_eth1_sign *ret_frame)
+{
+    HF_ASSERT(call->bytes.len <= HF_ETH1_DATA_MAX);
+    *ret_frame = (hf_msg_eth1_sign){.received_ns = x->request.received_ns,
+                                    .decoded_ns = hf_time_mono_ns(),
+                                    .timeout_ms = x->context->request_timeout_ms,
+                                    .kind = call->kind,
+                                    .data_len = (uint32_t)call->bytes.len};
+    memcpy(ret_frame->address, call->address, sizeof ret_frame->address);
+    hf_frame_init(ret_frame, HF_MSG_ETH1_SIGN, 0);
+    if (call->bytes.len > 0 && call->bytes.len <= sizeof ret_frame->data) {
+        memcpy(ret_frame->data, call->bytes.ptr, call->bytes.len);
+    }
+}
+
 hf_next hf_front_eth1_ask(hf_exchange *x, const hf_eth1_call *call, hf_front_on_reply on_reply)
 {
     hf_msg_eth1_sign *ask = &x->frame.eth1_sign;
-    HF_ASSERT(call->bytes.len <= HF_ETH1_DATA_MAX);
-    *ask = (hf_msg_eth1_sign){.received_ns = x->request.received_ns,
-                              .decoded_ns = hf_time_mono_ns(),
-                              .timeout_ms = x->context->request_timeout_ms,
-                              .kind = call->kind,
-                              .data_len = (uint32_t)call->bytes.len};
-    memcpy(ask->address, call->address, sizeof ask->address);
-    hf_frame_init(ask, HF_MSG_ETH1_SIGN, 0);
+    hf_front_eth1_write(x, call, ask);
     if (call->bytes.len > sizeof ask->data) {
         x->ask_fd = pack(call->bytes);
         if (x->ask_fd < 0) {
             return hf_front_refuse(x, HF_REASON_INTERNAL, NULL);
         }
-    } else if (call->bytes.len > 0) {
-        memcpy(ask->data, call->bytes.ptr, call->bytes.len);
     }
     return hf_front_ask(x, ask, HF_MSG_ETH1_REPLY, on_reply);
 }

@@ -12,6 +12,9 @@ typedef struct hf_eth1_call {
     hf_bytes bytes; /* at most HF_ETH1_DATA_MAX */
 } hf_eth1_call;
 
+/* The question about it; bytes that do not fit stay out. */
+void hf_front_eth1_write(const hf_exchange *x, const hf_eth1_call *call,
+                         hf_msg_eth1_sign *ret_frame);
 /* Asks the keeper; on_reply gets an hf_msg_eth1_reply. */
 hf_next hf_front_eth1_ask(hf_exchange *x, const hf_eth1_call *call, hf_front_on_reply on_reply);
 /* The keys, page by page from offset; on_reply gets an hf_msg_eth1_keys_reply. */

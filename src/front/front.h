@@ -4,9 +4,9 @@
  * directly. server.h puts it on libmicrohttpd.
  *
  * An exchange is one request and its answer. hf_front_begin and hf_front_reply each end in one of
- * two ways: HF_NEXT_ANSWER (status, headers and body are set) or HF_NEXT_ASK (the frame in x->ask
- * goes to the keeper; its reply comes back through hf_front_reply, or hf_front_silence when the
- * keeper did not answer in time). One thread.
+ * these ways: HF_NEXT_ANSWER (status, headers and body are set), HF_NEXT_ASK (the frames in x->ask
+ * go to the keeper; each reply comes back through hf_front_reply, or hf_front_silence when the
+ * keeper did not answer in time) or, of a reply, HF_NEXT_WAIT (for the others). One thread.
  */
 #ifndef HF_FRONT_H
 #define HF_FRONT_H
@@ -77,7 +77,7 @@ typedef struct hf_front_request {
     const hf_front_client *client; /* NULL: not known */
 } hf_front_request;
 
-typedef enum hf_next { HF_NEXT_ANSWER = 0, HF_NEXT_ASK } hf_next;
+typedef enum hf_next { HF_NEXT_ANSWER = 0, HF_NEXT_ASK, HF_NEXT_WAIT } hf_next;
 
 typedef struct hf_exchange hf_exchange;
 typedef hf_next (*hf_front_handler)(hf_exchange *x);
@@ -109,10 +109,12 @@ struct hf_exchange {
     const hf_route *route;
     hf_bytes path_pubkey; /* the {pubkey} segment as sent, not NUL-terminated */
 
-    /* the question to the keeper */
-    void *ask;       /* borrowed: frame below, or the job's; the server numbers it */
-    bool asks_relay; /* it goes to the relay instead */
-    int ask_fd;      /* -1, or a descriptor that goes along; the exchange owns it */
+    /* the questions to the keeper */
+    void *ask;          /* borrowed: frame below, or the job's; the server numbers it */
+    uint32_t ask_count; /* frames of one type, one behind the other */
+    uint32_t ask_room;  /* how many may be asked at once; the server says so, 1 until then */
+    bool asks_relay;    /* it goes to the relay instead */
+    int ask_fd;         /* -1, or a descriptor that goes along; the exchange owns it */
     uint32_t ask_timeout_ms;
     uint16_t expected; /* hf_msg_type of the reply */
     hf_front_on_reply on_reply;
@@ -146,6 +148,12 @@ struct hf_exchange {
     void *job; /* state of an exchange with several questions */
     void (*job_free)(void *job);
 };
+
+/* Of several questions, the one at this place, and the place of the one that frame replies to. */
+void *hf_front_question(const hf_exchange *x, uint32_t place);
+#define HF_ASK_PLACE_SHIFT 24 /* in the request id, below the generation */
+#define HF_ASK_PLACES_MAX 256
+uint32_t hf_front_place_of(const void *frame);
 
 /* Empty, for the given context; the caller then fills x->request. */
 void hf_front_init(hf_exchange *x, const hf_front_context *context);

@@ -40,6 +40,10 @@ bool hf_front_accepts(const hf_exchange *x, const char *media_type);
 
 /* Says who asks, where the frame has a place for it. */
 hf_next hf_front_ask(hf_exchange *x, void *frame, hf_msg_type expected, hf_front_on_reply on_reply);
+/* The same of several frames, one behind the other, which live until they are answered. on_reply
+ * says HF_NEXT_WAIT until it has had a reply to each (hf_front_place_of). */
+hf_next hf_front_ask_several(hf_exchange *x, void *frames, uint32_t count, hf_msg_type expected,
+                             hf_front_on_reply on_reply);
 /* Once the question is sent, or never will be. Fine when there is none. */
 void hf_front_close_ask_fd(hf_exchange *x);
 /* A question that says no more than its type, and who asks. */

@@ -219,6 +219,7 @@ static enum MHD_Result complete_request(hf_place *place)
         x->request.body = hf_bytes_from(place->body, place->body_len);
     }
     x->request.received_ns = hf_time_mono_ns();
+    hf_place_make_room(place);
     if (hf_front_begin(x) == HF_NEXT_ANSWER || !hf_place_ask(place)) {
         return queue_answer(place);
     }

@@ -8,8 +8,10 @@
 #define LOG_WINDOW_NS (10 * HF_NS_PER_SECOND)
 /* Batches of replies read before the sockets get their turn. */
 #define BATCHES_PER_TURN 8
-/* The lower half of a request id says whose question it was. */
-#define PLACE_BITS 32
+/* A request id: a generation, which question of several, whose. */
+#define GENERATION_SHIFT 32
+#define OWNER_MASK ((UINT64_C(1) << HF_ASK_PLACE_SHIFT) - 1)
+#define ROUND_MASK (UINT64_MAX << GENERATION_SHIFT | OWNER_MASK)
 
 static void watch_writable(hf_server *server, bool wanted)
 {
@@ -29,6 +31,7 @@ static void enqueue(hf_place *place)
     hf_server *server = place->server;
     place->next = NULL;
     place->is_queued = true;
+    place->sent = 0;
     if (server->queue_head == NULL) {
         server->queue_head = place;
     } else {
@@ -60,11 +63,26 @@ static size_t gather(const hf_server *server, const void *frames[HF_OUTBOX_FRAME
 {
     size_t n = 0;
     const hf_place *place = server->queue_head;
-    for (; place != NULL && place->exchange.ask_fd < 0 && n < HF_OUTBOX_FRAMES;
-         place = place->next) {
-        frames[n++] = place->exchange.ask;
+    for (; place != NULL && place->exchange.ask_fd < 0; place = place->next) {
+        for (uint32_t i = place->sent; i < place->out; i++) {
+            if (n == HF_OUTBOX_FRAMES) {
+                return n;
+            }
+            frames[n++] = hf_front_question(&place->exchange, i);
+        }
     }
     return n;
+}
+
+/* So many of the queue's questions are on their way. */
+static void note_sent(hf_server *server, size_t n)
+{
+    while (n-- > 0) {
+        hf_place *place = server->queue_head;
+        if (++place->sent == place->out) {
+            unqueue(place);
+        }
+    }
 }
 
 /* Questions of one turn leave together: under load one system call carries several. */
@@ -82,9 +100,7 @@ void hf_keeper_flush(hf_server *server)
             st = hf_frame_send_fd(server->config.keeper_fd, x->ask, x->ask_fd);
             sent = hf_failed(st) ? 0 : 1;
         }
-        while (sent-- > 0) {
-            unqueue(server->queue_head);
-        }
+        note_sent(server, sent);
     }
     if (hf_failed(st) && st.code != HF_UNAVAILABLE) {
         server->broken = "the keeper is gone";
@@ -104,15 +120,34 @@ void hf_keeper_announce(hf_server *server)
     (void)lost;
 }
 
+static void count_questions(hf_place *place, uint32_t now)
+{
+    place->server->asking -= place->out;
+    place->server->asking += now;
+    place->out = now;
+}
+
+void hf_place_make_room(hf_place *place)
+{
+    const hf_server *server = place->server;
+    uint32_t others = server->asking - place->out;
+    uint32_t most = server->config.context.max_in_flight;
+    place->exchange.ask_room = others < most ? most - others : 1;
+}
+
 /* OK: an answer will come, or the deadline. */
-static hf_relay_outcome put_question(hf_place *place)
+static hf_relay_outcome put_questions(hf_place *place)
 {
     hf_exchange *x = &place->exchange;
     hf_server *server = place->server;
     place->generation++;
-    place->ask_id = (uint64_t)place->generation << PLACE_BITS | (uint64_t)(place - server->places);
-    hf_frame_header *header = x->ask;
-    header->request_id = place->ask_id;
+    place->ask_id =
+        (uint64_t)place->generation << GENERATION_SHIFT | (uint64_t)(place - server->places);
+    for (uint32_t i = 0; i < x->ask_count; i++) {
+        hf_frame_header *header = hf_front_question(x, i);
+        header->request_id = place->ask_id | (uint64_t)i << HF_ASK_PLACE_SHIFT;
+    }
+    count_questions(place, x->ask_count);
     place->deadline_ns = hf_time_mono_ns() + x->ask_timeout_ms * HF_NS_PER_MS;
     if (x->asks_relay) {
         return hf_relay_send(place);
@@ -135,24 +170,29 @@ bool hf_place_ask(hf_place *place)
         return false;
     }
     HF_ASSERT(!place->exchange.asks_relay); /* the keeper is asked first */
-    server->asking++;
     place->state = HF_PLACE_ASKING;
-    return put_question(place) == HF_RELAY_OK;
+    return put_questions(place) == HF_RELAY_OK;
 }
 
 /* What the exchange does next, after a reply or its absence. */
 static void go_on(hf_place *place, hf_next next)
 {
+    if (next == HF_NEXT_WAIT) {
+        return;
+    }
+    if (place->is_queued) {
+        unqueue(place); /* it is over before all its questions were sent */
+    }
     hf_relay_leave(place);
     while (next == HF_NEXT_ASK) {
-        hf_msg_relay_answer none = {.outcome = (uint32_t)put_question(place)};
+        hf_msg_relay_answer none = {.outcome = (uint32_t)put_questions(place)};
         if (none.outcome == HF_RELAY_OK) {
             return;
         }
         hf_frame_init(&none, HF_MSG_RELAY_ANSWER, place->ask_id);
         next = hf_front_reply(&place->exchange, &none);
     }
-    place->server->asking--;
+    count_questions(place, 0);
     place->ask_id = 0;
     place->state = HF_PLACE_ANSWERED;
     hf_place_resume(place);
@@ -160,9 +200,6 @@ static void go_on(hf_place *place, hf_next next)
 
 void hf_place_give_up(hf_place *place, hf_reason reason)
 {
-    if (place->is_queued) {
-        unqueue(place);
-    }
     place->ask_id = 0;
     go_on(place, reason == HF_REASON_TIMEOUT ? hf_front_silence(&place->exchange)
                                              : hf_front_refuse(&place->exchange, reason, NULL));
@@ -171,14 +208,16 @@ void hf_place_give_up(hf_place *place, hf_reason reason)
 void hf_place_take_reply(hf_server *server, bool is_of_relay, const void *frame)
 {
     const hf_frame_header *header = frame;
-    uint64_t index = header->request_id & UINT32_MAX;
+    uint64_t index = header->request_id & OWNER_MASK;
     if (index >= server->place_count) {
         return;
     }
     hf_place *place = &server->places[index];
     /* A reply to a question that was given up meanwhile belongs to nobody. */
     if (place->state == HF_PLACE_ASKING && place->is_at_relay == is_of_relay &&
-        place->ask_id == header->request_id) {
+        place->ask_id == (header->request_id & ROUND_MASK) &&
+        hf_front_place_of(frame) < place->out) {
+        hf_place_make_room(place);
         go_on(place, hf_front_reply(&place->exchange, frame));
     }
 }

@@ -18,6 +18,8 @@ void hf_front_init(hf_exchange *x, const hf_front_context *context)
     x->route = NULL;
     x->path_pubkey = hf_bytes_from(NULL, 0);
     x->ask = NULL;
+    x->ask_count = 0;
+    x->ask_room = 1;
     x->asks_relay = false;
     x->ask_fd = -1;
     x->ask_timeout_ms = context->request_timeout_ms;
@@ -241,13 +243,35 @@ bool hf_front_accepts(const hf_exchange *x, const char *media_type)
     return x->request.accept != NULL && strcasestr(x->request.accept, media_type) != NULL;
 }
 
+void *hf_front_question(const hf_exchange *x, uint32_t place)
+{
+    const hf_frame_header *first = x->ask;
+    return (uint8_t *)x->ask + (size_t)place * hf_frame_size(first->type);
+}
+
+uint32_t hf_front_place_of(const void *frame)
+{
+    const hf_frame_header *header = frame;
+    return (uint32_t)(header->request_id >> HF_ASK_PLACE_SHIFT) & (HF_ASK_PLACES_MAX - 1);
+}
+
 hf_next hf_front_ask(hf_exchange *x, void *frame, hf_msg_type expected, hf_front_on_reply on_reply)
 {
-    hf_caller *caller = hf_frame_caller(frame);
-    if (caller != NULL) {
-        hf_front_fill_caller(x, caller);
+    return hf_front_ask_several(x, frame, 1, expected, on_reply);
+}
+
+hf_next hf_front_ask_several(hf_exchange *x, void *frames, uint32_t count, hf_msg_type expected,
+                             hf_front_on_reply on_reply)
+{
+    HF_ASSERT(count > 0 && count <= HF_ASK_PLACES_MAX);
+    x->ask = frames;
+    x->ask_count = count;
+    for (uint32_t i = 0; i < count; i++) {
+        hf_caller *caller = hf_frame_caller(hf_front_question(x, i));
+        if (caller != NULL) {
+            hf_front_fill_caller(x, caller);
+        }
     }
-    x->ask = frame;
     x->expected = (uint16_t)expected;
     x->on_reply = on_reply;
     return HF_NEXT_ASK;

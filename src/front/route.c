@@ -218,7 +218,9 @@ hf_next hf_front_begin(hf_exchange *x)
 hf_next hf_front_reply(hf_exchange *x, const void *frame)
 {
     const hf_frame_header *header = frame;
-    x->ask = NULL;
+    if (x->ask_count == 1) { /* of several, some may still be on their way */
+        x->ask = NULL;
+    }
     hf_front_close_ask_fd(x);
     if (header->type != x->expected) {
         /* The one other answer that any question may get: why there is none. */

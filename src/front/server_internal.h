@@ -45,6 +45,8 @@ typedef struct hf_place {
     uint64_t deadline_ns;
     uint64_t receiving_since_ns;
     uint64_t ask_id;
+    uint32_t out;          /* questions of this round, and how many of them have been sent */
+    uint32_t sent;         /* to the keeper */
     struct hf_place *next; /* free list, or the channel's queue */
     hf_front_client client;
     hf_exchange exchange;
@@ -71,7 +73,7 @@ struct hf_server {
     hf_place *places;
     uint32_t place_count;
     hf_place *free_places;
-    uint32_t asking;
+    uint32_t asking;      /* questions under way */
     uint32_t at_relay;    /* of these */
     int relay_fd;         /* -1: none now */
     hf_place *queue_head; /* questions that found the channel full, oldest first */
@@ -106,7 +108,9 @@ void hf_place_hang_up(hf_place *place);
 
 /* ---- keeper_channel.c ----------------------------------------------------------------------- */
 
-/* Sends the question of the exchange; the place is suspended from here on. False when too many
+/* Says how many questions the exchange may ask at once, before it decides what to ask. */
+void hf_place_make_room(hf_place *place);
+/* Sends the questions of the exchange; the place is suspended from here on. False when too many
  * wait already: the exchange is then refused, and answered like any other. */
 bool hf_place_ask(hf_place *place);
 /* Reads every reply that is there. */
