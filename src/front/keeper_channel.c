@@ -8,6 +8,10 @@
 #define LOG_WINDOW_NS (10 * HF_NS_PER_SECOND)
 /* Batches of replies read before the sockets get their turn. */
 #define BATCHES_PER_TURN 8
+/* A request may ask several questions at once while so small a share of those that the front may
+ * have open are: the keeper's room for signatures, and a device's, stays free for other requests.
+ */
+#define SEVERAL_SHARE 8
 /* A request id: a generation, which question of several, whose. */
 #define GENERATION_SHIFT 32
 #define OWNER_MASK ((UINT64_C(1) << HF_ASK_PLACE_SHIFT) - 1)
@@ -122,17 +126,24 @@ void hf_keeper_announce(hf_server *server)
 
 static void count_questions(hf_place *place, uint32_t now)
 {
-    place->server->asking -= place->out;
-    place->server->asking += now;
+    hf_server *server = place->server;
+    server->askers -= place->out > 0;
+    server->askers += now > 0;
+    server->asking -= place->out;
+    server->asking += now;
     place->out = now;
 }
 
+/* An equal part for each that asks, as long as there is some left. */
 void hf_place_make_room(hf_place *place)
 {
     const hf_server *server = place->server;
+    uint32_t most = server->config.context.max_in_flight / SEVERAL_SHARE;
     uint32_t others = server->asking - place->out;
-    uint32_t most = server->config.context.max_in_flight;
-    place->exchange.ask_room = others < most ? most - others : 1;
+    uint32_t left = others < most ? most - others : 1;
+    uint32_t part = most / (server->askers + (place->out == 0));
+    uint32_t room = part < left ? part : left;
+    place->exchange.ask_room = room > 0 ? room : 1;
 }
 
 /* OK: an answer will come, or the deadline. */

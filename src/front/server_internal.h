@@ -74,6 +74,7 @@ struct hf_server {
     uint32_t place_count;
     hf_place *free_places;
     uint32_t asking;      /* questions under way */
+    uint32_t askers;      /* places with some */
     uint32_t at_relay;    /* of these */
     int relay_fd;         /* -1: none now */
     hf_place *queue_head; /* questions that found the channel full, oldest first */
