@@ -3,12 +3,11 @@ token service: the requests that Holdfast makes of them, by their published REST
 
 import base64
 import collections
-import http.server
 import json
 import threading
 import urllib.parse
 
-from vault_double import Server
+import http_double
 
 
 class Cloud:
@@ -25,23 +24,15 @@ class Cloud:
         self.assertions = []
         self.counts = collections.Counter()
         self.lock = threading.Lock()
-        self.server = Server(("127.0.0.1", 0), type("Handler", (Handler,), {"cloud": self}))
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+        self.server = http_double.Server(type("Handler", (Handler,), {"cloud": self}))
+        self.url = self.server.url
 
     def close(self):
-        self.server.shutdown()
-        self.server.server_close()
+        self.server.close()
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    wbufsize = -1
-    disable_nagle_algorithm = True
+class Handler(http_double.Handler):
     cloud = None
-
-    def log_message(self, *_):  # pylint: disable=arguments-differ
-        pass
 
     def answer(self, body, status=200):
         data = json.dumps(body).encode()

@@ -198,6 +198,11 @@ class Signer:
     def get(self, path, **kwargs):
         return self.request("GET", path, **kwargs)
 
+    def loaded(self):
+        """The BLS keys that it signs with now; none while it does not say."""
+        status, found = self.get("/api/v1/eth2/publicKeys")
+        return set(found) if status == 200 else set()
+
     def sign(self, pubkey, body, **kwargs):
         return self.request("POST", f"/api/v1/eth2/sign/{pubkey}", body, **kwargs)
 

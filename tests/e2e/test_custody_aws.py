@@ -52,10 +52,6 @@ def local_entry(keystores):
     return f"  - {{backend: local-keystore, keystore_dir: {keystores}, password_file: {keystores}.password}}\n"
 
 
-def public_keys(signer):
-    return set(signer.get("/api/v1/eth2/publicKeys")[1])
-
-
 def rpc(signer, method, *params):
     return signer.request("POST", "/", {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)})[1]
 
@@ -69,7 +65,7 @@ def kms_address(aws):
 
 
 def wait_for_keys(signer, pubkeys, address=None):
-    signer.wait_until(lambda: set(pubkeys) <= public_keys(signer), "its keys are loaded")
+    signer.wait_until(lambda: set(pubkeys) <= signer.loaded(), "its keys are loaded")
     if address:
         signer.wait_until(lambda: address in rpc(signer, "eth_accounts").get("result", []), "the key inside is there")
 
@@ -169,7 +165,7 @@ def test_wrong_network_is_named(signers, aws):
     one.wait_ready()
     wait_for_keys(one, one.pubkeys, kms_address(aws))
     one.wait_until(lambda: f'{pubkeys[0]}.kms: wrapped for network "mainnet", not "hoodi"' in one.log(), "the file is named")
-    assert pubkeys[0] not in public_keys(one)
+    assert pubkeys[0] not in one.loaded()
 
 
 def test_secrets(signers, aws):
@@ -182,14 +178,14 @@ def test_secrets(signers, aws):
     prefixes: [node/]
 """)
     one.start(environment=aws_double.environment())
-    one.wait_until(lambda: len(public_keys(one)) == 4, "four keys")
+    one.wait_until(lambda: len(one.loaded()) == 4, "four keys")
     one.wait_until(lambda: "node/b member y: not a key of 64 hex digits" in one.log(), "the one that is none is named")
-    for pubkey in public_keys(one):
+    for pubkey in one.loaded():
         assert one.attest(pubkey, 1, 2)[0] == 200
     # A key more in the secret is there after a reload, and nothing else changes.
-    before = public_keys(one)
+    before = one.loaded()
     aws.secrets.add("node/a", "\n".join(aws_double.make_key(i).hex() for i in range(4, -1, -1)))
     one.wait_until(lambda: one.request("POST", "/reload")[0] == 202, "a reload begins")
-    one.wait_until(lambda: len(public_keys(one)) == 5, "five keys")
-    assert before < public_keys(one)
+    one.wait_until(lambda: len(one.loaded()) == 5, "five keys")
+    assert before < one.loaded()
     assert aws_double.make_key(0).hex() not in one.log()

@@ -3,7 +3,6 @@
 import collections
 import concurrent.futures
 import http.client
-import http.server
 import json
 import os
 import shutil
@@ -13,11 +12,12 @@ import threading
 import time
 
 import harness
+import http_double
 import pytest
 from harness import write_private
 from test_eth1 import ADDRESS, BASE, FEES, Eth1
 from test_tokens import bearer, create
-from vault_double import Server, tls_context
+from vault_double import tls_context
 
 TIMEOUT_MS = 2000
 ANSWER_MAX = 8 << 20
@@ -31,26 +31,16 @@ class Node:
         self.headers = []
         self.paths = collections.Counter()
         self.release = threading.Event()
-        self.server = Server(("127.0.0.1", 0), type("Handler", (NodeHandler,), {"node": self}))
-        if tls is not None:
-            self.server.socket = tls.wrap_socket(self.server.socket, server_side=True)
-        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+        self.server = http_double.Server(type("Handler", (NodeHandler,), {"node": self}), context=tls)
+        self.url = self.server.url
 
     def close(self):
         self.release.set()
-        self.server.shutdown()
-        self.server.server_close()
+        self.server.close()
 
 
-class NodeHandler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    wbufsize = -1
-    disable_nagle_algorithm = True
+class NodeHandler(http_double.Handler):
     node = None
-
-    def log_message(self, *_):  # pylint: disable=arguments-differ
-        pass
 
     def answer(self, data, status=200, length=None, headers=()):
         data = data if isinstance(data, bytes) else json.dumps(data).encode()

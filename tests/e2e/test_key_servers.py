@@ -24,11 +24,6 @@ def key_file(vault, token, number, **more):
     return "".join(f"{name}: {value}\n" for name, value in members.items())
 
 
-def pubkeys(signer):
-    status, found = signer.get("/api/v1/eth2/publicKeys")
-    return set(found) if status == 200 else set()
-
-
 def told(signer, what):
     """What command lines and environments of all its processes hold of it."""
     found = []
@@ -47,7 +42,7 @@ def test_key_files_of_vault(signers, vault, tmp_path):
     write_private(folder / "inside.yaml", "type: azure-key\nvaultName: x\n")
     config = f"signing_keys:\n  - {{backend: web3signer, config_dir: {folder}}}\n"
     signer = signers(keys=0, config=config).start()
-    signer.wait_until(lambda: len(pubkeys(signer)) == 2 and PUBLIC[0] in pubkeys(signer), "both keys of one file are there")
+    signer.wait_until(lambda: len(signer.loaded()) == 2 and PUBLIC[0] in signer.loaded(), "both keys of one file are there")
     status, body = signer.sign(PUBLIC[0], attestation(1, 2))
     assert status == 200, body
     assert signer.sign(PUBLIC[0], attestation(1, 2, 1))[0] == 412
@@ -57,11 +52,11 @@ def test_key_files_of_vault(signers, vault, tmp_path):
     write_private(folder / "two.yaml", key_file(vault, token, 2))
     write_private(folder / "none.yaml", key_file(vault, token, "none"))
     assert reload(signer)["status"] == "completed_with_errors"
-    assert PUBLIC[1] in pubkeys(signer)
+    assert PUBLIC[1] in signer.loaded()
     signer.wait_logged("key_failed", "none.yaml: /v1/secret/data/keys/none: ")
     (folder / "one.yaml").unlink()
     reload(signer)
-    assert pubkeys(signer) == {PUBLIC[1]}
+    assert signer.loaded() == {PUBLIC[1]}
     # A server that is away takes no key with it.
     vault.sealed = True
     reload(signer)

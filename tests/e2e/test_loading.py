@@ -31,10 +31,6 @@ def source(folder):
     return f"  - {{backend: local-keystore, keystore_dir: {folder}, password_file: {folder}.password}}\n"
 
 
-def loaded(signer):
-    return set(signer.get("/api/v1/eth2/publicKeys")[1])
-
-
 def reload(signer):
     """Starts a reload and returns how it ended."""
     assert signer.request("POST", "/reload")[0] == 202
@@ -53,7 +49,7 @@ def test_failures_are_named_and_the_rest_signs(signers):
     one.start(wait=False)
     one.wait_ready()
     one.wait_logged("keys_loaded")
-    assert loaded(one) == set(one.pubkeys)
+    assert one.loaded() == set(one.pubkeys)
     for name, why in (("z-wrong-key.json", "pubkey"), ("z-old.json", "version"), ("z-not-json.json", "not valid JSON")):
         assert one.has_logged("key_failed", f"{name}: {why}"), one.log()
     assert not one.has_logged("key_failed", "deposit_data")
@@ -88,10 +84,10 @@ def test_web3signer_key_files(signers, tmp_path):
     one.start(wait=False)
     one.wait_ready()
     one.wait_logged("keys_loaded")
-    assert set(pubkeys) < loaded(one) and len(loaded(one)) == 3
+    assert set(pubkeys) < one.loaded() and len(one.loaded()) == 3
     one.wait_logged("key_failed", "b.yaml, document 2: secretName is missing")
     assert one.has_logged("key_failed", "b.yaml, document 3: document at line 7: privateKey is not 64 hex digits")
-    for number, pubkey in enumerate(sorted(loaded(one))):
+    for number, pubkey in enumerate(sorted(one.loaded())):
         assert one.attest(pubkey, number, number + 1)[0] == 200
 
 
@@ -104,7 +100,7 @@ def test_reload_takes_what_came_and_drops_what_went(signers):
     os.unlink(gone)
     shutil.copy(first_file(other), f"{one.keystores}/added.json")
     assert reload(one)["status"] == "completed"
-    assert loaded(one) == {*one.pubkeys[1:], added}
+    assert one.loaded() == {*one.pubkeys[1:], added}
     assert one.attest(one.pubkeys[0], 1, 2)[0] == 404
     assert one.attest(added, 1, 2)[0] == 200
     assert one.has_logged("key_files_read", "3 key files: 2 known, 1 opened"), one.log()
@@ -115,12 +111,12 @@ def test_a_folder_that_cannot_be_read_takes_no_key_away(signers):
     os.rename(one.keystores, f"{one.keystores}.aside")
     write_private(one.keystores, "a file in the folder's place")
     assert reload(one)["status"] == "failed"
-    assert loaded(one) == set(one.pubkeys)
+    assert one.loaded() == set(one.pubkeys)
     assert one.attest(one.pubkeys[0], 1, 2)[0] == 200
     os.unlink(one.keystores)
     os.rename(f"{one.keystores}.aside", one.keystores)
     assert reload(one)["status"] == "completed"
-    assert loaded(one) == set(one.pubkeys)
+    assert one.loaded() == set(one.pubkeys)
 
 
 def test_a_missing_folder_stops_no_other(signers):
@@ -137,7 +133,7 @@ def test_a_missing_folder_stops_no_other(signers):
     os.rmdir(f"{one.folder}/gone")
     assert reload(one)["status"] == "completed_with_errors"
     assert one.has_logged("key_failed", f"{one.folder}/gone: No such file or directory"), one.log()
-    assert loaded(one) == set(pubkeys)
+    assert one.loaded() == set(pubkeys)
 
 
 def test_progress_is_logged(signers):
@@ -156,7 +152,7 @@ def test_keys_sign_while_others_load(signers):
     alter(first_file(one.keystores), f"{one.keystores}/z-slow.json", kdf={"c": SLOW_ROUNDS})
     one.start(wait=False)
     one.wait_ready()
-    one.wait_until(lambda: loaded(one) == set(one.pubkeys), "the quick keys are there")
+    one.wait_until(lambda: one.loaded() == set(one.pubkeys), "the quick keys are there")
     assert one.attest(one.pubkeys[0], 1, 2)[0] == 200
     assert not one.has_logged("keys_loaded"), "the slow file was meant to be slow"
     # What parses a keystore can open no other: the worker at the slow file has given up its descriptors.

@@ -38,11 +38,6 @@ def fixture_settings(tmp_path):
         f"    auth: {{method: approle, role_id: role-1, secret_id_file: {tmp_path / 'secret-id'}}}\n")
 
 
-def pubkeys(signer):
-    status, found = signer.get("/api/v1/eth2/publicKeys")
-    return set(found) if status == 200 else set()
-
-
 def vote(signer, pubkey, target):
     status, body = signer.sign(pubkey, attestation(target - 1, target))
     assert status == 200, body
@@ -58,12 +53,12 @@ def test_down_at_boot_and_then_up(vault, settings, tmp_path):
     port = vault.port
     vault.close()
     with Signer(tmp_path, keys=0, config=settings(f"http://localhost:{port}")) as signer:  # the resolver, in the sandbox
-        signer.wait_until(lambda: len(pubkeys(signer)) == 1, "the local key is there")
-        vote(signer, next(iter(pubkeys(signer))), 400000)
+        signer.wait_until(lambda: len(signer.loaded()) == 1, "the local key is there")
+        vote(signer, next(iter(signer.loaded())), 400000)
         up = vault_double.Vault(("127.0.0.1", port))
         up.tree = vault.tree
         try:
-            signer.wait_until(lambda: set(PUBLIC) < pubkeys(signer), "the keys of Vault are there", 60)
+            signer.wait_until(lambda: set(PUBLIC) < signer.loaded(), "the keys of Vault are there", 60)
             assert len(vote(signer, PUBLIC[0], 400000)) == 2 + 2 * 96
             assert signer.sign(PUBLIC[0], attestation(399998, 400000, 1))[0] == 412
         finally:
@@ -76,7 +71,7 @@ def test_down_at_boot_and_then_up(vault, settings, tmp_path):
 def test_tokens_end_and_are_revoked_under_load(vault, settings, tmp_path):
     vault.token_ttl = 2
     with Signer(tmp_path, keys=0, config=settings(vault.url)) as signer:
-        signer.wait_until(lambda: set(PUBLIC) < pubkeys(signer), "the keys are there")
+        signer.wait_until(lambda: set(PUBLIC) < signer.loaded(), "the keys are there")
         stop, failures = threading.Event(), []
 
         def load(pubkey):
@@ -95,10 +90,10 @@ def test_tokens_end_and_are_revoked_under_load(vault, settings, tmp_path):
             vault.revoke_all()
             vault.tree["secret/validators/more"] = secret(3)
             reload(signer)
-            signer.wait_until(lambda: len(pubkeys(signer)) == 4, "a new key is there")
+            signer.wait_until(lambda: len(signer.loaded()) == 4, "a new key is there")
             del vault.tree["secret/validators/more"]
             reload(signer)
-            signer.wait_until(lambda: len(pubkeys(signer)) == 3, "it is gone")
+            signer.wait_until(lambda: len(signer.loaded()) == 3, "it is gone")
         finally:
             stop.set()
             for thread in threads:
@@ -109,18 +104,18 @@ def test_tokens_end_and_are_revoked_under_load(vault, settings, tmp_path):
 
 def test_sealed_keeps_the_keys(vault, settings, tmp_path):
     with Signer(tmp_path, keys=0, config=settings(vault.url)) as signer:
-        signer.wait_until(lambda: set(PUBLIC) < pubkeys(signer), "the keys are there")
+        signer.wait_until(lambda: set(PUBLIC) < signer.loaded(), "the keys are there")
         vault.sealed = True
         del vault.tree["secret/validators/2"]
         vault.counts.clear()
         reload(signer)
         signer.wait_until(lambda: vault.counts["all"] >= 3, "Vault is asked")
         time.sleep(0.3)
-        assert set(PUBLIC) < pubkeys(signer)
+        assert set(PUBLIC) < signer.loaded()
         vote(signer, PUBLIC[1], 400000)
         vault.sealed = False  # the list that failed is tried again without being asked for
-        signer.wait_until(lambda: len(pubkeys(signer)) == 2, "what Vault lists no more is gone", 60)
-        assert PUBLIC[0] in pubkeys(signer)
+        signer.wait_until(lambda: len(signer.loaded()) == 2, "what Vault lists no more is gone", 60)
+        assert PUBLIC[0] in signer.loaded()
 
 
 def test_yubihsm(tmp_path):
@@ -141,7 +136,7 @@ def test_yubihsm(tmp_path):
         wrapped = wrap_keystores(tmp_path, config)
         with Signer(tmp_path, keys=0, config=config) as signer:
             signer.wait_until(lambda: signer.get("/api/v1/eth1/publicKeys")[1] == [public], "the key is there, and no other")
-            signer.wait_until(lambda: pubkeys(signer) == wrapped, "the wrapped keys are there")
+            signer.wait_until(lambda: signer.loaded() == wrapped, "the wrapped keys are there")
             for pubkey in wrapped:
                 vote(signer, pubkey, 400000)
             for round_number in range(3):

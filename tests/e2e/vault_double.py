@@ -3,12 +3,13 @@ faults that they have. Its statuses and texts are checked against recorded clien
 and, where one can be built, against the real server (tests/peers/test_vault.py)."""
 
 import collections
-import http.server
 import json
 import ssl
 import threading
 import time
 import urllib.parse
+
+import http_double
 
 ROOT = "root"
 MOUNTS = {"secret/": "2", "old/": "1"}
@@ -38,17 +39,12 @@ class Vault:
         self.tree = {}  # "secret/a/b": fields; None: deleted
         self.counts = collections.Counter()
         self.serial = 0
-        handler = type("Handler", (Handler,), {"vault": self})
-        self.server = Server(address, handler)
-        if context:
-            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
-        self.port = self.server.server_address[1]
-        self.url = f"{'https' if context else 'http'}://127.0.0.1:{self.port}"
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+        self.server = http_double.Server(type("Handler", (Handler,), {"vault": self}), address, context)
+        self.port = self.server.port
+        self.url = self.server.url
 
     def close(self):
-        self.server.shutdown()
-        self.server.server_close()
+        self.server.close()
 
     def make_token(self, ttl=None):
         with self.lock:
@@ -76,22 +72,8 @@ class Vault:
             return found is not None and (not found["until"] or time.monotonic() < found["until"])
 
 
-class Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 256
-
-    def handle_error(self, request, client_address):
-        pass  # a client that went away, or does not trust us
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    wbufsize = -1
-    disable_nagle_algorithm = True
+class Handler(http_double.Handler):
     vault = None
-
-    def log_message(self, *_):  # pylint: disable=arguments-differ
-        pass
 
     def answer(self, body=None, status=200, headers=()):
         data = b"" if body is None else json.dumps(body).encode()

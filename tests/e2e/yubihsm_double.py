@@ -2,7 +2,6 @@
 commands that Holdfast uses, by Yubico's documentation, with python3-cryptography's primitives."""
 
 import hashlib
-import http.server
 import os
 import struct
 import threading
@@ -14,7 +13,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESCCM
 from cryptography.hazmat.primitives.cmac import CMAC
 
-from vault_double import Server
+import http_double
 
 ASYMMETRIC, WRAP = 3, 4
 P256, K256, ED25519, CCM_WRAP = 12, 15, 46, 29
@@ -82,13 +81,11 @@ class Device:
         self.status = 200
         self.lock = threading.Lock()
         self.random = os.urandom
-        self.server = Server(("127.0.0.1", 0), type("Handler", (Handler,), {"device": self}))
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+        self.server = http_double.Server(type("Handler", (Handler,), {"device": self}))
+        self.url = self.server.url
 
     def close(self):
-        self.server.shutdown()
-        self.server.server_close()
+        self.server.close()
 
     def add_key(self, number, algorithm, label, capabilities=(SIGN_ECDSA, SIGN_EDDSA), domains=ALL_DOMAINS):
         made = {P256: lambda: ec.generate_private_key(ec.SECP256R1()), K256: lambda: ec.generate_private_key(ec.SECP256K1()),
@@ -222,14 +219,8 @@ class Device:
             return 2
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    wbufsize = -1
-    disable_nagle_algorithm = True
+class Handler(http_double.Handler):
     device = None
-
-    def log_message(self, *_):  # pylint: disable=arguments-differ
-        pass
 
     def do_POST(self):
         message = self.rfile.read(int(self.headers["Content-Length"]))
