@@ -1,13 +1,13 @@
 """Nodes that share a store: a seal command on one counts on the others before any signature, slashable or not."""
 
 import os
-import re
 
 import postgres
 import pytest
 import tampering
-from harness import fork_info, write_private
-from test_seal import Sealed
+from harness import attestation, fork_info, write_private
+from tampering import STRANGER
+from test_seal import KDF, Sealed
 
 pytestmark = pytest.mark.skipif(postgres.missing() is not None, reason=str(postgres.missing()))
 
@@ -16,13 +16,13 @@ def reveal(epoch):
     return {"type": "RANDAO_REVEAL", "fork_info": fork_info(), "randao_reveal": {"epoch": str(epoch)}}
 
 
-def two_nodes(folder, server):
+def two_nodes(folder, server, more=""):
     nodes = []
     for name in ("one", "two"):
         os.makedirs(f"{folder}/{name}")
         write_private(f"{folder}/{name}/url", server.url())
         nodes.append(Sealed(f"{folder}/{name}", config="slashing_protection:\n  backend: postgres\n"
-                                                       f"  url_file: {folder}/{name}/url\n"))
+                                                       f"  url_file: {folder}/{name}/url\n{more}"))
     return nodes
 
 
@@ -66,3 +66,64 @@ def test_a_seal_changed_in_the_database(tmp_path):
     with postgres.Postgres(fsync=False) as server:
         one, _ = two_nodes(tmp_path, server)
         tampering.prove_seal(one, tampering.Postgres(server))
+
+
+def test_a_seal_reaches_every_node_before_its_next_signature(tmp_path):
+    with postgres.Postgres() as server:
+        one, two = two_nodes(tmp_path, server)
+        with one, two:
+            one.init(1, "alice")
+            refused = two.seal("init", *two.people("alice"), *KDF, ok=False)  # whether it has heard of it or not
+            assert "already" in refused or "somebody else" in refused
+            two.wait_until(lambda: two.state()["state"] == "sealed", "the other node's seal is known here")
+            one.unseal("alice")
+            two.unseal("alice")
+            pubkeys = one.add_keys(3)
+            assert one.signs(pubkeys[0], 5)
+            two.wait_until(lambda: two.signs(pubkeys[0], 6), "the new keys are here")
+            one.holdfast("key", "deactivate", pubkeys[1])
+            assert not two.signs(pubkeys[1], 7)  # at once
+            for target in range(10, 13):
+                assert two.signs(pubkeys[0], target)
+            one.seal("seal")
+            assert two.sign(pubkeys[0], attestation(19, 20))[0] == 503  # the very next
+            two.wait_until(lambda: two.state()["state"] == "sealed", "it knows why")
+            two.unseal("alice")
+            one.unseal("alice")
+            assert one.signs(pubkeys[0], 30) and two.signs(pubkeys[0], 31)
+            one.init(1, "bob", verb="rekey")
+            two.wait_until(lambda: two.state()["state"] == "sealed", "other holders: the shares have to come again")
+            two.unseal("bob")
+            assert two.signs(pubkeys[2], 32)
+
+
+def test_a_canary_seals_every_node_before_its_next_signature(tmp_path):
+    with postgres.Postgres() as server:
+        one, two = two_nodes(tmp_path, server, f"canary_keys: [{{key: \"{STRANGER}\", action: seal}}]\n")
+        with one, two:
+            one.init(1, "alice")
+            two.wait_until(lambda: two.state()["state"] == "sealed", "the other node's seal is known here")
+            one.unseal("alice")
+            two.unseal("alice")
+            pubkey = one.add_keys(1)[0]
+            assert one.signs(pubkey, 5)
+            two.wait_until(lambda: two.signs(pubkey, 6), "the new key is here")
+            status, body = one.sign(STRANGER, attestation(6, 7))
+            assert (status, body["code"]) == (403, "CANARY"), body
+            assert one.state()["state"] == "sealed"
+            # The store hears of it beside the answer: from then on nothing is signed anywhere.
+            two.wait_until(lambda: two.sign(pubkey, attestation(7, 8))[0] == 503, "the other node is sealed")
+            two.wait_until(lambda: two.state()["state"] == "sealed", "it knows why")
+            two.unseal("alice")
+            assert two.signs(pubkey, 9)
+            # A node that meets the canary while it is cut off tells the others when the store is back.
+            one.stop()
+            one.start()
+            one.unseal("alice")
+            assert one.signs(pubkey, 10)
+            server.freeze()
+            assert two.sign(STRANGER, attestation(10, 11))[0] == 403
+            assert two.state()["state"] == "sealed"
+            server.thaw()
+            one.wait_until(lambda: one.sign(pubkey, attestation(10, 11))[0] == 503 and one.state()["state"] == "sealed",
+                           "the node that nobody asked is sealed")
