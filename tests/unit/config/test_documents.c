@@ -147,6 +147,7 @@ static hf_buf *moved_to_scratch(const char *text)
         size_t skip = strncmp(text, "/etc/holdfast/", 14) == 0       ? 14
                       : strncmp(text, "/var/lib/holdfast", 17) == 0  ? 9
                       : strncmp(text, "/usr/lib/softhsm/", 17) == 0  ? 17
+                      : strncmp(text, "/usr/local/sbin/", 16) == 0   ? 16
                       : strncmp(text, "/opt/cloudhsm/lib/", 18) == 0 ? 18
                                                                      : 0;
         if (skip > 0) {
@@ -186,7 +187,7 @@ static void make_example_files(void)
     scratch_write("password.txt", "secret\n", 0600);
     scratch_write("secret-id", "secret\n", 0600);
     scratch_write("yubihsm-password", "secret\n", 0600);
-    scratch_write("canary.sh", "#!/bin/sh\n", 0700);
+    scratch_write("holdfast-canary", "#!/bin/sh\n", 0700);
     scratch_write("duty-url.txt", "postgresql://holdfast@db.example/duties\n", 0600);
     scratch_write("node-ca.pem", "authorities", 0644);
     scratch_write("node-client.pem", "certificate", 0644);
