@@ -46,8 +46,20 @@ static hf_status read_key(const char *log, uint8_t ret_key[HF_AUDIT_KEY_BYTES], 
     }
     const char *slash = strrchr(log, '/');
     int folder = slash != NULL ? (int)(slash - log) + 1 : 0;
+    if (access(log, F_OK) != 0) { /* first of all: the key is looked for beside it */
+        return hf_fail(err, HF_NOT_FOUND, "%s: %s", log, strerror(errno));
+    }
     hf_status st = hf_str_format(path, sizeof path, "%.*saudit.key", folder, log);
-    return hf_failed(st) ? st : hf_audit_key_read(path, false, ret_key, err);
+    if (hf_failed(st)) {
+        return hf_fail(err, st.code, "%s: path too long", log);
+    }
+    if (access(path, F_OK) != 0) {
+        return hf_fail(err, HF_NOT_FOUND,
+                       "%s: the audit key is not beside the log; name it by --key-file, or the "
+                       "signer's configuration by -c",
+                       path);
+    }
+    return hf_audit_key_read(path, false, ret_key, err);
 }
 
 static hf_status open_file(const char *path, int *ret_fd, hf_error *err)

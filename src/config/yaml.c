@@ -223,10 +223,13 @@ static hf_status take_event(reader *r, const yaml_event_t *event)
 static hf_status refuse_syntax(reader *r, const yaml_parser_t *parser)
 {
     char what[HF_ERROR_MSG_LEN / 2];
+    const char *problem = parser->problem == NULL ? "unreadable" : parser->problem;
     r->line = (uint32_t)parser->problem_mark.line + 1;
     r->path[0] = '\0';
-    (void)snprintf(what, sizeof what, "not YAML: %s",
-                   parser->problem == NULL ? "unreadable" : parser->problem);
+    if (strcmp(problem, "found character that cannot start any token") == 0) {
+        problem = "a tab, @, ` or %; indent by spaces, quote values"; /* it hardly says more */
+    }
+    (void)snprintf(what, sizeof what, "not YAML: %s", problem);
     return refuse(r, what);
 }
 

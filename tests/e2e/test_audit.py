@@ -234,5 +234,9 @@ def test_another_key_is_told(signers, tmp_path):
     assert done.returncode == 1 and "another audit key" in done.stderr
     assert harness.run("audit", "verify", "--key-file", str(tmp_path / "none"), path).returncode == 1
     assert harness.run("audit", "verify", path).returncode == 0  # with the key beside it
+    copied = str(tmp_path / "copied.log")
+    assert "copied.log: No such file" in harness.run("audit", "verify", copied).stderr
+    shutil.copy(path, copied)
+    assert "--key-file" in harness.run("audit", "verify", copied).stderr
     assert harness.run("audit", "verify", "--head", "x", path, "--data-dir", signer.data_dir).returncode == 2
     assert harness.run("audit", "verify", "--data-dir", signer.data_dir, str(tmp_path / "none")).returncode == 1

@@ -36,7 +36,7 @@ static const struct {
     WRONG("a: 1\n---\nb: 2\n", "2: the file: a second document; keep one"),
     WRONG("a: [\n", "2: the file: not YAML: did not find expected node content"),
     WRONG("a: 1\n b: 2\n", "2: the file: not YAML: mapping values are not allowed in this context"),
-    WRONG("a:\n\t- 1\n", "2: the file: not YAML: found character that cannot start any token"),
+    WRONG("a:\n\t- 1\n", "2: the file: not YAML: a tab, @, ` or %; indent by spaces, quote values"),
     WRONG("a: \"x\\0y\"\n", "1: a: longer than 1023 bytes, or with a NUL inside"),
     WRONG("a: {b: {c: {d: {e: {f: {g: {h: {i: 1}}}}}}}}\n", "1: a.b.c.d.e.f.g.h: nested too deep"),
     WRONG("a: [[[[[[[[1]]]]]]]]\n", "1: a[0][0][0][0][0][0]: nested too deep"),
