@@ -244,28 +244,14 @@ typedef struct counting {
     uint32_t keys;
 } counting;
 
-static hf_status count_key(void *context, const hf_custody_key *key)
-{
-    counting *c = context;
-    c->keys++;
-    return c->visitor->key(c->visitor->context, key);
-}
-
-static void pass_failure(void *context, const char *name, const char *why)
-{
-    const counting *c = context;
-    c->visitor->failed(c->visitor->context, name, why);
-}
-
 static hf_status take(counting *c, const char *name, const hf_net_exchange *exchange)
 {
-    const hf_custody_visitor counter = {c, count_key, pass_failure};
     char origin[HF_CLOUD_URL_LEN + HF_CUSTODY_NAME_LEN];
     hf_buf *text = hf_buf_new(SECRET_MAX);
     json_t *json = hf_secret_json_parse(exchange->answer);
     hf_status st = hf_ok();
     if (text == NULL || !c->cloud->flavour->take_secret(json, text)) {
-        pass_failure(c, name, "the answer holds no secret text");
+        c->visitor->failed(c->visitor->context, name, "the answer holds no secret text");
     } else {
         (void)snprintf(origin, sizeof origin, "%s\n%s\n%s", c->cloud->flavour->name,
                        c->cloud->origin, name);
@@ -273,7 +259,7 @@ static hf_status take(counting *c, const char *name, const hf_net_exchange *exch
                                        .name = name,
                                        .type = c->cloud->key_type,
                                        .text = hf_bytes_from(hf_buf_peek(text), hf_buf_len(text))};
-        st = hf_secret_text_visit(&secret, &counter);
+        st = hf_secret_text_visit(&secret, c->visitor, &c->keys);
     }
     json_decref(json);
     hf_buf_free(text);
@@ -296,7 +282,7 @@ static hf_status sort_out(counting *c, const round_state *r, size_t *todo, size_
         if (came.code == HF_UNAVAILABLE || exchange->http_status == 401) {
             todo[kept++] = todo[i];
         } else if (hf_failed(came)) {
-            pass_failure(c, name, err != NULL ? err->msg : "refused");
+            c->visitor->failed(c->visitor->context, name, err != NULL ? err->msg : "refused");
         } else {
             st = take(c, name, exchange);
         }

@@ -115,7 +115,7 @@ static void name_of(const hf_secret_text *secret, uint32_t line, bool is_only,
 }
 
 static hf_status visit_line(const hf_secret_text *secret, const hf_custody_visitor *visitor,
-                            hf_bytes line, uint32_t number, bool is_only)
+                            hf_bytes line, uint32_t number, bool is_only, uint32_t *count)
 {
     hf_custody_key key = {.type = secret->type};
     name_of(secret, number, is_only, key.name);
@@ -126,13 +126,15 @@ static hf_status visit_line(const hf_secret_text *secret, const hf_custody_visit
         visitor->failed(visitor->context, key.name, "not a key: it is zero");
     } else {
         source_id_of(secret->origin, number, key.source_id);
+        *count += 1;
         st = visitor->key(visitor->context, &key);
     }
     hf_wipe(&key, sizeof key);
     return st;
 }
 
-hf_status hf_secret_text_visit(const hf_secret_text *secret, const hf_custody_visitor *visitor)
+hf_status hf_secret_text_visit(const hf_secret_text *secret, const hf_custody_visitor *visitor,
+                               uint32_t *count)
 {
     cursor c = {secret->text, 0, 0};
     hf_bytes line;
@@ -143,9 +145,9 @@ hf_status hf_secret_text_visit(const hf_secret_text *secret, const hf_custody_vi
     }
     cursor ahead = c;
     bool is_only = !next_line(&ahead, &rest);
-    hf_status st = visit_line(secret, visitor, line, c.line, is_only);
+    hf_status st = visit_line(secret, visitor, line, c.line, is_only, count);
     while (!hf_failed(st) && c.line < LINES_MAX && next_line(&c, &line)) {
-        st = visit_line(secret, visitor, line, c.line, false);
+        st = visit_line(secret, visitor, line, c.line, false, count);
     }
     return st;
 }

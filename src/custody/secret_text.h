@@ -18,10 +18,10 @@ typedef struct hf_secret_text {
 
 /*
  * Shows the visitor each key of a secret, and each line that is none as failed. A secret without a
- * key has failed. Returns what visitor->key returned when that failed.
+ * key has failed. Returns what visitor->key returned when that failed. *count grows by the keys.
  */
-hf_status hf_secret_text_visit(const hf_secret_text *secret,
-                               const hf_custody_visitor *visitor) HF_MUST_CHECK;
+hf_status hf_secret_text_visit(const hf_secret_text *secret, const hf_custody_visitor *visitor,
+                               uint32_t *count) HF_MUST_CHECK;
 
 /* Is this, blanks aside, a key or several? */
 bool hf_secret_text_is_key(hf_bytes text);

@@ -268,26 +268,9 @@ static hf_custody_type type_of(const hf_vault_config *config, json_t *fields)
     return type;
 }
 
-typedef struct counting {
-    const hf_custody_visitor *visitor;
-    uint32_t keys;
-} counting;
-
-static hf_status count_key(void *context, const hf_custody_key *key)
-{
-    counting *c = context;
-    c->keys++;
-    return c->visitor->key(c->visitor->context, key);
-}
-
-static void pass_failure(void *context, const char *name, const char *why)
-{
-    const counting *c = context;
-    c->visitor->failed(c->visitor->context, name, why);
-}
-
 static hf_status visit_field(const hf_vault_config *config, const char *name, const char *field,
-                             json_t *fields, const char *text, const hf_custody_visitor *visitor)
+                             json_t *fields, const char *text, const hf_custody_visitor *visitor,
+                             uint32_t *count)
 {
     char shown[HF_CUSTODY_NAME_LEN];
     char origin[ORIGIN_LEN];
@@ -303,7 +286,7 @@ static hf_status visit_field(const hf_vault_config *config, const char *name, co
                                    .name = shown,
                                    .type = type_of(config, fields),
                                    .text = hf_bytes_from(text, strlen(text))};
-    return hf_secret_text_visit(&secret, visitor);
+    return hf_secret_text_visit(&secret, visitor, count);
 }
 
 hf_status hf_vault_visit_secret(const hf_vault_config *config, const char *name, json_t *fields,
@@ -311,8 +294,7 @@ hf_status hf_vault_visit_secret(const hf_vault_config *config, const char *name,
 {
     const char *field;
     json_t *value;
-    counting c = {visitor, 0};
-    const hf_custody_visitor counter = {&c, count_key, pass_failure};
+    uint32_t count = 0;
     bool is_any = false;
     hf_status st = hf_ok();
     json_object_foreach(fields, field, value)
@@ -326,14 +308,14 @@ hf_status hf_vault_visit_secret(const hf_vault_config *config, const char *name,
             continue;
         }
         is_any = true;
-        st = visit_field(config, name, field, fields, text, &counter);
+        st = visit_field(config, name, field, fields, text, visitor, &count);
     }
     if (!hf_failed(st) && !is_any) {
         visitor->failed(visitor->context, name,
                         config->field[0] != '\0' ? "it has no such field with text"
                                                  : "no field of it holds a key of 64 hex digits");
     }
-    *ret_keys = c.keys;
+    *ret_keys = count;
     return st;
 }
 

@@ -11,22 +11,8 @@ typedef struct reading {
     uint32_t keys;
 } reading;
 
-static hf_status count_key(void *context, const hf_custody_key *key)
-{
-    reading *r = context;
-    r->keys++;
-    return r->visitor->key(r->visitor->context, key);
-}
-
-static void pass_failure(void *context, const char *name, const char *why)
-{
-    const reading *r = context;
-    r->visitor->failed(r->visitor->context, name, why);
-}
-
 static hf_status take_field(reading *r, const hf_secret_ref *ref, const char *text)
 {
-    const hf_custody_visitor counter = {r, count_key, pass_failure};
     char origin[ORIGIN_LEN];
     hf_status st = hf_str_format(origin, sizeof origin, "vault\n%s\n%s\n%s", r->config->address,
                                  ref->path, ref->field);
@@ -35,7 +21,7 @@ static hf_status take_field(reading *r, const hf_secret_ref *ref, const char *te
                                    .name = ref->path,
                                    .type = r->config->key_type,
                                    .text = hf_bytes_from(text, strlen(text))};
-    return hf_secret_text_visit(&secret, &counter);
+    return hf_secret_text_visit(&secret, r->visitor, &r->keys);
 }
 
 static hf_status take_secret(void *context, size_t index, hf_status st, json_t *json,
@@ -46,7 +32,8 @@ static hf_status take_secret(void *context, size_t index, hf_status st, json_t *
     const char *text = json_string_value(
         json_object_get(json_object_get(json_object_get(json, "data"), "data"), ref->field));
     if (hf_failed(st) || text == NULL) {
-        pass_failure(r, ref->path, hf_failed(st) ? why : "it has no such field with text");
+        r->visitor->failed(r->visitor->context, ref->path,
+                           hf_failed(st) ? why : "it has no such field with text");
         return hf_ok();
     }
     return take_field(r, ref, text);
