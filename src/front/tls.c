@@ -133,8 +133,9 @@ static hf_status check_files(const hf_tls *tls, const hf_msg_front_config *confi
     gnutls_datum_t key = datum_of(tls->key);
     int rc = gnutls_certificate_set_x509_key_mem(credentials, &cert, &key, GNUTLS_X509_FMT_PEM);
     if (rc < 0) {
-        st = hf_fail(err, HF_INVALID_INPUT, "tls: %s with %s: %s", config->tls_cert,
-                     config->tls_key, gnutls_strerror(rc));
+        st =
+            hf_fail(err, HF_INVALID_INPUT, "tls: %s with %s: no certificate and its key in PEM: %s",
+                    config->tls_cert, config->tls_key, gnutls_strerror(rc));
         goto out;
     }
     if (tls->client_ca != NULL) {

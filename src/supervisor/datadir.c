@@ -32,7 +32,7 @@ hf_status hf_data_dir_lock(const char *data_dir, int *ret_fd, hf_error *err)
     char path[HF_PATH_LEN + sizeof LOCK_NAME];
     hf_status st = hf_file_mkdir_private(data_dir, err);
     if (hf_failed(st)) {
-        return st;
+        return hf_error_wrap(err, st, "data_dir cannot be made");
     }
     st = check_folder(data_dir, err);
     if (hf_failed(st)) {

@@ -40,6 +40,20 @@ static bool prepare_listener(int fd, const struct addrinfo *where)
            bind(fd, where->ai_addr, where->ai_addrlen) == 0 && listen(fd, SOMAXCONN) == 0;
 }
 
+static const char *remedy_of(int error)
+{
+    switch (error) {
+    case EADDRINUSE:
+        return ": another process listens there (ss -ltnp); stop it, or give another port";
+    case EACCES:
+        return ": ports below 1024 are for root; give another";
+    case EADDRNOTAVAIL:
+        return ": this machine has no such address";
+    default:
+        return "";
+    }
+}
+
 hf_status hf_listen_tcp(const char *address, uint16_t port, int *ret_fd, char text[HF_ADDRESS_LEN],
                         hf_error *err)
 {
@@ -55,8 +69,9 @@ hf_status hf_listen_tcp(const char *address, uint16_t port, int *ret_fd, char te
     }
     int fd = socket(where->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0 || !prepare_listener(fd, where)) {
-        st = hf_fail(err, HF_IO, "cannot listen on %s port %s: %s", address, port_text,
-                     strerror(errno));
+        int error = errno;
+        st = hf_fail(err, HF_IO, "cannot listen on %s port %s: %s%s", address, port_text,
+                     strerror(error), remedy_of(error));
         goto out;
     }
     st = describe_listener(fd, text);
