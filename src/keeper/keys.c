@@ -234,8 +234,8 @@ static hf_key_source_state *find_source(const hf_keyring *ring,
 
 /*
  * The same key again. Its file may have a new name: then the key follows the file. Or there are two
- * files: then a configured one counts before an imported one, which can be deleted over HTTP, and
- * the key would be back with the next start.
+ * places: then a configured file counts before an imported one, and any before a sealed record,
+ * which can be deleted over HTTP, and the key would be back with the next start.
  */
 static void adopt(hf_keyring *ring, hf_key *old, const hf_key *again)
 {
@@ -244,13 +244,16 @@ static void adopt(hf_keyring *ring, hf_key *old, const hf_key *again)
         return;
     }
     const hf_key_source_state *source = find_source(ring, old->source_id);
-    bool has_both = source != NULL && source->seen_in == ring->load &&
-                    !hf_bytes_equal(old->source_id, again->source_id, HF_SOURCE_ID_LEN);
+    bool has_both = old->backend == HF_BACKEND_SEALED ||
+                    (source != NULL && source->seen_in == ring->load &&
+                     !hf_bytes_equal(old->source_id, again->source_id, HF_SOURCE_ID_LEN));
     ring->has_covered = ring->has_covered || has_both;
-    if (has_both && again->backend == HF_BACKEND_IMPORTED) {
+    if (again->backend == HF_BACKEND_SEALED ||
+        (has_both && again->backend == HF_BACKEND_IMPORTED && old->backend != HF_BACKEND_SEALED)) {
         return;
     }
-    if (old->load != ring->load || (has_both && old->backend == HF_BACKEND_IMPORTED)) {
+    bool can_be_deleted = old->backend == HF_BACKEND_IMPORTED || old->backend == HF_BACKEND_SEALED;
+    if (old->load != ring->load || (has_both && can_be_deleted)) {
         memcpy(old->source_id, again->source_id, HF_SOURCE_ID_LEN);
         ring->by_backend[old->backend]--;
         ring->by_backend[again->backend]++;

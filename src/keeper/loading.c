@@ -360,6 +360,9 @@ static const char *expectation(hf_keeper *keeper, const uint8_t pubkey[HF_BLS_PU
             return "it is being imported just now: ask again when that is over";
         }
     }
+    if (hf_seal_has_active(keeper, pubkey)) {
+        return "there is a sealed record of it, which is active: delete that";
+    }
     return hf_seal_reason_of_absence(keeper) == HF_REASON_SEALED
                ? "not loaded, but this node is sealed, and it may be among the sealed keys"
                : NULL;
@@ -478,8 +481,12 @@ void hf_loading_settle(hf_keeper *keeper)
         hf_log(HF_LOG_INFO, "key_deleted", "0x%s", pubkey);
         hf_auditor_note_key(keeper, HF_AUDIT_KEY_DELETED, &deletion->pass, deletion->pubkey, "done",
                             "");
+        bool is_left = hf_seal_has_active(keeper, deletion->pubkey);
         hf_peer_send_result(keeper, deletion->asker, deletion->request_id, HF_REASON_OK,
-                            HF_KEY_DELETED, "");
+                            is_left ? HF_KEY_ERROR : HF_KEY_DELETED,
+                            is_left ? "its file is gone, but not its sealed record, which is "
+                                      "active: delete that, too"
+                                    : "");
         hf_peer_unref(keeper, deletion->asker);
         *deletion = loading->deletions[--loading->deletion_count];
     }

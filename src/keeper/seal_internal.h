@@ -216,6 +216,8 @@ hf_reason hf_seal_catch_up(hf_keeper *keeper, const struct hf_key *key, uint64_t
 void hf_seal_shut_everywhere(hf_keeper *keeper, const char *why);
 /* Why is an unknown key not there? SEALED, or UNKNOWN_KEY. */
 hf_reason hf_seal_reason_of_absence(const hf_keeper *keeper);
+/* Is there a record of this key that signs, now or after the next opening? As far as is known. */
+bool hf_seal_has_active(const hf_keeper *keeper, const uint8_t pubkey[HF_BLS_PUBKEY_BYTES]);
 
 /* ---- inside
  * ------------------------------------------------------------------------------------------ */

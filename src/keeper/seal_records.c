@@ -263,6 +263,26 @@ static void added(hf_keeper *keeper, hf_seal_task *task)
 /* ---- changing ---------------------------------------------------------------------------------
  */
 
+static hf_key *find_loaded(const hf_keeper *keeper, uint32_t type, const uint8_t *name)
+{
+    return type == HF_KEY_TYPE_BLS ? hf_keyring_find(&keeper->ring, name)
+                                   : hf_keyring_find_address(&keeper->ring, name);
+}
+
+/* Without its record the key would go on signing, or be back with the next start. */
+static bool has_another_source(const hf_keeper *keeper, const hf_manifest_entry *entry)
+{
+    const hf_key *loaded = find_loaded(keeper, entry->type, entry->name);
+    return loaded != NULL && loaded->backend != HF_BACKEND_SEALED;
+}
+
+bool hf_seal_has_active(const hf_keeper *keeper, const uint8_t pubkey[HF_BLS_PUBKEY_BYTES])
+{
+    hf_manifest_page *page = keeper->seal.pages[hf_manifest_page_of(pubkey)];
+    const hf_manifest_entry *entry = page != NULL ? hf_manifest_find(page, pubkey) : NULL;
+    return entry != NULL && entry->type == HF_KEY_TYPE_BLS && entry->status == HF_SEALED_ACTIVE;
+}
+
 static void on_change(hf_keeper *keeper, hf_peer *peer, const hf_msg_sealed_change *frame)
 {
     hf_seal_room *room = &keeper->seal;
@@ -281,6 +301,10 @@ static void on_change(hf_keeper *keeper, hf_peer *peer, const hf_msg_sealed_chan
         hf_peer_send_result(keeper, peer, id, HF_REASON_OK, HF_KEY_NOT_FOUND, "");
     } else if (frame->action != HF_SEALED_DELETE && entry->status == wanted) {
         hf_peer_send_result(keeper, peer, id, HF_REASON_OK, HF_KEY_DUPLICATE, "");
+    } else if (frame->action != HF_SEALED_ACTIVATE && has_another_source(keeper, entry)) {
+        hf_peer_send_result(keeper, peer, id, HF_REASON_BUSY, HF_KEY_ERROR,
+                            "a key file or another back end has this key, too: remove it there "
+                            "first, or it goes on signing");
     } else {
         hf_seal_task *task = hf_seal_task_new(HF_SEAL_TASK_READ, HF_SEAL_AIM_CHANGE, peer, id);
         if (task != NULL) {
@@ -387,9 +411,7 @@ static void changed(hf_keeper *keeper, hf_seal_task *task)
     static const char *const done[] = {"activated", "deactivated", "deleted"};
     const hf_sealed_key *key = &task->rows[0].key;
     char text[HF_SEALED_TEXT_LEN];
-    hf_key *loaded = key->type == HF_KEY_TYPE_BLS
-                         ? hf_keyring_find(&keeper->ring, key->name)
-                         : hf_keyring_find_address(&keeper->ring, key->name);
+    hf_key *loaded = find_loaded(keeper, key->type, key->name);
     const hf_manifest_entry *before =
         hf_manifest_find(room->pages[hf_manifest_page_of(key->name)], key->name);
     bool was_active = before != NULL && before->status == HF_SEALED_ACTIVE;

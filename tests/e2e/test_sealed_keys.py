@@ -206,6 +206,23 @@ def test_imports_of_many_at_once_wait_for_each_other(signer, manager, tmp_path):
     assert set(pubkeys) <= set(manager.statuses())
 
 
+def test_a_key_that_a_file_has_too_is_not_taken_for_gone(signer, manager, tmp_path):
+    (pubkey,), body = keystores(tmp_path / "in", 1, 90)
+    voter = Client(signer, "--policy", "voter").headers
+    status, answer = signer.request("POST", "/eth/v1/keystores", body, headers=manager.headers)
+    assert status == 200 and answer["data"][0]["status"] == "imported", answer
+    assert manager.ask("POST", "/import", body)["data"][0]["status"] == "imported"
+    for refused in (manager.change("deactivate", pubkey, 409), manager.delete(pubkey, 409)):
+        assert "a key file" in str(refused), refused
+    assert manager.statuses()[pubkey] == "active"
+    status, answer = signer.request("DELETE", "/eth/v1/keystores", {"pubkeys": [pubkey]}, headers=manager.headers)
+    assert status == 200 and answer["data"][0]["status"] == "error", answer  # a record of it is left
+    manager.delete(pubkey)
+    status, answer = signer.request("DELETE", "/eth/v1/keystores", {"pubkeys": [pubkey]}, headers=manager.headers)
+    assert status == 200 and answer["data"][0]["status"] == "not_found", answer
+    assert signer.sign(pubkey, attestation(1, 2), headers=voter)[0] == 404
+
+
 def test_hundreds_of_keys_are_ready_again_after_unsealing(signer, manager):
     """What `make bench` times with ten thousand: all of them come back, and sign."""
     made = [key["pubkey"] for key in manager.ask("POST", "/generate", {"count": 300})["keys"]]

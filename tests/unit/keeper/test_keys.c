@@ -214,6 +214,34 @@ static void without_one_of_its_files_a_key_is_read_from_the_other(void **state)
     assert_false(hf_keyring_uncover(ring));
 }
 
+/* The record can be deleted over HTTP, and the file stays. */
+static void a_file_counts_before_a_sealed_record(void **state)
+{
+    hf_keyring *ring = *state;
+    hf_msg_key frame = key_frame(1, 0, 0);
+    hf_key *file = NULL;
+    bring(ring, 2, 2, 10);
+    assert_int_equal(hf_key_new(ring, &frame, &file).code, HF_OK);
+    hf_key *sealed = NULL;
+    assert_int_equal(hf_key_new_bound(ring, HF_KEY_TYPE_BLS, file->pubkey, frame.secret,
+                                      HF_BACKEND_SEALED, &sealed)
+                         .code,
+                     HF_OK);
+    assert_int_equal(hf_keyring_add(ring, sealed).code, HF_OK);
+    hf_key *again = NULL;
+    assert_int_equal(hf_key_new_bound(ring, HF_KEY_TYPE_BLS, file->pubkey, frame.secret,
+                                      HF_BACKEND_SEALED, &again)
+                         .code,
+                     HF_OK);
+    hf_key_free(ring, file);
+    bring(ring, 1, 1, 10);
+    assert_int_equal(sealed->backend, HF_BACKEND_LOCAL_KEYSTORE);
+    hf_keyring_load_begin(ring);
+    assert_int_equal(hf_keyring_add(ring, again).code, HF_CONFLICT);
+    assert_int_equal(sealed->backend, HF_BACKEND_LOCAL_KEYSTORE);
+    assert_int_equal(ring->by_backend[HF_BACKEND_SEALED], 0);
+}
+
 static void a_file_that_has_a_new_name_is_one_file(void **state)
 {
     hf_keyring *ring = *state;
@@ -370,6 +398,7 @@ int main(void)
         TEST(what_is_no_key_is_refused),
         TEST(a_configured_file_counts_before_an_imported_one),
         TEST(without_one_of_its_files_a_key_is_read_from_the_other),
+        TEST(a_file_counts_before_a_sealed_record),
         TEST(a_file_that_has_a_new_name_is_one_file),
         TEST(what_was_read_of_a_deleted_file_does_not_come),
         TEST(files_that_came_and_went_take_no_room),
