@@ -58,15 +58,18 @@ class Gate:
 
     def _pump(self, source, target, may_pass=None):
         with contextlib.suppress(OSError):
-            while chunk := source.recv(65536):
+            while chunk := source.recv(1 << 20):
                 self.is_open.wait()
                 if may_pass is not None:
                     time.sleep(self.seconds)
                     may_pass.wait()
-                target.sendall(chunk)
+                self._pass_on(chunk, target)
         for end in (source, target):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
+
+    def _pass_on(self, chunk, target):
+        target.sendall(chunk)
 
     def cut(self):
         """Every connection, as a firewall that forgot them and says so."""
