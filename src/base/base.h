@@ -157,7 +157,7 @@ hf_status hf_file_read_fd(int fd, const char *name, size_t max_bytes, hf_buf **r
 /*
  * Refuses (DENIED, naming file and remedy) a secret that group or others can read; but a file of
  * root's that the group we run as may read, and do nothing else with, is fine (packages,
- * Kubernetes).
+ * Kubernetes), and so is one that root's group alone may read (credentials of systemd).
  */
 hf_status hf_file_check_private(const char *path, hf_error *err) HF_MUST_CHECK;
 /* Writes path.tmp with the given mode, fsyncs, renames, fsyncs the folder: all or nothing. */

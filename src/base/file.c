@@ -67,12 +67,14 @@ out:
 /*
  * Root's own file, which the group that we run as may read and nobody else: how packages and
  * Kubernetes hand secrets to a service that must not be able to change them. Root, who looks at it
- * for a service (check, doctor), takes any group but its own for that service's.
+ * for a service (check, doctor), takes any group but its own for that service's. Credentials of
+ * systemd are of root's group: they name the service in an ACL, which shows in the mode as 0440.
  */
 static bool is_lent_by_root(const struct stat *info)
 {
     bool is_its_group = geteuid() == 0 ? info->st_gid != 0 : info->st_gid == getegid();
-    return info->st_uid == 0 && is_its_group &&
+    bool is_credential = info->st_gid == 0 && (info->st_mode & 0777U) == (S_IRUSR | S_IRGRP);
+    return info->st_uid == 0 && (is_its_group || is_credential) &&
            (info->st_mode & (S_IWGRP | S_IXGRP | S_IRWXO)) == 0;
 }
 

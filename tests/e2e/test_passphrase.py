@@ -86,6 +86,16 @@ def test_open_file_is_refused(tmp_path):
     assert not (tmp_path / "words").exists()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give root a file")
+def test_a_credential_of_systemd_is_not_open(tmp_path):
+    """Root's, for root's group and whomever its ACL names: mode 0440 since version 254."""
+    write_private(tmp_path / "pw", "correct horse")
+    os.chmod(tmp_path / "pw", 0o440)
+    done = new_key(tmp_path, "--password-file", tmp_path / "pw")
+    assert done.returncode == 0, done.stderr
+    assert opens(tmp_path, "correct horse")
+
+
 def test_descriptor(tmp_path):
     done = run("key", "new", "--keystore-dir", tmp_path / "keys", "--mnemonic-output", tmp_path / "words", *CHEAP,
                "--password-fd", "0", stdin="correct horse\n")
