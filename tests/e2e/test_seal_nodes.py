@@ -1,11 +1,12 @@
 """Nodes that share a store: a seal command on one counts on the others before any signature, slashable or not."""
 
+import concurrent.futures
 import os
 
 import postgres
 import pytest
 import tampering
-from harness import attestation, fork_info, write_private
+from harness import attestation, fork_info, run, write_private
 from tampering import STRANGER
 from test_seal import KDF, Sealed
 
@@ -95,6 +96,45 @@ def test_a_seal_reaches_every_node_before_its_next_signature(tmp_path):
             two.wait_until(lambda: two.state()["state"] == "sealed", "other holders: the shares have to come again")
             two.unseal("bob")
             assert two.signs(pubkeys[2], 32)
+
+
+def both(first, second):
+    """What came of the two commands, given at the same time on two nodes."""
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        return [future.result() for future in [pool.submit(first), pool.submit(second)]]
+
+
+def start_over(node, verb, name):
+    """init, rekey or rotate with another holder: whether that is done. Else nothing was changed, and why is said."""
+    done = run("seal", verb, "--threshold", "1", *node.people(name), *KDF, "--data-dir", node.data_dir)
+    assert done.returncode == 0 or any(words in done.stderr for words in ("already", "somebody else", "sealed")), done.stderr
+    return done.returncode == 0
+
+
+def is_in(node, state, holder):
+    now = node.state()
+    return (now["state"], [row["name"] for row in now["holders"]]) == (state, [holder])
+
+
+def test_of_two_nodes_that_change_the_seal_at_once_one_does(tmp_path):
+    with postgres.Postgres() as server:
+        nodes = two_nodes(tmp_path, server)
+        with nodes[0], nodes[1]:
+            pubkeys = []
+            for target, verb in enumerate(("init", "rekey", "rotate", "rekey"), 5):
+                done = both(lambda v=verb: start_over(nodes[0], v, "alice"), lambda v=verb: start_over(nodes[1], v, "bob"))
+                assert sorted(done) == [False, True], verb
+                holder = "alice" if done[0] else "bob"
+                for node, is_its_own in zip(nodes, done):
+                    state = "unsealed" if is_its_own and verb != "init" else "sealed"
+                    node.wait_until(lambda n=node, s=state, h=holder: is_in(n, s, h), f"{holder} is the holder, it is {state}")
+                    if state == "sealed":
+                        node.unseal(holder)
+                if not pubkeys:
+                    pubkeys = nodes[0].add_keys(2)
+                for node, pubkey in zip(nodes, pubkeys):
+                    node.wait_until(lambda n=node, p=pubkey, t=target: n.signs(p, t), "the key signs")
+                    node.wait_until(lambda n=node: n.state()["keys"]["to_rotate"] == 0, "all is under the new key")
 
 
 def test_a_canary_seals_every_node_before_its_next_signature(tmp_path):
