@@ -11,6 +11,8 @@
 #define WRONG_PAUSE_NS (10 * HF_NS_PER_SECOND)
 #define MACHINES_AGAIN_NS (HF_NS_PER_SECOND / 4)
 #define LOOK_AGAIN_NS (2 * HF_NS_PER_SECOND)
+/* At the start, when the store may not be connected yet: the keys wait for it. */
+#define FIRST_LOOK_AGAIN_NS (HF_NS_PER_SECOND / 8)
 
 /* ---- states --------------------------------------------------------------------------------- */
 
@@ -368,7 +370,8 @@ static void looked(hf_keeper *keeper, hf_seal_task *task)
     }
     if (hf_failed(st)) {
         hf_str_cut(room->detail, sizeof room->detail, task->err.msg);
-        room->look_again_ns = hf_time_mono_ns() + LOOK_AGAIN_NS;
+        room->look_again_ns =
+            hf_time_mono_ns() + (room->is_known ? LOOK_AGAIN_NS : FIRST_LOOK_AGAIN_NS);
         return;
     }
     bool is_first = !room->is_known;
