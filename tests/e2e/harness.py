@@ -11,10 +11,11 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
+
+from ports import free_port
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.abspath(os.environ.get("HF_BUILD", os.path.join(ROOT, "build")))
@@ -30,12 +31,6 @@ def is_confined(pid):
     """Has this child of the supervisor a filter of system calls of its own, beside the one that it inherits?"""
     with open(f"/proc/{pid}/status", encoding="ascii") as text:
         return int(re.search(r"^Seccomp_filters:\s+(\d+)$", text.read(), re.M)[1]) > 1
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def run(*arguments, stdin=None, timeout=PATIENCE, env=None):

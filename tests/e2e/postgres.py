@@ -22,11 +22,12 @@ import pwd
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
+
+from ports import free_port
 
 PR_SET_PDEATHSIG = 1
 START_SECONDS = 60
@@ -58,12 +59,6 @@ def unprivileged():
         except KeyError:
             continue
     return None
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def end_with_parent():

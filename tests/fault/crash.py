@@ -61,6 +61,8 @@ class Crash:
         assert port is not None
         end()
         self.signer.wait_exit(20)
+        # A killed process in the middle of a sync has the database until the disk is done with it.
+        wait_for("nobody of the last run", lambda: not self.signer.left_over(), harness.PATIENCE)
         self.signer.start()
 
     def kill(self, name):

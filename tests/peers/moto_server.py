@@ -11,7 +11,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -75,12 +74,6 @@ def fetch(target):
     os.rename(fresh, target)
 
 
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
 def ask(url, service, target, **body):
     """One request, signed in name only: moto reads the region and checks nothing."""
     request = urllib.request.Request(url, json.dumps(body).encode(), headers={
@@ -107,7 +100,7 @@ def wait(url, child):
 def server():
     """Its URL."""
     folder = install()
-    port = free_port()
+    port = harness.free_port()
     url = f"http://127.0.0.1:{port}"
     environment = {**os.environ, "PYTHONPATH": folder, "MOTO_ALLOW_NONEXISTENT_REGION": "true"}
     with subprocess.Popen([sys.executable, "-c", RUN, "-H", "127.0.0.1", "-p", str(port)], env=environment,
